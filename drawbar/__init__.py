@@ -1,0 +1,1 @@
+"""drawbar: workers pull jobs, run them in supervised processes, and report back."""

@@ -1,0 +1,114 @@
+"""What a pipeline must keep beyond its shape: unique ids, known dependencies, no cycle.
+
+Pure, and shared by the loader of documents (which adds line numbers) and the job service (which
+trusts nobody).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from shared.protocol.pipeline import PipelineSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing wrong. `path` leads to it: ("jobs", 3, "needs", 0)."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+def find_mistakes(pipeline: PipelineSpec) -> list[Mistake]:
+    """Every rule that the pipeline breaks, in document order; empty when it can run."""
+    mistakes = [*_duplicates(pipeline), *_unknown_names(pipeline)]
+    if not mistakes:
+        mistakes += _cycle(pipeline)
+    return mistakes
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """' (did you mean …?)' when one of `known` is close to `name`, else nothing."""
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _duplicates(pipeline: PipelineSpec) -> Iterator[Mistake]:
+    first: dict[str, int] = {}
+    for i, job in enumerate(pipeline.jobs):
+        if job.id in first:
+            yield Mistake(("jobs", i, "id"), f"job id {job.id!r} is used twice")
+        first.setdefault(job.id, i)
+    seen: set[str] = set()
+    for i, stage in enumerate(pipeline.stages):
+        if stage in seen:
+            yield Mistake(("stages", i), f"stage {stage!r} is listed twice")
+        seen.add(stage)
+
+
+def _unknown_names(pipeline: PipelineSpec) -> Iterator[Mistake]:
+    stage_of = {job.id: job.stage for job in pipeline.jobs}
+    position = {stage: i for i, stage in enumerate(pipeline.stages)}
+    for i, job in enumerate(pipeline.jobs):
+        where = ("jobs", i)
+        if job.stage is not None and job.stage not in position:
+            hint = nearest(job.stage, list(pipeline.stages))
+            yield Mistake((*where, "stage"), f"stage {job.stage!r} is not in stages{hint}")
+        if job.stage is None and pipeline.stages:
+            yield Mistake(where, f"job {job.id!r} names no stage, but the pipeline has stages")
+        for n, need in enumerate(job.needs):
+            there = (*where, "needs", n)
+            if need == job.id:
+                yield Mistake(there, f"job {job.id!r} needs itself")
+            elif need not in stage_of:
+                hint = nearest(need, list(stage_of)) if len(stage_of) < 5_000 else ""
+                yield Mistake(there, f"job {job.id!r} needs {need!r}, which does not exist{hint}")
+            else:
+                mine, theirs = position.get(job.stage or ""), position.get(stage_of[need] or "")
+                if mine is not None and theirs is not None and theirs > mine:
+                    yield Mistake(
+                        there, f"job {job.id!r} needs {need!r}, which is in a later stage"
+                    )
+        for n, name in enumerate(job.inputs):
+            if name not in job.needs:
+                yield Mistake(
+                    (*where, "inputs", n),
+                    f"job {job.id!r} takes inputs of {name!r}, which is not among its needs"
+                    + nearest(name, list(job.needs)),
+                )
+
+
+def _cycle(pipeline: PipelineSpec) -> list[Mistake]:
+    """Depth-first, without recursion: a chain may be longer than Python's stack."""
+    needs = {job.id: job.needs for job in pipeline.jobs}
+    index = {job.id: i for i, job in enumerate(pipeline.jobs)}
+    done: set[str] = set()
+    for root in needs:
+        path: list[str] = []
+        on_path: dict[str, int] = {}
+        stack: list[tuple[str, int]] = [(root, 0)]
+        while stack:
+            job, n = stack.pop()
+            if n == 0:
+                if job in done:
+                    continue
+                on_path[job] = len(path)
+                path.append(job)
+            if n == len(needs[job]):
+                done.add(job)
+                path.pop()
+                del on_path[job]
+                continue
+            stack.append((job, n + 1))
+            need = needs[job][n]
+            if need in on_path:
+                loop = [*path[on_path[need] :], need]
+                return [
+                    Mistake(
+                        ("jobs", index[loop[0]], "needs"),
+                        "dependencies go in a circle: " + " → ".join(loop),
+                    )
+                ]
+            if need not in done:
+                stack.append((need, 0))
+    return []

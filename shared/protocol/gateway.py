@@ -1,0 +1,261 @@
+"""The worker's conversation: claim, refuse, run, heartbeat, log, artifact, input, finish.
+
+`attempt_id` and `worker_id` travel in the path and in the token, the rest in the body.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
+from shared.protocol.base import Message
+from shared.protocol.pipeline import Labels
+from shared.protocol.states import AttemptStatus, JobStatus
+
+MAX_SLOTS = 10_000
+INLINE_LOG_BYTES = 65_536  # a log up to this size travels inside finish
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ArtifactPath = Annotated[str, Field(min_length=1, max_length=1_024)]
+Fence = Annotated[int, Field(ge=1)]
+
+# -- claim ----------------------------------------------------------------------------------
+
+
+class ClaimRequest(Message):
+    """Ask for up to `free_slots` jobs that these labels may run; wait up to `wait_s` for one."""
+
+    claim_id: ClaimId = Field(min_length=1, max_length=100)
+    worker_id: WorkerId
+    labels: Labels
+    free_slots: int = Field(ge=1, le=MAX_SLOTS)
+    wait_s: float = Field(ge=0, le=60)
+
+
+class Claim(Message):
+    """A lease on one job. It lapses unless it is run within `start_ttl_s`."""
+
+    attempt_id: AttemptId
+    fence: Fence
+    run_id: RunId
+    job_id: JobId
+    start_ttl_s: float
+    token: str | None = None  # workload token: opens run and refuse of this attempt (HTTP only)
+
+
+class ClaimReply(Message):
+    """Claims, or none and why. `retry_after_s` is a wish of the other side; 0 means ask again."""
+
+    claims: tuple[Claim, ...]
+    reason: str | None = None  # no_job | jobstore_unavailable | superseded
+    retry_after_s: float = 0.0
+
+
+# -- refuse, run ----------------------------------------------------------------------------
+
+
+class RefuseRequest(Message):
+    """Hand a claimed job back unstarted. Costs no try."""
+
+    attempt_id: AttemptId
+    worker_id: WorkerId
+    fence: Fence
+    reason: str = Field(max_length=500)
+
+
+class RunRequest(Message):
+    """Start the attempt: the one gate at which a try is counted."""
+
+    attempt_id: AttemptId
+    worker_id: WorkerId
+    fence: Fence
+    host: str = Field(max_length=255)
+    pid: int
+
+
+class DependencyResult(Message):
+    job_id: JobId
+    status: JobStatus
+    exit_code: int | None
+
+
+class RunContext(Message):
+    """Everything that a worker needs to execute the attempt."""
+
+    attempt_id: AttemptId
+    fence: Fence
+    run_id: RunId
+    job_id: JobId
+    pipeline: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    working_dir: str | None
+    timeout_s: float
+    artifacts: tuple[str, ...]
+    inputs: tuple[JobId, ...]
+    dependencies: tuple[DependencyResult, ...]
+    tries: int  # this one included
+    tries_left: int
+    should_retry: bool  # a plain failure of this try would be tried again
+    lease_s: float
+    heartbeat_s: float
+    token: str | None = None  # execution token (HTTP only)
+
+
+# -- heartbeat ------------------------------------------------------------------------------
+
+
+class LeaseBeat(Message):
+    attempt_id: AttemptId
+    fence: Fence
+    phase: str = Field(max_length=50)  # starting | executing | reporting
+
+
+class HeartbeatRequest(Message):
+    worker_id: WorkerId
+    leases: tuple[LeaseBeat, ...] = Field(max_length=MAX_SLOTS)
+
+
+class Verdict(StrEnum):
+    RENEWED = "renewed"
+    CANCEL = "cancel"  # renewed as well: stop the job, then finish as cancelled
+    GONE = "gone"  # stop the process; `reason` says who has the job now
+
+
+class LeaseVerdict(Message):
+    attempt_id: AttemptId
+    verdict: Verdict
+    reason: str | None
+    token: str | None = None  # a fresh execution token, when the old one is near its end
+
+
+class HeartbeatReply(Message):
+    leases: tuple[LeaseVerdict, ...]
+
+
+# -- log, artifact, input -------------------------------------------------------------------
+
+
+class LogChunk(Message):
+    """Bytes [offset, offset + size_bytes) of the attempt's log; the bytes travel beside it."""
+
+    attempt_id: AttemptId
+    worker_id: WorkerId
+    fence: Fence
+    offset: int = Field(ge=0)
+    size_bytes: int = Field(ge=0)
+
+
+class LogReply(Message):
+    next_offset: int
+    attempt_status: AttemptStatus
+    cancel_requested: bool
+
+
+class ArtifactEntry(Message):
+    path: ArtifactPath  # relative, '/'-separated, never leaves its folder
+    size_bytes: int = Field(ge=0)
+    sha256: Sha256
+
+
+class ArtifactUpload(Message):
+    """One artifact; the bytes travel beside it. The hash is its identity: a repeat is free."""
+
+    attempt_id: AttemptId
+    worker_id: WorkerId
+    fence: Fence
+    entry: ArtifactEntry
+
+
+class InputRequest(Message):
+    """An artifact of one of this attempt's dependencies."""
+
+    attempt_id: AttemptId
+    worker_id: WorkerId
+    fence: Fence
+    job_id: JobId
+    path: ArtifactPath
+
+
+class InputListRequest(Message):
+    attempt_id: AttemptId
+    worker_id: WorkerId
+    fence: Fence
+    job_id: JobId
+
+
+class InputList(Message):
+    """All artifacts of one dependency."""
+
+    artifacts: tuple[ArtifactEntry, ...]
+
+
+# -- finish ---------------------------------------------------------------------------------
+
+
+class Outcome(StrEnum):
+    """How the execution ended, as the worker saw it. What follows from it is not its business."""
+
+    EXITED = "exited"  # exit_code is set
+    SIGNALED = "signaled"  # signal is set
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+    DRAINED = "drained"  # stopped because the worker had to leave; costs no try
+    SPAWN_ERROR = "spawn_error"  # never started: no such command or directory
+    INPUT_ERROR = "input_error"  # an input could not be placed
+    ARTIFACT_ERROR = "artifact_error"  # the job exited 0, but an artifact could not be collected
+
+
+class Result(Message):
+    outcome: Outcome
+    exit_code: int | None = None
+    signal: int | None = None
+    message: str = Field(default="", max_length=2_000)
+
+
+class LogSummary(Message):
+    """The whole log's size and hash, and its last bytes when they are few."""
+
+    size_bytes: int = Field(ge=0)
+    sha256: Sha256
+    tail_offset: int = Field(ge=0)  # the log's bytes from here on are in `tail`
+    tail: bytes = Field(max_length=INLINE_LOG_BYTES)
+    lost_bytes: int = Field(ge=0)  # produced by the job, but never to arrive
+
+
+class Usage(Message):
+    wall_s: float
+    cpu_s: float | None
+    max_rss_bytes: int | None
+
+
+class FinishRequest(Message):
+    attempt_id: AttemptId
+    worker_id: WorkerId
+    fence: Fence
+    result: Result
+    log: LogSummary
+    artifacts: tuple[ArtifactEntry, ...] = Field(max_length=100_000)
+    usage: Usage
+
+
+class Receipt(Message):
+    """The result is durable and counted, for ever."""
+
+    kind: Literal["receipt"] = "receipt"
+    receipt_id: str
+    attempt_id: AttemptId
+    fence: Fence
+    job_status: JobStatus
+
+
+class Incomplete(Message):
+    """Nothing was settled yet: send what is missing, then finish again."""
+
+    kind: Literal["incomplete"] = "incomplete"
+    resend_log_from: int | None
+    missing_artifacts: tuple[ArtifactPath, ...]
+
+
+FinishReply = Annotated[Receipt | Incomplete, Field(discriminator="kind")]

@@ -1,0 +1,115 @@
+"""The three hops as Protocols. A service, its HTTP client and a fault wrapper all implement them.
+
+The embedded mode hands the service object itself to its caller; daemons hand an HTTP client.
+Callers cannot tell which they hold. Errors are those of `shared/errors.py`; `Unavailable` may
+come from every verb and leaves its effect unknown, so each verb may be sent again.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from shared.ids import AttemptId, JobId, RunId, WorkerId
+from shared.protocol import gateway as g
+from shared.protocol import jobs as j
+from shared.protocol import registry as r
+
+Body = AsyncIterator[bytes]  # pieces of at most 64 KiB
+
+
+class Gateway(Protocol):
+    """What a worker may ask. The gateway forwards each verb to the job service unchanged."""
+
+    async def claim(self, ask: g.ClaimRequest) -> g.ClaimReply:
+        """Lease up to `free_slots` jobs. The same claim_id again returns the same claims.
+
+        A newer claim of the same worker supersedes one that still waits.
+        """
+
+    async def refuse(self, ask: g.RefuseRequest) -> None:
+        """The job is back in its place, no try spent. It rests a while for this worker.
+
+        Safe to repeat. StaleFence: somebody else has the job, which is as good.
+        """
+
+    async def run(self, ask: g.RunRequest) -> g.RunContext:
+        """The attempt is running and one try is spent. Again: the same context.
+
+        StaleFence or Conflict: do not start; facts["state"] is the state that won.
+        """
+
+    async def heartbeat(self, ask: g.HeartbeatRequest) -> g.HeartbeatReply:
+        """Every lease that is still this worker's now lasts lease_s from when this was received."""
+
+    async def append_log(self, chunk: g.LogChunk, body: Body) -> g.LogReply:
+        """The bytes are appended. LogOffsetMismatch says where the server's copy ends."""
+
+    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
+        """The bytes are stored under their hash, verified and durable. A repeat is free."""
+
+    async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
+        """All artifacts of one dependency of this attempt."""
+
+    def read_input(self, ask: g.InputRequest) -> Body:
+        """The bytes of one of them."""
+
+    async def finish(self, ask: g.FinishRequest) -> g.FinishReply:
+        """A Receipt: the result is durable. Incomplete: send what it lists, then finish again.
+
+        Safe to repeat for ever. StaleFence: the result came too late and is kept as evidence.
+        """
+
+
+class JobService(Gateway, Protocol):
+    """The only owner of truth: the worker's verbs (through a gateway) and people's verbs."""
+
+    async def submit(self, ask: j.SubmitRequest) -> j.SubmitReply:
+        """The run is stored and its first jobs are queued. BadPipeline: nothing was stored."""
+
+    async def retry(self, ask: j.RetryRequest) -> j.SubmitReply: ...
+
+    async def cancel(self, ask: j.CancelRequest) -> None:
+        """No job of the run starts any more; what runs is told to stop. Safe to repeat."""
+
+    async def list_runs(self, *, limit: int) -> j.RunList:
+        """The newest `limit` runs, newest first."""
+
+    async def show_run(self, run_id: RunId) -> j.RunView: ...
+
+    async def list_attempts(self, run_id: RunId, job_id: JobId) -> j.AttemptList:
+        """Every claim of the job, oldest first."""
+
+    async def list_artifacts(self, run_id: RunId, job_id: JobId | None) -> j.ArtifactList: ...
+
+    def read_artifact(self, run_id: RunId, job_id: JobId, path: str) -> Body: ...
+
+    def read_log(
+        self, run_id: RunId, job_id: JobId, *, attempt: AttemptId | None, offset: int, follow: bool
+    ) -> Body:
+        """The log of the job's latest attempt, or of `attempt`; `follow` ends with the job."""
+
+    async def list_events(self, run_id: RunId, *, after: int, limit: int) -> j.EventList:
+        """Events of the run with seq > `after`, in order."""
+
+    def follow_events(self, run_id: RunId, *, after: int) -> AsyncIterator[j.Event]:
+        """Events as they are committed, from seq > `after` until the run has ended."""
+
+
+class Registry(Protocol):
+    """Who is alive, what each worker does, and what operators want of it."""
+
+    async def enrol(self, ask: r.EnrolRequest) -> r.EnrolReply:
+        """A new incarnation of the worker called `name`; the one before is superseded."""
+
+    async def report(self, ask: r.StatusReport) -> r.StatusReply:
+        """The worker is known to live. WorkerSuperseded or UnknownWorker: stop, or enrol again."""
+
+    async def leave(self, worker_id: WorkerId, incarnation: int) -> None:
+        """The worker said goodbye: it is offline without a fuss. Safe to repeat."""
+
+    async def list_workers(self) -> r.WorkerList: ...
+
+    async def wish(self, name: str, ask: r.WishRequest) -> r.WorkerView:
+        """What the operator wants is durable, and told to the worker on its next report."""
+
+    async def remove(self, name: str) -> None:
+        """The worker is forgotten. Conflict: it is not offline."""

@@ -1,0 +1,287 @@
+"""One SQLite file, one writer, many calls per commit.
+
+Calls that arrive while a transaction commits form the next one, so one fsync serves many and an
+idle database adds no delay. The only module that knows aiosqlite.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import aiosqlite
+
+from shared.errors import Overloaded, ServiceError, StoreFailed, StoreUnusable
+from shared.faultpoints import faultpoint
+from shared.loops import Loops
+from shared.runtime import Runtime
+
+T = TypeVar("T")
+
+MAX_BATCH: Final = 256
+MAX_WAITING: Final = 10_000
+
+
+@dataclass(slots=True)
+class Tx:
+    """One call's view of the open transaction. Lives on the database's thread."""
+
+    conn: sqlite3.Connection
+    now_us: int  # wall clock, for records
+    mono: float  # monotonic clock of the service, for deadlines
+    new_id: Callable[[], str]
+    _after_commit: list[Callable[[], None]] = field(default_factory=list)
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Have `call` made on the event loop once this transaction is durable."""
+        self._after_commit.append(call)
+
+
+Call = Callable[[Tx], Any]
+
+
+class Database:
+    """`write` and `read` with functions that run on the database's own thread.
+
+    A write whose function raises leaves no trace and does not disturb the calls that share its
+    transaction. After an I/O error nothing is acknowledged any more: `failure` is set, every
+    call raises StoreFailed, and recovery is at the next start. (An fsync that failed is never
+    tried again: the kernel may have dropped the dirty pages. Rebello et al., ATC 2020.)
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        migrations: Traversable,
+        runtime: Runtime,
+        name: str,
+        before_commit: Callable[[Tx], None] | None = None,
+    ) -> None:
+        self._path = path
+        self._migrations = migrations
+        self._runtime = runtime
+        self._name = name
+        self._before_commit = before_commit
+        self._waiting: list[tuple[Call, asyncio.Future[Any]]] = []
+        self._wake = asyncio.Event()
+        self._loops = Loops(runtime)
+        self._loops.add(f"{name}.writer", self._write_batches)
+        self._writer: aiosqlite.Connection | None = None
+        self._reader: aiosqlite.Connection | None = None
+        self._failed: StoreFailed | None = None
+
+    @property
+    def failure(self) -> "asyncio.Future[None]":
+        return self._loops.failure
+
+    async def start(self) -> None:
+        """The file is open and its schema is the newest. StoreUnusable says what is in the way."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = await _connect(self._path)
+            await _call(self._writer, lambda conn: _migrate(conn, self._migrations))
+            self._reader = await _connect(self._path)
+        except (sqlite3.Error, OSError, StoreUnusable) as error:
+            await self.stop()
+            if isinstance(error, StoreUnusable):
+                raise StoreUnusable(f"{self._path}: {error}", path=str(self._path)) from None
+            raise StoreUnusable(f"{self._path}: {_explain(error)}", path=str(self._path)) from None
+        await self._loops.start()
+
+    async def stop(self) -> None:
+        """The file is closed; what was acknowledged is in it."""
+        await self._loops.stop()
+        for conn in (self._reader, self._writer):
+            if conn is not None:
+                await conn.close()
+        self._reader = self._writer = None
+        self._refuse_waiting(StoreFailed(f"{self._name} store is closed", service=self._name))
+
+    async def write(self, call: Callable[[Tx], T]) -> T:
+        """What `call` returned, once its effects are durable."""
+        if self._failed is not None or self._writer is None:
+            raise self._failed or StoreFailed(f"{self._name} store is closed", service=self._name)
+        if len(self._waiting) >= MAX_WAITING:
+            raise Overloaded(f"{self._name} store has {MAX_WAITING} writes waiting")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, future))
+        self._wake.set()
+        return await future
+
+    async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """What `call` returned, from the newest committed state."""
+        if self._failed is not None or self._reader is None:
+            raise self._failed or StoreFailed(f"{self._name} store is closed", service=self._name)
+        return await _call(self._reader, call)
+
+    # -- the writer ---------------------------------------------------------------------------
+
+    async def _write_batches(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                await self._commit(batch)
+
+    async def _commit(self, batch: list[tuple[Call, "asyncio.Future[Any]"]]) -> None:
+        assert self._writer is not None
+        now = self._runtime.now()
+        tx_of = {
+            "now_us": int(now.timestamp() * 1_000_000),
+            "mono": self._runtime.mono(),
+            "new_id": self._runtime.new_id,
+        }
+        calls = [call for call, _ in batch]
+        await faultpoint(f"{self._name}.store.before_commit")
+        try:
+            outcomes, after_commit = await _call(
+                self._writer, lambda conn: _run_batch(conn, calls, tx_of, self._before_commit)
+            )
+        except (sqlite3.Error, OSError) as error:
+            self._failed = StoreFailed(
+                f"{self._name} store failed: {_explain(error)}", service=self._name
+            )
+            for _, future in batch:
+                _settle(future, self._failed)
+            self._refuse_waiting(self._failed)
+            raise self._failed from error
+        await faultpoint(f"{self._name}.store.after_commit")
+        for call in after_commit:
+            call()
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            _settle(future, outcome)
+
+    def _refuse_waiting(self, error: ServiceError) -> None:
+        waiting, self._waiting = self._waiting, []
+        for _, future in waiting:
+            _settle(future, error)
+
+
+class _Raised:
+    """An exception that a call raised, on its way to the caller."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _run_batch(
+    conn: sqlite3.Connection,
+    calls: list[Call],
+    tx_of: dict[str, Any],
+    before_commit: Callable[[Tx], None] | None,
+) -> tuple[list[Any], list[Callable[[], None]]]:
+    outcomes: list[Any] = []
+    after_commit: list[Callable[[], None]] = []
+    conn.execute("BEGIN IMMEDIATE")
+    try:
+        for call in calls:
+            tx = Tx(conn, **tx_of)
+            conn.execute("SAVEPOINT one_call")
+            try:
+                outcomes.append(call(tx))
+                after_commit += tx._after_commit
+            except sqlite3.OperationalError:
+                raise  # the disk, not the call
+            except Exception as error:
+                conn.execute("ROLLBACK TO one_call")
+                outcomes.append(_Raised(error))
+            conn.execute("RELEASE one_call")
+        if before_commit is not None:
+            tx = Tx(conn, **tx_of)
+            before_commit(tx)
+            after_commit += tx._after_commit
+        conn.execute("COMMIT")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("ROLLBACK")
+        raise
+    return outcomes, after_commit
+
+
+def _settle(future: "asyncio.Future[Any]", outcome: Any) -> None:
+    if future.done():  # the caller is gone; the effect stands
+        return
+    if isinstance(outcome, _Raised):
+        future.set_exception(outcome.error)
+    elif isinstance(outcome, ServiceError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+# -- opening ----------------------------------------------------------------------------------
+
+
+async def _call(conn: aiosqlite.Connection, call: Callable[[sqlite3.Connection], T]) -> T:
+    """Run `call` on the connection's thread.
+
+    aiosqlite offers one thread hop per statement; a whole batch in one hop is what makes a
+    transaction cheap, and its dispatcher is not public. `constraints.txt` pins the version.
+    """
+    result: T = await conn._execute(call, conn._conn)  # type: ignore[no-untyped-call]  # as above
+    return result
+
+
+async def _connect(path: Path) -> aiosqlite.Connection:
+    conn = await aiosqlite.connect(path, isolation_level=None, timeout=0)
+    await _call(conn, _configure)
+    return conn
+
+
+def _configure(conn: sqlite3.Connection) -> None:
+    (_, _, path) = conn.execute("PRAGMA database_list").fetchone()
+    os.chmod(path, 0o600)
+    conn.execute("PRAGMA journal_mode = WAL")
+    conn.execute("PRAGMA synchronous = FULL")  # an acknowledged commit survives a loss of power
+    conn.execute("PRAGMA foreign_keys = OFF")  # the store keeps its references itself
+    conn.execute("PRAGMA cache_size = -16000")
+
+
+def _migrate(conn: sqlite3.Connection, migrations: Traversable) -> None:
+    """The schema is the newest; each numbered file was applied once, in order, atomically."""
+    files = sorted((f for f in migrations.iterdir() if f.name.endswith(".sql")), key=_number)
+    newest = _number(files[-1])
+    (version,) = conn.execute("PRAGMA user_version").fetchone()
+    if version > newest:
+        raise StoreUnusable(
+            f"the database has schema version {version}, this program knows {newest}: "
+            "start a newer drawbar, or name another data directory"
+        )
+    (verdict,) = conn.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise StoreUnusable(
+            f"the database is damaged ({verdict}): restore it from a backup, "
+            "or name another data directory"
+        )
+    for file in files:
+        if _number(file) > version:
+            conn.executescript(
+                f"BEGIN IMMEDIATE; {file.read_text()}; "
+                f"PRAGMA user_version = {_number(file)}; COMMIT;"
+            )
+
+
+def _number(file: Traversable) -> int:
+    return int(file.name.split("_")[0])
+
+
+def _explain(error: Exception) -> str:
+    text = str(error)
+    hints = {
+        "file is not a database": "this is not a database of drawbar: "
+        "move the file away, or name another data directory",
+        "malformed": "the database is damaged: restore it from a backup, "
+        "or name another data directory",
+        "readonly": "the data directory is not writable: check its owner and mode",
+        "unable to open": "the data directory is not writable: check its owner and mode",
+        "Permission denied": "the data directory is not writable: check its owner and mode",
+        "locked": "another process has this database open: stop it, or name another data directory",
+    }
+    hint = next((h for word, h in hints.items() if word in text), None)
+    return f"{hint} ({text})" if hint else text

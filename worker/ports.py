@@ -1,0 +1,96 @@
+"""What a worker needs of its machine: a place for an attempt's files, and something that runs.
+
+The real ones are `worker/workspace.py` and `worker/runners/shell.py`; a simulation brings its own.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Protocol
+
+from shared.ids import AttemptId
+from shared.protocol.gateway import ArtifactEntry, Usage
+
+
+class CannotStart(Exception):
+    """The command could not be started; the message says why. The worker itself is fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One execution. Output of the whole process tree goes to the attempt's log."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: PurePath
+    log: PurePath
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: exactly one of the two numbers is set."""
+
+    exit_code: int | None
+    signal: int | None
+    usage: Usage
+
+
+class Process(Protocol):
+    """A started process tree in a group of its own."""
+
+    pid: int
+
+    async def wait(self) -> Exit:
+        """Returns when the first process has ended. Safe to call again."""
+
+    def terminate(self) -> None:
+        """SIGTERM to the whole group. Safe when it is gone."""
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group. Safe when it is gone."""
+
+    async def reap(self) -> None:
+        """Nothing of the group lives any more: it was killed, and seen to be empty."""
+
+
+class Runner(Protocol):
+    """Starts processes. Shell, Python and container jobs share this contract."""
+
+    async def start(self, launch: Launch) -> Process:
+        """The process runs. CannotStart: no such command, directory, permission, …"""
+
+
+class AttemptFiles(Protocol):
+    """One attempt's folder: its log, and the directory in which it works."""
+
+    log: PurePath
+    cwd: PurePath
+
+    async def log_size(self) -> int: ...
+
+    async def read_log(self, offset: int, limit: int) -> bytes: ...
+
+    async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
+        """An artifact of a dependency is in the working directory at `path`."""
+
+    async def find_artifacts(self, globs: Sequence[str]) -> list[ArtifactEntry]:
+        """Regular files that match, hashed, sorted by path. Nothing outside the directory.
+
+        CannotCollect: a glob that matches nothing, a path that leaves the directory, …
+        """
+
+    def read_artifact(self, path: str) -> AsyncIterator[bytes]: ...
+
+    async def remove(self) -> None:
+        """The folder is gone. Safe to repeat."""
+
+
+class CannotCollect(Exception):
+    """An artifact or input cannot be taken or placed; the message names it and says why."""
+
+
+class Workspace(Protocol):
+    """Where the worker keeps attempts."""
+
+    async def open(self, attempt_id: AttemptId, working_dir: str | None) -> AttemptFiles:
+        """A folder for this attempt. CannotStart: the working directory does not exist."""
