@@ -1,0 +1,100 @@
+"""How a process of services lives: start its parts, serve until told to stop or until one fails."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class Part(Protocol):
+    """Anything with a life of its own: a service, a server, a worker."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        """Safe to call when start failed half-way or was never called."""
+
+
+@runtime_checkable
+class Fallible(Protocol):
+    """A part that can die by itself; then its `failure` has the exception."""
+
+    @property
+    def failure(self) -> asyncio.Future[None]: ...
+
+
+class Signals:
+    """What the outside world asked for so far."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()  # SIGTERM or SIGINT: end in good order
+        self.hurry = asyncio.Event()  # a second one: end now
+
+    def receive(self) -> None:
+        (self.hurry if self.stop.is_set() else self.stop).set()
+
+
+@contextmanager
+def listening_to_signals() -> Iterator[Signals]:
+    """SIGTERM and SIGINT only set events, until the block is left."""
+    loop = asyncio.get_running_loop()
+    signals = Signals()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.receive)
+    try:
+        yield signals
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def run_until_signalled(
+    parts: Sequence[Part], started: Callable[[], None] = lambda: None
+) -> None:
+    """The parts were started in order, served until SIGTERM or SIGINT, and stopped in reverse.
+
+    Raises what a part failed with. A second signal ends the stopping, too.
+    """
+    with listening_to_signals() as signals:
+        running: list[Part] = []
+        try:
+            for part in parts:
+                running.append(part)
+                await part.start()
+            started()
+            await until(signals.stop, parts)
+        finally:
+            async with asyncio.TaskGroup() as group:
+                stopping = group.create_task(_stop(running), name="stop")
+                hurry = group.create_task(signals.hurry.wait(), name="hurry")
+                both: list[asyncio.Task[Any]] = [stopping, hurry]
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                stopping.cancel()
+                hurry.cancel()
+
+
+async def until(event: asyncio.Event, parts: Sequence[object]) -> None:
+    """`event` is set. Raises what one of the parts failed with, should that come first."""
+    failures = [part.failure for part in parts if isinstance(part, Fallible)]
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(event.wait(), name="until")
+        watched: list[asyncio.Future[Any]] = [waiting, *failures]
+        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+    for failure in failures:
+        if failure.done():
+            failure.result()
+
+
+async def _stop(running: list[Part]) -> None:
+    while running:
+        part = running.pop()
+        try:
+            await part.stop()
+        except Exception:
+            log.exception("part.stop_failed", part=type(part).__name__)

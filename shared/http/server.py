@@ -1,0 +1,226 @@
+"""The one HTTP server factory: limits, error bodies, health, and start/stop as for any service."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
+from typing import Any, Final, TypeVar
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel, ValidationError
+
+from shared.errors import (
+    BadRequest,
+    LogOffsetMismatch,
+    Misconfigured,
+    ServiceError,
+    TooLarge,
+    UnsupportedVersion,
+)
+
+log = structlog.get_logger()
+M = TypeVar("M", bound=BaseModel)
+
+PROTOCOL: Final = "1"
+JSON: Final = {"Content-Type": "application/json"}
+BODY_BYTES: Final = 8 * 1024 * 1024  # of a JSON message
+PIECE_BYTES: Final = 65_536  # of a streamed body
+HEADER_BYTES: Final = 8_190
+KEEPALIVE_S: Final = 75.0  # longer than the client's, so that the client closes first
+MAX_MISTAKES: Final = 20
+
+
+class Server:
+    """An application that listens. Port 0 takes a free one; `port` then tells which."""
+
+    def __init__(
+        self, app: web.Application, host: str, port: int, *, linger_s: float = 0.5
+    ) -> None:
+        self.host = host
+        self.port = port
+        # A client that is gone cancels its handler: a long poll nobody waits for claims nothing.
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handler_cancellation=True,
+            keepalive_timeout=KEEPALIVE_S,
+            shutdown_timeout=linger_s,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
+        )
+
+    async def start(self) -> None:
+        """The socket is open. Misconfigured: the address cannot be had."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self.host, self.port, backlog=1_024).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise Misconfigured(
+                f"cannot listen on {self.host}:{self.port}: {_plainly(error)}",
+                host=self.host,
+                port=self.port,
+            ) from None
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """No request is served any more; those in progress had `linger_s` to end."""
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+def new_app(ready: Callable[[], Awaitable[object]]) -> web.Application:
+    """An application with error bodies, `/healthz` and `/readyz`.
+
+    `ready` raises the ServiceError that keeps this service from serving, if there is one.
+    """
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(body=b'{"status":"alive"}', headers=JSON)
+
+    async def readyz(_: web.Request) -> web.Response:
+        await ready()
+        return web.Response(body=b'{"status":"ready"}', headers=JSON)
+
+    app = web.Application(middlewares=[_answer_errors], client_max_size=BODY_BYTES)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    return app
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The one middleware: checks the protocol version and turns exceptions into bodies."""
+    try:
+        if request.headers.get("Drawbar-Protocol", PROTOCOL) != PROTOCOL:
+            raise UnsupportedVersion(supported=[PROTOCOL])
+        return await handler(request)
+    except ServiceError as error:
+        if error.status >= 500 and not error.retryable:
+            log.error("request.failed", path=request.path, error=error.code, message=error.message)
+        return error_response(error)
+    except ValidationError as error:
+        return error_response(describe(error))
+    except web.HTTPException as error:  # aiohttp's own: no such path, no such method, …
+        return _from_aiohttp(request, error)
+    except ConnectionError:
+        raise  # the caller is gone; nobody reads an answer
+    except Exception:
+        log.exception("request.crashed", method=request.method, path=request.path)
+        return error_response(ServiceError("something broke inside; the service's log has more"))
+
+
+def error_response(error: ServiceError) -> web.Response:
+    """The error as its body, with the headers that its facts call for."""
+    headers = dict(JSON)
+    if error.retryable:
+        headers["Retry-After"] = str(max(1, round(error.facts.get("retry_after_s", 1))))
+    if "state" in error.facts:
+        headers["Drawbar-Attempt-State"] = str(error.facts["state"])
+    if isinstance(error, LogOffsetMismatch):
+        headers["Range"] = f"0-{error.facts.get('resume_at', 0)}"
+    body = {
+        "code": error.code,
+        "message": error.message,
+        "facts": error.facts,
+        "retryable": error.retryable,
+    }
+    return web.Response(
+        status=error.status, body=json.dumps(body, default=str).encode(), headers=headers
+    )
+
+
+def describe(error: ValidationError) -> BadRequest:
+    """Every field that is wrong and why; never its value, which may be a secret."""
+    mistakes: list[dict[str, str]] = []
+    for found in error.errors(include_url=False, include_input=False, include_context=False):
+        where = ".".join(str(step) for step in found["loc"])
+        mistakes.append({"field": where[:200], "problem": found["msg"][:500]})
+        if len(mistakes) == MAX_MISTAKES:
+            break
+    said = "; ".join(
+        f"{m['field']}: {m['problem']}" if m["field"] else m["problem"] for m in mistakes
+    )
+    if error.error_count() > len(mistakes):
+        said += f"; and {error.error_count() - len(mistakes)} more"
+    return BadRequest(said, mistakes=mistakes)
+
+
+async def read_message(request: web.Request, model: type[M], limit: int = BODY_BYTES) -> M:
+    """The body as a message. An empty body is an empty object."""
+    return model.model_validate_json(await _read_body(request, limit) or b"{}")
+
+
+def reply(message: BaseModel, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status, body=message.__pydantic_serializer__.to_json(message), headers=JSON
+    )
+
+
+async def stream(request: web.Request, pieces: AsyncIterator[bytes]) -> web.StreamResponse:
+    """Send the pieces as they come. An error before the first is an ordinary error reply; one
+    after it breaks the connection off, so that nobody takes a part for the whole."""
+    first = await anext(pieces, b"")
+    response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+    await response.prepare(request)
+    try:
+        await response.write(first)
+        async for piece in pieces:
+            await response.write(piece)
+    except ServiceError as error:
+        log.warning("stream.broken_off", path=request.path, error=error.code)
+        if request.transport is not None:
+            request.transport.abort()
+        return response
+    await response.write_eof()
+    return response
+
+
+async def body_pieces(request: web.Request, size_bytes: int) -> AsyncGenerator[bytes, None]:
+    """The body in pieces of at most 64 KiB. BadRequest: it is not `size_bytes` long."""
+    got = 0
+    while piece := await request.content.read(PIECE_BYTES):
+        got += len(piece)
+        if got > size_bytes:
+            raise BadRequest(f"the body is longer than the {size_bytes} bytes announced")
+        yield piece
+    if got < size_bytes:
+        raise BadRequest(f"the body ended after {got} of {size_bytes} bytes")
+
+
+async def _read_body(request: web.Request, limit: int) -> bytes:
+    if (request.content_length or 0) > limit:
+        raise TooLarge(f"the body has more than {limit} bytes", limit_bytes=limit)
+    body = bytearray()
+    while piece := await request.content.readany():
+        body += piece
+        if len(body) > limit:
+            raise TooLarge(f"the body has more than {limit} bytes", limit_bytes=limit)
+    return bytes(body)
+
+
+def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
+    facts: dict[str, Any] = {"method": request.method, "path": request.path}
+    headers = dict(JSON)
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        facts["allowed"] = sorted(error.allowed_methods)
+        headers["Allow"] = ", ".join(facts["allowed"])
+    phrase = HTTPStatus(error.status).phrase
+    body = {
+        "code": phrase.lower().replace(" ", "_"),
+        "message": f"{phrase}: {request.method} {request.path}",
+        "facts": facts,
+        "retryable": False,
+    }
+    return web.Response(status=error.status, body=json.dumps(body).encode(), headers=headers)
+
+
+def _plainly(error: OSError) -> str:
+    """asyncio packs the reason into a sentence of its own; say only the reason."""
+    text = (error.strerror or str(error)).rpartition(": ")[2].strip()
+    return text or str(error)
