@@ -1,0 +1,65 @@
+"""Machines and the processes that live on them, one incarnation after the other."""
+
+import asyncio
+import collections
+import contextvars
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from simulation.loop import SimulatedLoop
+    from simulation.network import Transport
+
+T = TypeVar("T")
+
+PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("simulated_process")
+
+
+class Machine:
+    """Where processes of one node live, one after the other. It keeps its clock and its power."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.incarnations = 0
+        self.is_powered = True
+        self.wall_offset_s = 0.0
+        self.at_power_on: list[Callable[[], None]] = []  # what the network has waiting for it
+
+    def power_on(self) -> None:
+        """The machine is there; those who still talk to its dead processes get a reset."""
+        self.is_powered = True
+        waiting, self.at_power_on = self.at_power_on, []
+        for call in waiting:
+            call()
+
+
+class Process:
+    """One incarnation of a node. Of a dead one nothing runs any more: no callback, no `finally`."""
+
+    def __init__(self, loop: "SimulatedLoop", machine: Machine, mono_base: float) -> None:
+        self.loop = loop
+        self.machine = machine
+        self.name = machine.name
+        self.incarnation = machine.incarnations
+        self.label = f"{self.name}.{self.incarnation}"
+        self.mono_base = mono_base  # monotonic clocks of two processes have nothing in common
+        self.is_alive = True
+        self.paused_until = 0.0
+        self.queue: collections.deque[asyncio.Handle] = collections.deque()
+        self.transports: dict[Transport, None] = {}
+        self.at_death: list[Callable[[], None]] = []  # what the operating system does for the dead
+        self.tasks: list[asyncio.Task[Any]] = []  # also keeps them from being finalised
+        self.context = contextvars.copy_context()
+        self.context.run(PROCESS.set, self)
+
+    def spawn(self, coro: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """`coro` runs in this process."""
+        return self.loop.create_task(coro, name=name, context=self.context.copy())
+
+    def kill(self) -> None:
+        """kill -9. Queue, timers and tasks stay referenced, so the collector finalises none."""
+        if self.is_alive:
+            self.is_alive = False
+            self.loop.network.process_died(self)
+            for call in self.at_death:
+                call()
