@@ -4,7 +4,7 @@ Pure, and shared by the loader of documents (which adds line numbers) and the jo
 trusts nobody).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -21,10 +21,18 @@ class Mistake:
 
 def find_mistakes(pipeline: PipelineSpec) -> list[Mistake]:
     """Every rule that the pipeline breaks, in document order; empty when it can run."""
-    mistakes = [*_duplicates(pipeline), *_unknown_names(pipeline)]
-    if not mistakes:
-        mistakes += _cycle(pipeline)
-    return mistakes
+    return [*_duplicates(pipeline), *_unknown_names(pipeline), *_cycles(pipeline)]
+
+
+class _Hints:
+    """Nearest names, while looking for them is cheap: a look compares with every known name."""
+
+    def __init__(self) -> None:
+        self._comparisons = 50_000  # about half a second
+
+    def nearest(self, name: str, known: Collection[str]) -> str:
+        self._comparisons -= len(known)
+        return nearest(name, list(known)) if self._comparisons >= 0 else ""
 
 
 def nearest(name: str, known: list[str]) -> str:
@@ -48,20 +56,24 @@ def _duplicates(pipeline: PipelineSpec) -> Iterator[Mistake]:
 
 def _unknown_names(pipeline: PipelineSpec) -> Iterator[Mistake]:
     stage_of = {job.id: job.stage for job in pipeline.jobs}
+    hints = _Hints()
     position = {stage: i for i, stage in enumerate(pipeline.stages)}
     for i, job in enumerate(pipeline.jobs):
         where = ("jobs", i)
         if job.stage is not None and job.stage not in position:
-            hint = nearest(job.stage, list(pipeline.stages))
+            hint = hints.nearest(job.stage, pipeline.stages)
             yield Mistake((*where, "stage"), f"stage {job.stage!r} is not in stages{hint}")
         if job.stage is None and pipeline.stages:
             yield Mistake(where, f"job {job.id!r} names no stage, but the pipeline has stages")
+        needs: set[str] = set()
         for n, need in enumerate(job.needs):
             there = (*where, "needs", n)
-            if need == job.id:
+            if need in needs:
+                yield Mistake(there, f"job {job.id!r} needs {need!r} twice")
+            elif need == job.id:
                 yield Mistake(there, f"job {job.id!r} needs itself")
             elif need not in stage_of:
-                hint = nearest(need, list(stage_of)) if len(stage_of) < 5_000 else ""
+                hint = hints.nearest(need, stage_of)
                 yield Mistake(there, f"job {job.id!r} needs {need!r}, which does not exist{hint}")
             else:
                 mine, theirs = position.get(job.stage or ""), position.get(stage_of[need] or "")
@@ -69,21 +81,30 @@ def _unknown_names(pipeline: PipelineSpec) -> Iterator[Mistake]:
                     yield Mistake(
                         there, f"job {job.id!r} needs {need!r}, which is in a later stage"
                     )
+            needs.add(need)
         for n, name in enumerate(job.inputs):
-            if name not in job.needs:
+            if name not in needs:
                 yield Mistake(
                     (*where, "inputs", n),
                     f"job {job.id!r} takes inputs of {name!r}, which is not among its needs"
-                    + nearest(name, list(job.needs)),
+                    + hints.nearest(name, needs),
                 )
 
 
-def _cycle(pipeline: PipelineSpec) -> list[Mistake]:
-    """Depth-first, without recursion: a chain may be longer than Python's stack."""
-    needs = {job.id: job.needs for job in pipeline.jobs}
-    index = {job.id: i for i, job in enumerate(pipeline.jobs)}
+def _cycles(pipeline: PipelineSpec) -> Iterator[Mistake]:
+    """Circles that share no job, each as a path. Jobs that need themselves are reported elsewhere.
+
+    Depth-first, without recursion: a chain may be longer than Python's stack.
+    """
+    needs: dict[str, list[str]] = {}
+    index: dict[str, int] = {}
+    for i, spec in enumerate(pipeline.jobs):
+        if spec.id not in index:
+            index[spec.id] = i
+            needs[spec.id] = [need for need in spec.needs if need != spec.id]
     done: set[str] = set()
-    for root in needs:
+    reported: set[str] = set()
+    for root in index:
         path: list[str] = []
         on_path: dict[str, int] = {}
         stack: list[tuple[str, int]] = [(root, 0)]
@@ -102,13 +123,16 @@ def _cycle(pipeline: PipelineSpec) -> list[Mistake]:
             stack.append((job, n + 1))
             need = needs[job][n]
             if need in on_path:
-                loop = [*path[on_path[need] :], need]
-                return [
-                    Mistake(
-                        ("jobs", index[loop[0]], "needs"),
-                        "dependencies go in a circle: " + " → ".join(loop),
-                    )
-                ]
-            if need not in done:
+                circle = path[on_path[need] :] if need not in reported else [need]
+                if reported.isdisjoint(circle):
+                    reported.update(circle)
+                    yield Mistake(("jobs", index[need], "needs"), _in_words(circle))
+            elif need in needs and need not in done:
                 stack.append((need, 0))
-    return []
+
+
+def _in_words(circle: list[str]) -> str:
+    names = [*circle, circle[0]]
+    if len(names) > 30:
+        names[15:-15] = [f"({len(names) - 30} more)"]
+    return "dependencies go in a circle: " + " → ".join(names)
