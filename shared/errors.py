@@ -15,7 +15,7 @@ class ServiceError(Exception):
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str = "", **facts: Any) -> None:
+    def __init__(self, message: str = "", /, **facts: Any) -> None:
         self.message = message or (self.__doc__ or self.code).strip().splitlines()[0]
         self.facts = facts
         super().__init__(self.message)
@@ -97,6 +97,12 @@ class UnknownArtifact(NotFound):
     """The job has no artifact of that path."""
 
     code = "unknown_artifact"
+
+
+class AttemptArchived(ServiceError):
+    """The attempt ended long ago and was put away. Stop the process, if there is one."""
+
+    code, status = "attempt_archived", 410
 
 
 # -- somebody else was first ----------------------------------------------------------------

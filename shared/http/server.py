@@ -18,14 +18,14 @@ from shared.errors import (
     TooLarge,
     UnsupportedVersion,
 )
+from shared.http.wire import PIECE_BYTES, PROTOCOL, RANGE, RETRY_AFTER, STATE
 
 log = structlog.get_logger()
 M = TypeVar("M", bound=BaseModel)
 
-PROTOCOL: Final = "1"
+SPOKEN: Final = "1"  # the version of the protocol
 JSON: Final = {"Content-Type": "application/json"}
 BODY_BYTES: Final = 8 * 1024 * 1024  # of a JSON message
-PIECE_BYTES: Final = 65_536  # of a streamed body
 HEADER_BYTES: Final = 8_190
 KEEPALIVE_S: Final = 75.0  # longer than the client's, so that the client closes first
 MAX_MISTAKES: Final = 20
@@ -97,8 +97,8 @@ def new_app(ready: Callable[[], Awaitable[object]]) -> web.Application:
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The one middleware: checks the protocol version and turns exceptions into bodies."""
     try:
-        if request.headers.get("Drawbar-Protocol", PROTOCOL) != PROTOCOL:
-            raise UnsupportedVersion(supported=[PROTOCOL])
+        if request.headers.get(PROTOCOL, SPOKEN) != SPOKEN:
+            raise UnsupportedVersion(supported=[SPOKEN])
         return await handler(request)
     except ServiceError as error:
         if error.status >= 500 and not error.retryable:
@@ -119,11 +119,11 @@ def error_response(error: ServiceError) -> web.Response:
     """The error as its body, with the headers that its facts call for."""
     headers = dict(JSON)
     if error.retryable:
-        headers["Retry-After"] = str(max(1, round(error.facts.get("retry_after_s", 1))))
+        headers[RETRY_AFTER] = str(max(1, round(error.facts.get("retry_after_s", 1))))
     if "state" in error.facts:
-        headers["Drawbar-Attempt-State"] = str(error.facts["state"])
+        headers[STATE] = str(error.facts["state"])
     if isinstance(error, LogOffsetMismatch):
-        headers["Range"] = f"0-{error.facts.get('resume_at', 0)}"
+        headers[RANGE] = f"0-{error.facts.get('resume_at', 0)}"
     body = {
         "code": error.code,
         "message": error.message,
@@ -173,12 +173,17 @@ async def stream(request: web.Request, pieces: AsyncIterator[bytes]) -> web.Stre
         async for piece in pieces:
             await response.write(piece)
     except ServiceError as error:
-        log.warning("stream.broken_off", path=request.path, error=error.code)
-        if request.transport is not None:
-            request.transport.abort()
+        break_off(request, error)
         return response
     await response.write_eof()
     return response
+
+
+def break_off(request: web.Request, error: Exception) -> None:
+    """The connection is gone, before its body was complete: the other side can tell."""
+    log.warning("stream.broken_off", path=request.path, error=repr(error))
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def body_pieces(request: web.Request, size_bytes: int) -> AsyncGenerator[bytes, None]:

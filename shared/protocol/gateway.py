@@ -6,19 +6,25 @@
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
-from shared.protocol.base import Message
+from shared.protocol.base import Bytes, Fence, Message, Number
 from shared.protocol.pipeline import Labels
 from shared.protocol.states import AttemptStatus, JobStatus
 
 MAX_SLOTS = 10_000
 INLINE_LOG_BYTES = 65_536  # a log up to this size travels inside finish
 
+
+def _stays_inside(path: str) -> str:
+    if "\0" in path or any(step in ("", ".", "..") for step in path.split("/")):
+        raise ValueError("must be relative, without '.', '..' or empty steps, and without NUL")
+    return path
+
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-ArtifactPath = Annotated[str, Field(min_length=1, max_length=1_024)]
-Fence = Annotated[int, Field(ge=1)]
+ArtifactPath = Annotated[str, Field(min_length=1, max_length=1_024), AfterValidator(_stays_inside)]
 
 # -- claim ----------------------------------------------------------------------------------
 
@@ -71,7 +77,7 @@ class RunRequest(Message):
     worker_id: WorkerId
     fence: Fence
     host: str = Field(max_length=255)
-    pid: int
+    pid: Number
 
 
 class DependencyResult(Message):
@@ -143,8 +149,8 @@ class LogChunk(Message):
     attempt_id: AttemptId
     worker_id: WorkerId
     fence: Fence
-    offset: int = Field(ge=0)
-    size_bytes: int = Field(ge=0)
+    offset: Bytes
+    size_bytes: Bytes
 
 
 class LogReply(Message):
@@ -155,7 +161,7 @@ class LogReply(Message):
 
 class ArtifactEntry(Message):
     path: ArtifactPath  # relative, '/'-separated, never leaves its folder
-    size_bytes: int = Field(ge=0)
+    size_bytes: Bytes
     sha256: Sha256
 
 
@@ -209,25 +215,25 @@ class Outcome(StrEnum):
 
 class Result(Message):
     outcome: Outcome
-    exit_code: int | None = None
-    signal: int | None = None
+    exit_code: Number | None = None
+    signal: Number | None = None
     message: str = Field(default="", max_length=2_000)
 
 
 class LogSummary(Message):
     """The whole log's size and hash, and its last bytes when they are few."""
 
-    size_bytes: int = Field(ge=0)
+    size_bytes: Bytes
     sha256: Sha256
-    tail_offset: int = Field(ge=0)  # the log's bytes from here on are in `tail`
+    tail_offset: Bytes  # the log's bytes from here on are in `tail`
     tail: bytes = Field(max_length=INLINE_LOG_BYTES)
-    lost_bytes: int = Field(ge=0)  # produced by the job, but never to arrive
+    lost_bytes: Bytes  # produced by the job, but never to arrive
 
 
 class Usage(Message):
     wall_s: float
     cpu_s: float | None
-    max_rss_bytes: int | None
+    max_rss_bytes: Bytes | None
 
 
 class FinishRequest(Message):

@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import Field
 
 from shared.ids import WorkerId
-from shared.protocol.base import Message
+from shared.protocol.base import Message, Number
 from shared.protocol.pipeline import Labels, Name
 from shared.protocol.states import Desired, WorkerStatus
 
@@ -15,7 +15,7 @@ class EnrolRequest(Message):
 
     name: Name
     host: str = Field(max_length=255)
-    pid: int
+    pid: Number
     version: str = Field(max_length=100)
     labels: Labels
     slots: int = Field(ge=1, le=10_000)
@@ -23,7 +23,7 @@ class EnrolRequest(Message):
 
 class EnrolReply(Message):
     worker_id: WorkerId
-    incarnation: int
+    incarnation: Number
     next_report_s: float
     token: str | None = None  # worker token, one hour (HTTP only)
 
@@ -32,10 +32,10 @@ class StatusReport(Message):
     """I live, and this is what I do. Acknowledged before a claimed job may start."""
 
     worker_id: WorkerId
-    incarnation: int
+    incarnation: Number
     status: WorkerStatus
     attempts: tuple[str, ...] = Field(max_length=10_000)
-    free_slots: int = Field(ge=0)
+    free_slots: int = Field(ge=0, le=10_000)
 
 
 class StatusReply(Message):

@@ -1,0 +1,7 @@
+"""The three hops over HTTP."""
+
+from shared.http.clients.gateway import GatewayClient
+from shared.http.clients.jobs import JobsClient
+from shared.http.clients.registry import RegistryClient
+
+__all__ = ["GatewayClient", "JobsClient", "RegistryClient"]

@@ -1,0 +1,202 @@
+"""The worker's verbs over HTTP: worker to gateway, and gateway to job service.
+
+A worker's client keeps the tokens of attempts as claims and run contexts bring them, and drops
+them when the attempt is settled. A gateway's client never sees any and uses its service token.
+"""
+
+from typing import Final
+
+from shared.errors import Conflict, NotFound, ServiceError, Unauthenticated, Unavailable
+from shared.http import wire
+from shared.http.transport import CALL_S, Answer, Transport
+from shared.ids import AttemptId
+from shared.protocol import gateway as g
+from shared.services import Body
+
+KEPT_TOKENS: Final = 2 * g.MAX_SLOTS  # of each kind; far more than a worker has attempts
+BYTES_PER_S: Final = 1_000_000  # the slowest link whose uploads do not run into the deadline
+
+
+class GatewayClient:
+    """`Gateway` over HTTP. Unary verbs but claim and heartbeat are retried for `retry_for_s`."""
+
+    def __init__(self, transport: Transport, *, retry_for_s: float = 0.0) -> None:
+        self._transport = transport
+        self._retry_for_s = retry_for_s
+        self._workload: dict[AttemptId, str] = {}
+        self._execution: dict[AttemptId, str] = {}
+
+    async def claim(self, ask: g.ClaimRequest) -> g.ClaimReply:
+        answer = await self._transport.request(
+            "POST",
+            "/v1/claims",
+            wire.CLAIM.dump(ask),
+            headers={wire.WORKER: ask.worker_id},
+            timeout_s=ask.wait_s + CALL_S,
+        )
+        if answer.status == 204:
+            return g.ClaimReply(
+                claims=(),
+                reason=answer.headers.get(wire.REASON),
+                retry_after_s=_number(answer.headers.get(wire.RETRY_AFTER)),
+            )
+        found = g.ClaimReply.model_validate_json(answer.body)
+        for claim in found.claims:
+            _keep(self._workload, claim.attempt_id, claim.token)
+        return found
+
+    async def refuse(self, ask: g.RefuseRequest) -> None:
+        await self._start(ask, "refuse", wire.REFUSE.dump(ask))
+        self._workload.pop(ask.attempt_id, None)
+
+    async def run(self, ask: g.RunRequest) -> g.RunContext:
+        answer = await self._start(ask, "run", wire.RUN.dump(ask))
+        context = g.RunContext.model_validate_json(answer.body)
+        # The workload token stays until the end: `run` may have to be sent again.
+        _keep(self._execution, ask.attempt_id, context.token)
+        return context
+
+    async def heartbeat(self, ask: g.HeartbeatRequest) -> g.HeartbeatReply:
+        answer = await self._transport.request(
+            "POST",
+            "/v1/heartbeats",
+            wire.HEARTBEATS.dump(ask),
+            headers={wire.WORKER: ask.worker_id},
+        )
+        verdicts = g.HeartbeatReply.model_validate_json(answer.body)
+        for verdict in verdicts.leases:
+            if verdict.verdict is not g.Verdict.GONE:
+                _keep(self._execution, verdict.attempt_id, verdict.token)
+        return verdicts
+
+    async def append_log(self, chunk: g.LogChunk, body: Body) -> g.LogReply:
+        headers = _headers(chunk) | {
+            wire.CONTENT_RANGE: wire.content_range(chunk.offset, chunk.size_bytes)
+        }
+        path = wire.path("v1", "attempts", chunk.attempt_id, "log")
+        answer = await self._upload(
+            "PATCH", path, chunk.attempt_id, body, chunk.size_bytes, headers
+        )
+        return g.LogReply.model_validate_json(answer.body)
+
+    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
+        entry = upload.entry
+        path = wire.path("v1", "attempts", upload.attempt_id, "artifacts")
+        await self._upload(
+            "PUT",
+            f"{path}/{wire.artifact_path(entry.path)}",
+            upload.attempt_id,
+            body,
+            entry.size_bytes,
+            _headers(upload) | {wire.SHA256: entry.sha256},
+        )
+
+    async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
+        path = wire.path("v1", "attempts", ask.attempt_id, "inputs", ask.job_id)
+        try:
+            answer = await self._transport.request(
+                "GET",
+                path,
+                headers=_headers(ask),
+                token=self._execution.get(ask.attempt_id),
+                retry_for_s=self._retry_for_s,
+            )
+        except Unauthenticated as error:
+            raise self._forgotten(ask.attempt_id, error) from None
+        return g.InputList.model_validate_json(answer.body)
+
+    async def read_input(self, ask: g.InputRequest) -> Body:
+        path = wire.path("v1", "attempts", ask.attempt_id, "inputs", ask.job_id)
+        try:
+            async for piece in self._transport.stream(
+                f"{path}/{wire.artifact_path(ask.path)}",
+                headers=_headers(ask),
+                token=self._execution.get(ask.attempt_id),
+            ):
+                yield piece
+        except Unauthenticated as error:
+            raise self._forgotten(ask.attempt_id, error) from None
+
+    async def finish(self, ask: g.FinishRequest) -> g.FinishReply:
+        try:
+            answer = await self._transport.request(
+                "POST",
+                wire.path("v1", "attempts", ask.attempt_id, "finish"),
+                wire.FINISH.dump(ask),
+                headers={wire.WORKER: ask.worker_id},
+                token=self._execution.get(ask.attempt_id),
+                retry_for_s=self._retry_for_s,
+            )
+        except Unauthenticated as error:
+            raise self._forgotten(ask.attempt_id, error) from None
+        except (Conflict, NotFound):
+            self._drop(ask.attempt_id)
+            raise
+        if answer.status == 202:
+            return g.Incomplete.model_validate_json(answer.body)
+        self._drop(ask.attempt_id)
+        return g.Receipt.model_validate_json(answer.body)
+
+    async def _start(self, ask: g.RunRequest | g.RefuseRequest, verb: str, body: bytes) -> Answer:
+        try:
+            return await self._transport.request(
+                "POST",
+                wire.path("v1", "attempts", ask.attempt_id, verb),
+                body,
+                headers={wire.WORKER: ask.worker_id},
+                token=self._workload.get(ask.attempt_id),
+                retry_for_s=self._retry_for_s,
+            )
+        except (Conflict, NotFound):
+            self._drop(ask.attempt_id)
+            raise
+
+    async def _upload(
+        self,
+        method: str,
+        path: str,
+        attempt_id: AttemptId,
+        body: Body,
+        size_bytes: int,
+        headers: dict[str, str],
+    ) -> Answer:
+        try:
+            return await self._transport.upload(
+                method,
+                path,
+                body,
+                size_bytes,
+                headers=headers,
+                token=self._execution.get(attempt_id),
+                timeout_s=CALL_S + size_bytes / BYTES_PER_S,
+            )
+        except Unauthenticated as error:
+            raise self._forgotten(attempt_id, error) from None
+
+    def _forgotten(self, attempt_id: AttemptId, error: Unauthenticated) -> ServiceError:
+        """An execution token that ran out in a long outage is dropped: sent again, the same
+        verb goes with the worker's own token, which is fresher and opens it as well."""
+        if self._execution.pop(attempt_id, None) is None:
+            return error
+        return Unavailable("the execution token ran out; the worker's own will do", **error.facts)
+
+    def _drop(self, attempt_id: AttemptId) -> None:
+        self._workload.pop(attempt_id, None)
+        self._execution.pop(attempt_id, None)
+
+
+def _headers(
+    ask: g.LogChunk | g.ArtifactUpload | g.InputRequest | g.InputListRequest,
+) -> dict[str, str]:
+    return {wire.WORKER: ask.worker_id, wire.FENCE: str(ask.fence)}
+
+
+def _keep(tokens: dict[AttemptId, str], attempt_id: AttemptId, token: str | None) -> None:
+    if token is not None:
+        if len(tokens) >= KEPT_TOKENS and attempt_id not in tokens:
+            del tokens[next(iter(tokens))]
+        tokens[attempt_id] = token
+
+
+def _number(text: str | None) -> float:
+    return float(text) if text is not None and text.isdecimal() else 0.0

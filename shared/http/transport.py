@@ -1,0 +1,271 @@
+"""The one HTTP client factory: connections, deadlines, the retry policy, and errors made whole.
+
+A caller names a deadline for each call. Retries happen only where it asks for them, so that they
+happen at one layer of a chain only.
+"""
+
+import json
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from multidict import CIMultiDictProxy
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+from yarl import URL
+
+from shared.errors import BY_CODE, ServiceError, Unavailable, from_wire
+from shared.http.wire import PIECE_BYTES, PROTOCOL, RETRY_AFTER
+from shared.runtime import Runtime
+from shared.services import Body
+
+CALL_S: Final = 10.0  # the usual deadline of one call
+CONNECT_S: Final = 5.0
+IDLE_S: Final = 30.0  # of a stream: longer than the pauses between a server's signs of life
+KEEPALIVE_S: Final = 30.0  # shorter than the server's
+CONNECTIONS: Final = 4_096  # a gateway holds one for each long poll that it forwards
+FIRST_PAUSE_S: Final = 0.1
+LONGEST_PAUSE_S: Final = 5.0
+
+SocketFactory = Callable[[aiohttp.AddrInfoType], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply that is not an error."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+
+class Credential:
+    """A token that comes later and changes: the worker's own. A Transport asks it every time."""
+
+    def __init__(self) -> None:
+        self.token: str | None = None
+
+    def __call__(self) -> str | None:
+        return self.token
+
+
+class Transport:
+    """Speaks to one service. Every error is one of `shared/errors.py`."""
+
+    def __init__(
+        self,
+        base_url: str,
+        runtime: Runtime,
+        *,
+        token: Callable[[], str | None],
+        service: str = "gateway",
+        socket_factory: SocketFactory | None = None,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._runtime = runtime
+        self._token = token
+        self._service = service
+        self._socket_factory = socket_factory
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def close(self) -> None:
+        """No connection is open, and every later call is Unavailable. Safe to repeat."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        headers: dict[str, str] | None = None,
+        token: str | None = None,
+        timeout_s: float = CALL_S,
+        retry_for_s: float = 0.0,
+    ) -> Answer:
+        """The answer to one call; retryable errors are met with more calls for `retry_for_s`.
+
+        `token` goes before the transport's own.
+        """
+
+        async def call(limit_s: float) -> Answer:
+            return await self._send(method, path, body, headers, token, limit_s)
+
+        if retry_for_s <= 0:
+            return await call(timeout_s)
+        give_up_at = self._runtime.mono() + retry_for_s
+        try:
+            return await call(min(timeout_s, retry_for_s))
+        except ServiceError as error:
+            if not error.retryable:
+                raise
+            first: ServiceError | None = error
+
+        async def again() -> Answer:
+            nonlocal first
+            if first is not None:  # the policy meets the failure that is already known
+                known, first = first, None
+                raise known
+            left_s = give_up_at - self._runtime.mono()
+            return await call(min(timeout_s, max(left_s, FIRST_PAUSE_S)))
+
+        return await retrying(self._runtime, give_up_at)(again)
+
+    async def upload(
+        self,
+        method: str,
+        path: str,
+        body: Body,
+        size_bytes: int,
+        *,
+        headers: dict[str, str],
+        token: str | None = None,
+        timeout_s: float = CALL_S,
+    ) -> Answer:
+        """The answer to a body of `size_bytes` that was sent piece by piece. Never retried."""
+        failed: list[ServiceError] = []
+
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                async for piece in body:
+                    yield piece
+            except ServiceError as error:  # aiohttp would wrap it in an error of its own
+                failed.append(error)
+                raise
+
+        headers = {**headers, "Content-Length": str(size_bytes)}
+        try:
+            return await self._send(method, path, pieces(), headers, token, timeout_s)
+        except Unavailable:
+            if failed:
+                raise failed[0] from None
+            raise
+
+    async def stream(
+        self, path: str, *, headers: dict[str, str] | None = None, token: str | None = None
+    ) -> AsyncIterator[bytes]:
+        """The body in pieces of at most 64 KiB, as they come. A silence of IDLE_S ends it."""
+        timeout = aiohttp.ClientTimeout(sock_connect=CONNECT_S, sock_read=IDLE_S)
+        try:
+            async with self._open().get(
+                URL(self._base_url + path, encoded=True),
+                headers=self._with_token(headers, token),
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                if response.status >= 300:
+                    raise self._error(response.status, response.headers, await response.read())
+                async for piece in response.content.iter_chunked(PIECE_BYTES):
+                    yield piece
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._unavailable(error) from None
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | AsyncIterator[bytes] | None,
+        headers: dict[str, str] | None,
+        token: str | None,
+        timeout_s: float,
+    ) -> Answer:
+        try:
+            async with self._open().request(
+                method,
+                URL(self._base_url + path, encoded=True),
+                data=body,
+                headers=self._with_token(headers, token),
+                timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S),
+                allow_redirects=False,  # a token goes nowhere else
+            ) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._unavailable(error) from None
+        if response.status >= 300:
+            raise self._error(response.status, response.headers, content)
+        return Answer(response.status, response.headers, content)
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._closed:
+            raise Unavailable(f"the client of the {self._service} was closed")
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=CONNECTIONS,
+                    keepalive_timeout=KEEPALIVE_S,
+                    socket_factory=self._socket_factory,
+                ),
+                headers={PROTOCOL: "1", "User-Agent": "drawbar"},
+                skip_auto_headers={"Accept-Encoding"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+    def _with_token(self, headers: dict[str, str] | None, token: str | None) -> dict[str, str]:
+        token = token or self._token()
+        headers = dict(headers or ())
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+    def _unavailable(self, error: Exception) -> Unavailable:
+        if isinstance(error, TimeoutError):
+            why = "no answer in time"
+        elif isinstance(error, aiohttp.ClientConnectorError):
+            why = error.os_error.strerror or str(error.os_error)
+        elif isinstance(error, aiohttp.ServerDisconnectedError):
+            why = "it closed the connection"
+        else:
+            why = str(error) or type(error).__name__
+        return Unavailable(
+            f"the {self._service} at {self._base_url} cannot be reached: {why}",
+            service=self._service,
+        )
+
+    def _error(self, status: int, headers: CIMultiDictProxy[str], content: bytes) -> ServiceError:
+        """What the other side raised; Unavailable for a failing thing that is not drawbar."""
+        try:
+            body = json.loads(content)
+            code, message, facts = str(body["code"]), str(body["message"]), dict(body["facts"])
+            retryable = bool(body["retryable"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            code, facts = "", {"status": status}
+            message = f"{self._base_url} answered {status}, and not as a {self._service} does"
+            retryable = status >= 500 or status in (408, 429)
+        retry_after = headers.get(RETRY_AFTER, "")
+        if retry_after.isdecimal():
+            facts["retry_after_s"] = float(retry_after)
+        if retryable and code not in BY_CODE:
+            return Unavailable(message, **facts | {"service": self._service})
+        return from_wire(code, message, facts)
+
+
+def retrying(runtime: Runtime, give_up_at: float) -> AsyncRetrying:
+    """The one retry policy: exponential pauses with full jitter, no shorter than the other side
+    asked for, none that ends after `give_up_at`; then the last error is raised."""
+
+    def pause_s(state: RetryCallState) -> float:
+        return _pause_s(runtime.random, state)
+
+    def is_too_late(state: RetryCallState) -> bool:
+        return runtime.mono() + state.upcoming_sleep >= give_up_at
+
+    return AsyncRetrying(
+        retry=retry_if_exception(lambda e: isinstance(e, ServiceError) and e.retryable),
+        wait=pause_s,
+        stop=is_too_late,
+        sleep=runtime.sleep,
+        reraise=True,
+    )
+
+
+def _pause_s(chance: random.Random, state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked_s = error.facts.get("retry_after_s", 0.0) if isinstance(error, ServiceError) else 0.0
+    doublings = min(state.attempt_number - 1, 16)
+    return float(asked_s) + chance.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**doublings))

@@ -1,0 +1,105 @@
+"""What both ends of an HTTP hop must agree on: header names, and which fields travel where."""
+
+import re
+from typing import Any, Final, Generic, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, create_model
+
+from shared.errors import BadRequest
+from shared.protocol import gateway as g
+from shared.protocol import jobs as j
+from shared.protocol import registry as r
+from shared.protocol.base import Message
+
+M = TypeVar("M", bound=Message)
+
+PIECE_BYTES: Final = 65_536  # of a streamed body
+
+PROTOCOL: Final = "Drawbar-Protocol"
+WORKER: Final = "Drawbar-Worker"  # for whom a gateway asks
+FENCE: Final = "Drawbar-Fence"  # where the body is bytes
+SHA256: Final = "Drawbar-Sha256"
+REASON: Final = "Drawbar-Reason"  # why there is no job
+STATE: Final = "Drawbar-Attempt-State"
+REFRESHED: Final = "Refreshed-API-Token"
+KEY: Final = "Idempotency-Key"
+RANGE: Final = "Range"
+CONTENT_RANGE: Final = "Content-Range"
+RETRY_AFTER: Final = "Retry-After"
+
+
+class Split(Generic[M]):
+    """A message some of whose fields travel outside the body: in path, token or headers."""
+
+    def __init__(self, model: type[M], *outside: str) -> None:
+        self._model = model
+        self._outside = set(outside)
+        fields: dict[str, Any] = {
+            name: (info.annotation, info)
+            for name, info in model.model_fields.items()
+            if name not in self._outside
+        }
+        self.body: type[BaseModel] = create_model(
+            f"{model.__name__}Body", __base__=Message, **fields
+        )
+
+    def dump(self, message: M) -> bytes:
+        """The body of `message`, as JSON."""
+        return message.__pydantic_serializer__.to_json(message, exclude=self._outside)
+
+    def join(self, body: BaseModel, **outside: Any) -> M:
+        """The whole message. What the sender wrote of the outside fields was never read."""
+        return self._model(**vars(body), **outside)
+
+
+CLAIM: Final = Split(g.ClaimRequest, "worker_id")
+REFUSE: Final = Split(g.RefuseRequest, "worker_id", "attempt_id")
+RUN: Final = Split(g.RunRequest, "worker_id", "attempt_id")
+HEARTBEATS: Final = Split(g.HeartbeatRequest, "worker_id")
+HEARTBEAT: Final = Split(g.LeaseBeat, "attempt_id")
+FINISH: Final = Split(g.FinishRequest, "worker_id", "attempt_id")
+SUBMIT: Final = Split(j.SubmitRequest, "idempotency_key")
+RETRY: Final = Split(j.RetryRequest, "idempotency_key", "run_id")
+CANCEL: Final = Split(j.CancelRequest, "run_id")
+REPORT: Final = Split(r.StatusReport, "worker_id")
+
+
+def path(*steps: str | int) -> str:
+    """The steps as an absolute path; a step that holds any character stays one step."""
+    return "".join(f"/{_step(str(step))}" for step in steps)
+
+
+def _step(step: str) -> str:
+    # A dot step would be resolved away on its travels, however it was written.
+    return step.replace(".", "%2E") if step in (".", "..") else quote(step, safe="")
+
+
+def artifact_path(text: str) -> str:
+    """An artifact's path as the rest of a URL: its slashes stay slashes."""
+    return quote(text)
+
+
+def content_range(offset: int, size_bytes: int) -> str:
+    """RFC 9110 section 14.4; no bytes at all are written `bytes */offset`."""
+    if size_bytes == 0:
+        return f"bytes */{offset}"
+    return f"bytes {offset}-{offset + size_bytes - 1}/*"
+
+
+_CONTENT_RANGE: Final = re.compile(
+    r"bytes (?:\*/([0-9]{1,18})|([0-9]{1,18})-([0-9]{1,18})/(?:\*|([0-9]{1,18})))"
+)
+
+
+def parse_content_range(text: str | None) -> tuple[int, int]:
+    """Offset and size of the bytes that the body holds."""
+    found = _CONTENT_RANGE.fullmatch(text or "")
+    if found is None:
+        raise BadRequest("Content-Range must read 'bytes FIRST-LAST/*'", header=CONTENT_RANGE)
+    empty, first, last, total = found.groups()
+    if empty is not None:
+        return int(empty), 0
+    if int(last) < int(first) or (total is not None and int(total) <= int(last)):
+        raise BadRequest("Content-Range contradicts itself", header=CONTENT_RANGE)
+    return int(first), int(last) - int(first) + 1

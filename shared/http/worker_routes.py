@@ -1,0 +1,226 @@
+"""The worker's verbs as routes, the same at the gateway and at the job service.
+
+They only translate: who asks comes from `identify`, what to do is the service's business. The
+gateway hands in `tokens` and so attaches workload and execution tokens on the way back.
+"""
+
+import math
+import re
+from typing import Final
+
+from aiohttp import web
+
+from shared.errors import AttemptArchived, BadRequest, Conflict, Forbidden, UnknownAttempt
+from shared.http import wire
+from shared.http.identity import ATTEMPT, OWN, START, Caller, Identify, Scopes, plain_id
+from shared.http.server import body_pieces, read_message, reply, stream
+from shared.ids import AttemptId, JobId
+from shared.protocol import gateway as g
+from shared.services import Gateway
+from shared.tokens import AttemptTokens
+
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+
+
+def add_worker_routes(
+    app: web.Application, service: Gateway, identify: Identify, tokens: AttemptTokens | None = None
+) -> None:
+    """The application serves every verb of `Gateway`."""
+    verbs = _Verbs(service, identify, tokens)
+    one = "/v1/attempts/{attempt_id}"
+    app.add_routes(
+        [
+            web.post("/v1/claims", verbs.claim),
+            web.post("/v1/heartbeats", verbs.heartbeats),
+            web.post(f"{one}/run", verbs.run),
+            web.post(f"{one}/finish", verbs.finish),
+            web.patch(f"{one}/log", verbs.append_log),
+            web.put(one + "/artifacts/{path:.+}", verbs.put_artifact),
+            web.get(one + "/inputs/{job_id}", verbs.list_inputs, allow_head=False),
+            web.get(one + "/inputs/{job_id}/{path:.+}", verbs.read_input, allow_head=False),
+            web.post(f"{one}/heartbeat", verbs.heartbeat),
+            web.post(f"{one}/refuse", verbs.refuse),
+        ]
+    )
+
+
+class _Verbs:
+    def __init__(self, service: Gateway, identify: Identify, tokens: AttemptTokens | None) -> None:
+        self._service = service
+        self._identify = identify
+        self._tokens = tokens
+
+    async def claim(self, request: web.Request) -> web.Response:
+        """200: leases on jobs. 204: none, and Drawbar-Reason says why."""
+        caller = self._identify(request, OWN)
+        body = await read_message(request, wire.CLAIM.body)
+        found = await self._service.claim(wire.CLAIM.join(body, worker_id=caller.worker_id))
+        if not found.claims:
+            return _no_job(found)
+        if (tokens := self._tokens) is not None:
+            claims = [
+                claim.model_copy(
+                    update={
+                        "token": tokens.workload(caller.worker_id, claim.attempt_id, claim.fence)
+                    }
+                )
+                for claim in found.claims
+            ]
+            found = found.model_copy(update={"claims": tuple(claims)})
+        return reply(found)
+
+    async def refuse(self, request: web.Request) -> web.Response:
+        """200: the job is back in its place."""
+        caller, attempt_id = self._of_attempt(request, START)
+        body = await read_message(request, wire.REFUSE.body)
+        await self._service.refuse(
+            wire.REFUSE.join(body, worker_id=caller.worker_id, attempt_id=attempt_id)
+        )
+        return web.json_response({})
+
+    async def run(self, request: web.Request) -> web.Response:
+        """200: the run context. 409: do not start."""
+        caller, attempt_id = self._of_attempt(request, START)
+        body = await read_message(request, wire.RUN.body)
+        context = await self._service.run(
+            wire.RUN.join(body, worker_id=caller.worker_id, attempt_id=attempt_id)
+        )
+        if self._tokens is not None:
+            token = self._tokens.execution(caller.worker_id, attempt_id, context.fence)
+            context = context.model_copy(update={"token": token})
+        return reply(context)
+
+    async def heartbeats(self, request: web.Request) -> web.Response:
+        """200: a verdict for each lease, with a fresh execution token where the last is old."""
+        caller = self._identify(request, OWN)
+        body = await read_message(request, wire.HEARTBEATS.body)
+        ask = wire.HEARTBEATS.join(body, worker_id=caller.worker_id)
+        answer = await self._service.heartbeat(ask)
+        if self._tokens is not None:
+            fences = {beat.attempt_id: beat.fence for beat in ask.leases}
+            answer = g.HeartbeatReply(
+                leases=tuple(self._refresh(caller, fences, verdict) for verdict in answer.leases)
+            )
+        return reply(answer)
+
+    async def heartbeat(self, request: web.Request) -> web.Response:
+        """200: renewed, or renewed and to be cancelled. 404, 409, 410: stop the process."""
+        caller, attempt_id = self._of_attempt(request, ATTEMPT)
+        body = await read_message(request, wire.HEARTBEAT.body)
+        beat = wire.HEARTBEAT.join(body, attempt_id=attempt_id)
+        answer = await self._service.heartbeat(
+            g.HeartbeatRequest(worker_id=caller.worker_id, leases=(beat,))
+        )
+        verdict = self._refresh(caller, {attempt_id: beat.fence}, answer.leases[0])
+        if verdict.verdict is g.Verdict.GONE:
+            raise _gone(verdict)
+        response = reply(verdict.model_copy(update={"token": None}))
+        if verdict.token is not None:
+            response.headers[wire.REFRESHED] = verdict.token
+        return response
+
+    async def append_log(self, request: web.Request) -> web.Response:
+        """202: appended; Range says up to where. 416: Range says where to go on."""
+        caller, attempt_id = self._of_attempt(request, ATTEMPT)
+        offset, size_bytes = wire.parse_content_range(request.headers.get(wire.CONTENT_RANGE))
+        if request.content_length not in (None, size_bytes):
+            raise BadRequest("Content-Range and Content-Length name different sizes")
+        chunk = g.LogChunk(
+            attempt_id=attempt_id,
+            worker_id=caller.worker_id,
+            fence=_fence(request),
+            offset=offset,
+            size_bytes=size_bytes,
+        )
+        answer = await self._service.append_log(chunk, body_pieces(request, size_bytes))
+        response = reply(answer, status=202)
+        response.headers[wire.RANGE] = f"0-{answer.next_offset}"
+        response.headers[wire.STATE] = answer.attempt_status
+        return response
+
+    async def put_artifact(self, request: web.Request) -> web.Response:
+        """201: stored under its hash, verified."""
+        caller, attempt_id = self._of_attempt(request, ATTEMPT)
+        if request.content_length is None:
+            raise BadRequest("Content-Length is missing", header="Content-Length")
+        upload = g.ArtifactUpload(
+            attempt_id=attempt_id,
+            worker_id=caller.worker_id,
+            fence=_fence(request),
+            entry=g.ArtifactEntry(
+                path=request.match_info["path"],
+                size_bytes=request.content_length,
+                sha256=request.headers.get(wire.SHA256, ""),
+            ),
+        )
+        await self._service.put_artifact(upload, body_pieces(request, request.content_length))
+        return web.Response(status=201)
+
+    async def list_inputs(self, request: web.Request) -> web.Response:
+        caller, attempt_id = self._of_attempt(request, ATTEMPT)
+        ask = g.InputListRequest(
+            attempt_id=attempt_id,
+            worker_id=caller.worker_id,
+            fence=_fence(request),
+            job_id=JobId(request.match_info["job_id"]),
+        )
+        return reply(await self._service.list_inputs(ask))
+
+    async def read_input(self, request: web.Request) -> web.StreamResponse:
+        caller, attempt_id = self._of_attempt(request, ATTEMPT)
+        ask = g.InputRequest(
+            attempt_id=attempt_id,
+            worker_id=caller.worker_id,
+            fence=_fence(request),
+            job_id=JobId(request.match_info["job_id"]),
+            path=request.match_info["path"],
+        )
+        return await stream(request, self._service.read_input(ask))
+
+    async def finish(self, request: web.Request) -> web.Response:
+        """200: the receipt. 202: what is missing. 409: too late, or another result."""
+        caller, attempt_id = self._of_attempt(request, ATTEMPT)
+        body = await read_message(request, wire.FINISH.body)
+        answer = await self._service.finish(
+            wire.FINISH.join(body, worker_id=caller.worker_id, attempt_id=attempt_id)
+        )
+        return reply(answer, status=200 if isinstance(answer, g.Receipt) else 202)
+
+    def _of_attempt(self, request: web.Request, scopes: Scopes) -> tuple[Caller, AttemptId]:
+        caller = self._identify(request, scopes)
+        attempt_id = AttemptId(plain_id(request.match_info["attempt_id"], "attempt_id"))
+        if caller.attempt_id not in (None, attempt_id):
+            raise Forbidden("the token is for another attempt", check="attempt")
+        return caller, attempt_id
+
+    def _refresh(
+        self, caller: Caller, fences: dict[AttemptId, int], verdict: g.LeaseVerdict
+    ) -> g.LeaseVerdict:
+        if self._tokens is None or verdict.verdict is g.Verdict.GONE:
+            return verdict
+        attempt_id = verdict.attempt_id
+        token = self._tokens.refresh(caller.worker_id, attempt_id, fences[attempt_id])
+        return verdict if token is None else verdict.model_copy(update={"token": token})
+
+
+def _no_job(answer: g.ClaimReply) -> web.Response:
+    headers = {wire.REASON: answer.reason or "no_job"}
+    if answer.retry_after_s > 0:
+        headers[wire.RETRY_AFTER] = str(math.ceil(answer.retry_after_s))
+    return web.Response(status=204, headers=headers)
+
+
+def _gone(verdict: g.LeaseVerdict) -> Exception:
+    reason = verdict.reason or "gone"
+    if reason.startswith("unknown"):
+        return UnknownAttempt(attempt_id=verdict.attempt_id)
+    if reason == "archived":
+        return AttemptArchived(attempt_id=verdict.attempt_id)
+    return Conflict("the lease is gone", attempt_id=verdict.attempt_id, state=reason)
+
+
+def _fence(request: web.Request) -> int:
+    text = request.headers.get(wire.FENCE, "")
+    if _NUMBER.fullmatch(text) is None:
+        raise BadRequest(f"{wire.FENCE} must be a whole number", header=wire.FENCE)
+    return int(text)
