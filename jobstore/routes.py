@@ -1,0 +1,177 @@
+"""People's verbs of the job service as routes: submit, look, follow, cancel, retry."""
+
+import base64
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+from aiohttp import web
+
+from shared.errors import BadRequest, UnknownAttempt
+from shared.http import wire
+from shared.http.identity import plain_id, require_role
+from shared.http.server import read_message, reply, stream
+from shared.http.sse import frame, send_events, wants_events
+from shared.ids import AttemptId, JobId, RunId
+from shared.protocol import gateway as g
+from shared.services import Body, JobService
+from shared.tokens import Audience, Role, Verifier
+
+SUBMIT_BYTES: Final = 64 * 1024 * 1024
+LONGEST_LIST: Final = 10_000
+
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+
+
+def add_people_routes(app: web.Application, service: JobService, verifier: Verifier) -> None:
+    """The application serves what `JobService` adds to `Gateway`."""
+    verbs = _Verbs(service, verifier)
+    run = "/v1/runs/{run_id:[0-9]{1,18}}"
+    job = run + "/jobs/{job_id}"
+    app.add_routes(
+        [
+            web.post("/v1/runs", verbs.submit),
+            web.get("/v1/runs", verbs.list_runs, allow_head=False),
+            web.get(run, verbs.show_run, allow_head=False),
+            web.post(f"{run}/cancel", verbs.cancel),
+            web.post(f"{run}/retry", verbs.retry),
+            web.get(f"{run}/events", verbs.events, allow_head=False),
+            web.get(f"{run}/artifacts", verbs.list_artifacts, allow_head=False),
+            web.get(f"{job}/artifacts", verbs.list_artifacts, allow_head=False),
+            web.get(job + "/artifacts/{path:.+}", verbs.read_artifact, allow_head=False),
+            web.get(f"{job}/attempts", verbs.list_attempts, allow_head=False),
+            web.get(f"{job}/log", verbs.read_log, allow_head=False),
+        ]
+    )
+
+
+class _Verbs:
+    def __init__(self, service: JobService, verifier: Verifier) -> None:
+        self._service = service
+        self._verifier = verifier
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """201: the run is stored. The same key again names the same run."""
+        self._require(request, Role.SUBMITTER)
+        key = _idempotency_key(request)
+        body = await read_message(request, wire.SUBMIT.body, SUBMIT_BYTES)
+        answer = await self._service.submit(wire.SUBMIT.join(body, idempotency_key=key))
+        return reply(answer, status=201)
+
+    async def retry(self, request: web.Request) -> web.Response:
+        """201: a new run of the old run's pipeline."""
+        self._require(request, Role.SUBMITTER)
+        key = _idempotency_key(request)
+        body = await read_message(request, wire.RETRY.body)
+        answer = await self._service.retry(
+            wire.RETRY.join(body, idempotency_key=key, run_id=_run_id(request))
+        )
+        return reply(answer, status=201)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """200: nothing more of it starts."""
+        self._require(request, Role.SUBMITTER)
+        body = await read_message(request, wire.CANCEL.body)
+        await self._service.cancel(wire.CANCEL.join(body, run_id=_run_id(request)))
+        return web.json_response({})
+
+    async def list_runs(self, request: web.Request) -> web.Response:
+        self._require(request, Role.VIEWER)
+        limit = _number(request, "limit", 20, at_least=1, at_most=LONGEST_LIST)
+        return reply(await self._service.list_runs(limit=limit))
+
+    async def show_run(self, request: web.Request) -> web.Response:
+        self._require(request, Role.VIEWER)
+        return reply(await self._service.show_run(_run_id(request)))
+
+    async def list_attempts(self, request: web.Request) -> web.Response:
+        self._require(request, Role.VIEWER)
+        return reply(await self._service.list_attempts(_run_id(request), _job_id(request)))
+
+    async def list_artifacts(self, request: web.Request) -> web.Response:
+        """Those of one job where the path names one, else of the whole run."""
+        self._require(request, Role.VIEWER)
+        job_id = _job_id(request) if "job_id" in request.match_info else None
+        return reply(await self._service.list_artifacts(_run_id(request), job_id))
+
+    async def read_artifact(self, request: web.Request) -> web.StreamResponse:
+        self._require(request, Role.VIEWER)
+        # An entry knows what a path may be.
+        entry = g.ArtifactEntry(path=request.match_info["path"], size_bytes=0, sha256="0" * 64)
+        pieces = self._service.read_artifact(_run_id(request), _job_id(request), entry.path)
+        return await stream(request, pieces)
+
+    async def read_log(self, request: web.Request) -> web.StreamResponse:
+        """The log's bytes; as server-sent events, in base64, when the caller accepts those."""
+        self._require(request, Role.VIEWER)
+        run_id, job_id = _run_id(request), _job_id(request)
+        attempt = request.query.get("attempt")
+        pieces = self._service.read_log(
+            run_id,
+            job_id,
+            attempt=None if attempt is None else AttemptId(plain_id(attempt, "attempt")),
+            offset=_number(request, "offset", 0),
+            follow=_flag(request, "follow"),
+        )
+        if not wants_events(request):
+            return await stream(request, pieces)
+        known = await self._service.list_attempts(run_id, job_id)  # or there is no such job
+        if attempt is not None and all(attempt != a.attempt_id for a in known.attempts):
+            raise UnknownAttempt(attempt_id=attempt)
+        return await send_events(request, _log_frames(pieces), self._verifier.runtime)
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """A page of events, or all as they come when the caller accepts server-sent events."""
+        self._require(request, Role.VIEWER)
+        run_id = _run_id(request)
+        last_seen = _number(request, "after", 0)
+        if not wants_events(request):
+            limit = _number(request, "limit", 1_000, at_least=1, at_most=LONGEST_LIST)
+            return reply(await self._service.list_events(run_id, after=last_seen, limit=limit))
+        await self._service.list_events(run_id, after=last_seen, limit=1)  # or no such run
+        frames = self._event_frames(run_id, last_seen)
+        return await send_events(request, frames, self._verifier.runtime)
+
+    async def _event_frames(self, run_id: RunId, after: int) -> AsyncIterator[bytes]:
+        async for event in self._service.follow_events(run_id, after=after):
+            data = event.model_dump_json().encode()
+            yield frame(data, number=event.seq, kind=event.kind)
+
+    def _require(self, request: web.Request, role: Role) -> None:
+        require_role(self._verifier, request, Audience.JOBSTORE, role)
+
+
+async def _log_frames(pieces: Body) -> AsyncIterator[bytes]:
+    async for piece in pieces:
+        yield frame(base64.b64encode(piece))
+
+
+def _run_id(request: web.Request) -> RunId:
+    return RunId(int(request.match_info["run_id"]))
+
+
+def _job_id(request: web.Request) -> JobId:
+    return JobId(request.match_info["job_id"])
+
+
+def _idempotency_key(request: web.Request) -> str:
+    key = request.headers.get(wire.KEY, "")
+    if not (0 < len(key) <= 200 and key.isascii() and key.isprintable()):
+        raise BadRequest(f"{wire.KEY} must be 1 to 200 printable characters", header=wire.KEY)
+    return key
+
+
+def _number(
+    request: web.Request, name: str, default: int, *, at_least: int = 0, at_most: int = 10**18
+) -> int:
+    text = request.query.get(name, str(default))
+    if _NUMBER.fullmatch(text) is None or not at_least <= int(text) <= at_most:
+        raise BadRequest(f"{name} must be a number from {at_least} to {at_most}", field=name)
+    return int(text)
+
+
+def _flag(request: web.Request, name: str) -> bool:
+    text = request.query.get(name, "false").lower()
+    if text not in ("true", "false", "1", "0"):
+        raise BadRequest(f"{name} must be true or false", field=name)
+    return text in ("true", "1")
