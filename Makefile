@@ -16,8 +16,7 @@ help: ## List these targets
 install: $(STAMP) ## Make .venv with drawbar and its tools, every version pinned
 
 # The first Python that is new enough and can make an environment. (A name on PATH may be a stub
-# that only says which versions exist, so each is asked to run.) Editable as a plain path:
-# the import hook that setuptools makes otherwise adds 9 ms to every start of Python.
+# that only says which versions exist, so each is asked to run.)
 $(STAMP): pyproject.toml constraints.txt
 	@python=; for name in python3.11 python3.12 python3.13 python3.14 python3; do \
 	  if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
@@ -30,8 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $$python -m venv --clear $(VENV)
 	@export PIP_DISABLE_PIP_VERSION_CHECK=1; \
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools && \
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-	  --config-settings editable_mode=compat --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $@
 
 demo: $(STAMP) ## Run a pipeline through all four services, and show what they did
