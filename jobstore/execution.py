@@ -1,0 +1,51 @@
+"""What a worker is told to execute."""
+
+from typing import Final
+
+from jobstore.retry import would_retry
+from jobstore.store.run import Started
+from shared.ids import JobId, RunId
+from shared.protocol.gateway import DependencyResult, RunContext, RunRequest
+from shared.protocol.pipeline import DEFAULT_TIMEOUT_S, JobSpec, RetryRule
+from shared.protocol.states import JobStatus
+
+SHELL: Final = "/bin/sh"
+
+
+def run_context(
+    ask: RunRequest, started: Started, *, lease_s: float, heartbeat_s: float
+) -> RunContext:
+    """Everything that the attempt needs, from the job as it was submitted."""
+    job = JobSpec.model_validate_json(started.spec)
+    rule = job.retry or RetryRule()
+    return RunContext(
+        attempt_id=ask.attempt_id,
+        fence=ask.fence,
+        run_id=RunId(started.run_id),
+        job_id=JobId(started.job_id),
+        pipeline=started.pipeline,
+        argv=argv_of(job),
+        env=job.env,
+        working_dir=job.working_dir,
+        timeout_s=DEFAULT_TIMEOUT_S if job.timeout_s is None else job.timeout_s,
+        artifacts=job.artifacts,
+        inputs=tuple(JobId(name) for name in job.inputs),
+        dependencies=tuple(
+            DependencyResult(job_id=JobId(job_id), status=JobStatus(status), exit_code=exit_code)
+            for job_id, status, exit_code in started.dependencies
+        ),
+        tries=started.tries,
+        tries_left=max(0, rule.max + 1 - started.tries),
+        should_retry=would_retry(rule, started.tries),
+        lease_s=lease_s,
+        heartbeat_s=heartbeat_s,
+    )
+
+
+def argv_of(job: JobSpec) -> tuple[str, ...]:
+    """The exact words to execute. A shell only where the document asks for one."""
+    if job.argv:
+        return job.argv
+    if job.script:
+        return (SHELL, "-e", "-c", "\n".join(job.script))
+    return (SHELL, "-c", job.command or "")

@@ -1,0 +1,82 @@
+"""Reading what still grows: a job's log and a run's events, until they are complete.
+
+Followers are woken by commits and appends. They also look by themselves now and then: a follower
+that was never woken would be a bug, not a hung terminal.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from jobstore.logs import Logs
+from jobstore.store.interface import JobStore
+from jobstore.watchers import Watchers
+from shared.ids import AttemptId, JobId, RunId
+from shared.protocol.jobs import Event
+from shared.protocol.states import RunStatus
+from shared.services import Body
+
+EVENTS_PER_READ: Final = 500
+LOOK_AGAIN_S: Final = 15.0
+ENDS_OF_A_RUN: Final = frozenset(f"run.{status}" for status in RunStatus if status.is_ended)
+
+
+class Followers:
+    """Streams for people who watch."""
+
+    def __init__(self, store: JobStore, logs: Logs, watchers: Watchers) -> None:
+        self._store = store
+        self._logs = logs
+        self._watchers = watchers
+
+    async def read_log(
+        self, run_id: RunId, job_id: JobId, *, attempt: AttemptId | None, offset: int, follow: bool
+    ) -> Body:
+        """The log of `attempt`, or of the latest one; followed, of every later one as well."""
+        key, seen = ("job", run_id, job_id), None
+        while True:
+            with self._watchers.watching(key) as change:
+                place = await self._store.log_of(run_id, job_id, attempt)
+                if place.attempt_id is not None and place.attempt_id != seen:
+                    seen = place.attempt_id
+                    async for piece in self._attempt_log(run_id, job_id, seen, offset, follow):
+                        yield piece
+                    offset = 0
+                    if follow and attempt is None:
+                        continue
+                    return
+                if place.job_has_ended or not follow:
+                    return
+                await change.wait(LOOK_AGAIN_S)
+
+    async def _attempt_log(
+        self, run_id: RunId, job_id: JobId, attempt_id: str, offset: int, follow: bool
+    ) -> Body:
+        while True:
+            with self._watchers.watching(("log", attempt_id)) as change:
+                place = await self._store.log_of(run_id, job_id, AttemptId(attempt_id))
+                if place.inline is not None:
+                    if offset < len(place.inline):
+                        yield place.inline[offset:]
+                    return
+                while piece := await self._logs.read(AttemptId(attempt_id), offset):
+                    yield piece
+                    offset += len(piece)
+                if not place.is_live or not follow:
+                    return
+                await change.wait(LOOK_AGAIN_S)
+
+    async def follow_events(self, run_id: RunId, *, after: int) -> AsyncIterator[Event]:
+        """Every event of the run from seq > `after`, until its end."""
+        while True:
+            with self._watchers.watching(("run", run_id)) as change:
+                run = await self._store.show_status(run_id)
+                events = await self._store.list_events(run_id, after, EVENTS_PER_READ)
+                for event in events:
+                    yield event
+                    after = event.seq
+                    if event.kind in ENDS_OF_A_RUN:
+                        return
+                if run.is_ended and not events:
+                    return
+                if not events:
+                    await change.wait(LOOK_AGAIN_S)

@@ -1,0 +1,101 @@
+"""Who holds a lease until when, on this service's monotonic clock.
+
+In memory: a heartbeat costs no write. At start every lease that the store knows is granted anew,
+so neither a restart nor a stepped clock can take a job from a worker that still runs it. The book
+learns of claims, starts and ends from the store's committed changes, so it cannot disagree with it.
+"""
+
+from dataclasses import dataclass
+
+from jobstore.store.interface import LiveAttempt
+from shared.deadlines import Deadlines
+from shared.ids import AttemptId
+from shared.protocol.gateway import LeaseBeat, Verdict
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to run one attempt."""
+
+    job_seq: int
+    run_id: int
+    worker_id: str
+    fence: int
+    is_running: bool = False
+    is_cancelled: bool = False
+
+
+class LeaseBook:
+    """Every live attempt and when its lease ends."""
+
+    def __init__(self, *, start_ttl_s: float, lease_s: float) -> None:
+        self._start_ttl_s = start_ttl_s
+        self._lease_s = lease_s
+        self._leases: dict[str, Lease] = {}
+        self._deadlines: Deadlines[str] = Deadlines()
+
+    def get(self, attempt_id: AttemptId) -> Lease | None:
+        return self._leases.get(attempt_id)
+
+    def restore(self, attempt: LiveAttempt, now: float) -> None:
+        """A lease that was held when the service stopped is granted anew, in full."""
+        lease = Lease(
+            attempt.job_seq,
+            attempt.run_id,
+            attempt.worker_id,
+            attempt.fence,
+            attempt.is_running,
+            attempt.is_cancelled,
+        )
+        self.grant(attempt.attempt_id, lease, now)
+
+    def grant(self, attempt_id: str, lease: Lease, now: float) -> None:
+        """The attempt is live: it must start within start_ttl_s, or beat within lease_s."""
+        self._leases[attempt_id] = lease
+        ttl = self._lease_s if lease.is_running else self._start_ttl_s
+        self._deadlines.arm(attempt_id, now + ttl)
+
+    def start(self, attempt_id: str, now: float) -> None:
+        """The attempt runs; its lease lasts lease_s from now."""
+        lease = self._leases.get(attempt_id)
+        if lease is not None:
+            lease.is_running = True
+            self._deadlines.arm(attempt_id, now + self._lease_s)
+
+    def cancel(self, attempt_id: str) -> None:
+        """Its worker is told to stop it, at the next beat."""
+        lease = self._leases.get(attempt_id)
+        if lease is not None:
+            lease.is_cancelled = True
+
+    def end(self, attempt_id: str) -> None:
+        """Nobody holds this lease any more."""
+        self._leases.pop(attempt_id, None)
+        self._deadlines.disarm(attempt_id)
+
+    def beat(self, worker_id: str, beat: LeaseBeat, now: float) -> Verdict:
+        """A running lease that is this worker's now lasts lease_s from `now`."""
+        lease = self._leases.get(beat.attempt_id)
+        if (
+            lease is None
+            or not lease.is_running
+            or lease.worker_id != worker_id
+            or lease.fence != beat.fence
+        ):
+            return Verdict.GONE
+        self._deadlines.arm(beat.attempt_id, now + self._lease_s)
+        return Verdict.CANCEL if lease.is_cancelled else Verdict.RENEWED
+
+    def next_at(self) -> float | None:
+        return self._deadlines.next_at()
+
+    def take_expired(self, now: float) -> list[str]:
+        """Attempts whose lease has ended. From here on a beat for them comes too late."""
+        expired = self._deadlines.take_due(now)
+        for attempt_id in expired:
+            del self._leases[attempt_id]
+        return expired
+
+    def forgive(self, now: float) -> None:
+        """This service slept: silence was its own, so every lease lasts lease_s from now."""
+        self._deadlines.postpone_all(now + self._lease_s)

@@ -1,0 +1,102 @@
+"""What follows from how an attempt ended. Pure: facts in, verdict out."""
+
+import random
+from dataclasses import dataclass
+
+from jobstore.states import JobEvent
+from shared.protocol.gateway import Outcome, Result
+from shared.protocol.jobs import Reason
+from shared.protocol.pipeline import JobSpec, OnLost, RetryOn, RetryRule
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The event that happens to the job, when it may be tried again, and why."""
+
+    event: JobEvent
+    reason: Reason | None
+    delay_s: float = 0.0
+    spends_try: bool = True
+
+
+def judge_result(
+    result: Result,
+    job: JobSpec,
+    *,
+    tries: int,
+    since_first_try_s: float,
+    is_cancelled: bool,
+    rng: random.Random,
+) -> Verdict:
+    """What a worker's report means. `tries` includes this one."""
+    reason = explain(result)
+    if result.outcome is Outcome.EXITED and result.exit_code == 0:
+        return Verdict(JobEvent.SUCCEED, None)
+    if is_cancelled or result.outcome is Outcome.CANCELLED:
+        return Verdict(JobEvent.CANCEL, Reason(who="operator", what="cancelled"))
+    if result.outcome is Outcome.DRAINED:
+        return Verdict(JobEvent.REQUEUE, reason, spends_try=False)
+    timed_out = result.outcome is Outcome.TIMEOUT
+    rule = job.retry or RetryRule()
+    if _may_retry(
+        rule,
+        RetryOn.TIMEOUT if timed_out else RetryOn.FAILED,
+        exit_code=result.exit_code,
+        tries=tries,
+        since_first_try_s=since_first_try_s,
+    ):
+        return Verdict(JobEvent.RETRY, reason, delay_s=delay_s(rule, tries, rng))
+    return Verdict(JobEvent.TIME_OUT if timed_out else JobEvent.FAIL, reason)
+
+
+def judge_loss(job: JobSpec, *, losses: int, max_lost: int, is_cancelled: bool) -> Verdict:
+    """What follows when a worker went silent with the job; `losses` includes this one."""
+    reason = Reason(who="worker", what="lost", message="the worker went silent; its lease ran out")
+    if is_cancelled:
+        return Verdict(JobEvent.CANCEL, Reason(who="operator", what="cancelled"))
+    if job.on_lost is OnLost.FAIL:
+        return Verdict(JobEvent.FAIL, reason)
+    if losses >= max_lost:
+        message = f"lost on {losses} workers: a job that takes its worker down is not tried again"
+        return Verdict(JobEvent.FAIL, Reason(who="job", what="poison", message=message))
+    return Verdict(JobEvent.REQUEUE, reason)
+
+
+def would_retry(rule: RetryRule, tries: int) -> bool:
+    """Whether a plain failure of this try would be tried again."""
+    return RetryOn.FAILED in rule.on and tries <= rule.max
+
+
+def delay_s(rule: RetryRule, tries: int, rng: random.Random) -> float:
+    """Seconds until the next try after `tries` of them: exponential, with +/- jitter."""
+    base = rule.delay_s * rule.backoff ** min(tries - 1, 64)
+    return min(base * (1 + rule.jitter * rng.uniform(-1, 1)), 7 * 86_400.0)
+
+
+def explain(result: Result) -> Reason | None:
+    """Who did what; None for a success."""
+    match result.outcome:
+        case Outcome.EXITED:
+            if result.exit_code == 0:
+                return None
+            return Reason(who="job", what="exit_code", message=f"exited with {result.exit_code}")
+        case Outcome.SIGNALED:
+            return Reason(who="job", what="signal", message=f"ended by signal {result.signal}")
+        case Outcome.TIMEOUT:
+            return Reason(who="job", what="timeout", message=result.message)
+        case Outcome.CANCELLED:
+            return Reason(who="operator", what="cancelled", message=result.message)
+        case Outcome.DRAINED:
+            return Reason(who="operator", what="drained", message=result.message)
+        case Outcome.SPAWN_ERROR | Outcome.INPUT_ERROR | Outcome.ARTIFACT_ERROR:
+            return Reason(who="job", what=result.outcome.value, message=result.message)
+
+
+def _may_retry(
+    rule: RetryRule, kind: RetryOn, *, exit_code: int | None, tries: int, since_first_try_s: float
+) -> bool:
+    if kind not in rule.on or tries > rule.max:
+        return False
+    if rule.max_time_s is not None and since_first_try_s > rule.max_time_s:
+        return False
+    return not rule.on_exit_codes or exit_code is None or exit_code in rule.on_exit_codes

@@ -1,0 +1,324 @@
+"""The job service: the only owner of truth about runs, jobs and attempts.
+
+It decides and orders; the store remembers. Leases and timers are the keeper's.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobstore.artifacts import Artifacts
+from jobstore.execution import run_context
+from jobstore.followers import Followers
+from jobstore.keeper import Keeper
+from jobstore.leases import Lease, LeaseBook
+from jobstore.logs import Logs
+from jobstore.store.claim import Granted
+from jobstore.store.finish import Late
+from jobstore.store.journal import Change
+from jobstore.store.sqlite import SqliteJobStore
+from jobstore.watchers import Watchers
+from shared.errors import (
+    BadPipeline,
+    BadRequest,
+    Conflict,
+    LogOffsetMismatch,
+    StaleFence,
+    UnknownArtifact,
+    UnknownAttempt,
+    UnknownJob,
+)
+from shared.faultpoints import faultpoint
+from shared.files import Files
+from shared.ids import AttemptId, JobId, RunId
+from shared.loops import Loops
+from shared.pipeline_rules import find_mistakes
+from shared.protocol import gateway as g
+from shared.protocol import jobs as j
+from shared.protocol.states import AttemptStatus
+from shared.runtime import Runtime
+from shared.services import Body
+
+KEEP_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class JobStoreSettings:
+    """Times and bounds. The lease is 15 heartbeats long: one may be late without harm."""
+
+    lease_s: float = 30.0
+    heartbeat_s: float = 2.0
+    start_ttl_s: float = 15.0
+    rest_s: float = 10.0  # a refused job is not offered to the same worker again so soon
+    max_lost: int = 3
+    max_log_bytes: int = 4 << 30
+    max_artifact_bytes: int = 16 << 30
+
+
+class JobStoreService:
+    """`JobService`, on one SQLite file and a folder of logs and blobs."""
+
+    def __init__(
+        self,
+        path: Path,
+        files: Files,
+        runtime: Runtime,
+        settings: JobStoreSettings | None = None,
+    ) -> None:
+        self._settings = settings or JobStoreSettings()
+        self._runtime = runtime
+        self._store = SqliteJobStore(path, runtime=runtime, on_commit=self._on_commit)
+        self._leases = LeaseBook(
+            start_ttl_s=self._settings.start_ttl_s, lease_s=self._settings.lease_s
+        )
+        self._watchers = Watchers()
+        self._keeper = Keeper(runtime, self._watchers, self._leases, lease_s=self._settings.lease_s)
+        self._logs = Logs(files, max_bytes=self._settings.max_log_bytes)
+        self._artifacts = Artifacts(files, runtime, max_bytes=self._settings.max_artifact_bytes)
+        self._followers = Followers(self._store, self._logs, self._watchers)
+        self._loops = Loops(runtime)
+        self._loops.every("jobstore.keeper", KEEP_EVERY_S, self._keep_once)
+
+    @property
+    def failure(self) -> "asyncio.Future[None]":
+        """Set when the store failed: this process has to end, and recover at its next start."""
+        return self._store.failure
+
+    async def start(self) -> None:
+        """Leases that were held are granted anew, waits begin again, and verbs are served."""
+        self._keeper.restore(await self._store.start())
+        await self._loops.start()
+
+    async def stop(self) -> None:
+        await self._loops.stop()
+        await self._store.stop()
+
+    # -- the worker's verbs, in the order in which a job meets them ----------------------------
+
+    async def claim(self, ask: g.ClaimRequest) -> g.ClaimReply:
+        answer = await self._store.claim(ask)
+        try:
+            async with asyncio.timeout(ask.wait_s or None):
+                granted = await asyncio.shield(answer)
+        except TimeoutError:
+            await self._store.withdraw(ask)
+            granted = await answer
+        except asyncio.CancelledError:
+            answer.cancel()
+            raise
+        await faultpoint("jobstore.claim.before_reply")
+        return g.ClaimReply(
+            claims=tuple(self._claim_of(grant) for grant in granted),
+            reason=None if granted else "no_job",
+        )
+
+    async def refuse(self, ask: g.RefuseRequest) -> None:
+        await self._store.refuse(ask, rest_s=self._settings.rest_s)
+        self._keeper.rest(ask.attempt_id, self._settings.rest_s)
+
+    async def run(self, ask: g.RunRequest) -> g.RunContext:
+        started = await self._store.run(ask)
+        await faultpoint("jobstore.run.before_reply")
+        return run_context(
+            ask,
+            started,
+            lease_s=self._settings.lease_s,
+            heartbeat_s=self._settings.heartbeat_s,
+        )
+
+    async def heartbeat(self, ask: g.HeartbeatRequest) -> g.HeartbeatReply:
+        now = self._runtime.mono()
+        verdicts = []
+        for beat in ask.leases:
+            verdict = self._leases.beat(ask.worker_id, beat, now)
+            reason = await self._why_gone(beat.attempt_id) if verdict is g.Verdict.GONE else None
+            verdicts.append(
+                g.LeaseVerdict(attempt_id=beat.attempt_id, verdict=verdict, reason=reason)
+            )
+        return g.HeartbeatReply(leases=tuple(verdicts))
+
+    async def append_log(self, chunk: g.LogChunk, body: Body) -> g.LogReply:
+        lease = await self._holder(chunk.attempt_id, chunk.worker_id, chunk.fence)
+        size = await self._logs.append(chunk.attempt_id, chunk.offset, body)
+        self._watchers.notify(("log", chunk.attempt_id))
+        return g.LogReply(
+            next_offset=size,
+            attempt_status=AttemptStatus.RUNNING,
+            cancel_requested=lease.is_cancelled,
+        )
+
+    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
+        await self._holder(upload.attempt_id, upload.worker_id, upload.fence)
+        await self._artifacts.put(upload.entry, body)
+
+    async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
+        await self._holder(ask.attempt_id, ask.worker_id, ask.fence)
+        run_id = await self._store.find_dependency(ask.attempt_id, ask.job_id)
+        if run_id is None:
+            raise UnknownJob(f"{ask.job_id!r} is not a dependency of this job", job_id=ask.job_id)
+        found = await self._store.list_artifacts(run_id, ask.job_id)
+        return g.InputList(artifacts=tuple(item.artifact for item in found))
+
+    async def read_input(self, ask: g.InputRequest) -> Body:
+        listed = await self.list_inputs(
+            g.InputListRequest(
+                attempt_id=ask.attempt_id,
+                worker_id=ask.worker_id,
+                fence=ask.fence,
+                job_id=ask.job_id,
+            )
+        )
+        entry = _entry(listed.artifacts, ask.path)
+        async for piece in self._artifacts.read(entry.sha256):
+            yield piece
+
+    async def finish(self, ask: g.FinishRequest) -> g.FinishReply:
+        lease = self._leases.get(ask.attempt_id)
+        if lease is None or lease.fence != ask.fence:
+            return await self._settle(ask, None)  # a repeat, or too late: the store knows which
+        tail = ask.log.tail
+        if ask.log.tail_offset + len(tail) not in (ask.log.size_bytes, ask.log.tail_offset):
+            raise BadRequest("the log's tail does not end where the log does")
+        inline = tail if ask.log.tail_offset == 0 and len(tail) == ask.log.size_bytes else None
+        resend_from = _check_inline(ask.log) if inline is not None else await self._take_tail(ask)
+        missing = await self._artifacts.missing(ask.artifacts)
+        if resend_from is not None or missing:
+            return g.Incomplete(resend_log_from=resend_from, missing_artifacts=missing)
+        return await self._settle(ask, inline)
+
+    # -- people's verbs ------------------------------------------------------------------------
+
+    async def submit(self, ask: j.SubmitRequest) -> j.SubmitReply:
+        mistakes = find_mistakes(ask.pipeline)
+        if mistakes:
+            raise BadPipeline(
+                "; ".join(mistake.message for mistake in mistakes[:20]),
+                mistakes=[{"path": m.path, "message": m.message} for m in mistakes[:100]],
+            )
+        run_id = await self._store.submit(ask.pipeline, key=ask.idempotency_key)
+        await faultpoint("jobstore.submit.before_reply")
+        return j.SubmitReply(run_id=RunId(run_id))
+
+    async def retry(self, ask: j.RetryRequest) -> j.SubmitReply:
+        pipeline, status, succeeded = await self._store.pipeline_of(ask.run_id)
+        if not status.is_ended:
+            raise Conflict(f"run {ask.run_id} is {status.value}: cancel it first", state=status)
+        if ask.failed_only and len(succeeded) == len(pipeline.jobs):
+            raise Conflict(f"every job of run {ask.run_id} succeeded", state=status)
+        run_id = await self._store.submit(
+            pipeline,
+            key=ask.idempotency_key,
+            retry_of=ask.run_id,
+            carried=succeeded if ask.failed_only else None,
+        )
+        return j.SubmitReply(run_id=RunId(run_id))
+
+    async def cancel(self, ask: j.CancelRequest) -> None:
+        for attempt_id in await self._store.cancel(ask.run_id, ask.job_id, ask.reason):
+            self._leases.cancel(attempt_id)
+
+    async def list_runs(self, *, limit: int) -> j.RunList:
+        return j.RunList(runs=tuple(await self._store.list_runs(limit)))
+
+    async def show_run(self, run_id: RunId) -> j.RunView:
+        return await self._store.show_run(run_id)
+
+    async def list_attempts(self, run_id: RunId, job_id: JobId) -> j.AttemptList:
+        return j.AttemptList(attempts=tuple(await self._store.list_attempts(run_id, job_id)))
+
+    async def list_artifacts(self, run_id: RunId, job_id: JobId | None) -> j.ArtifactList:
+        return j.ArtifactList(artifacts=tuple(await self._store.list_artifacts(run_id, job_id)))
+
+    async def read_artifact(self, run_id: RunId, job_id: JobId, path: str) -> Body:
+        listed = await self._store.list_artifacts(run_id, job_id)
+        entry = _entry([item.artifact for item in listed], path)
+        async for piece in self._artifacts.read(entry.sha256):
+            yield piece
+
+    def read_log(
+        self, run_id: RunId, job_id: JobId, *, attempt: AttemptId | None, offset: int, follow: bool
+    ) -> Body:
+        return self._followers.read_log(
+            run_id, job_id, attempt=attempt, offset=offset, follow=follow
+        )
+
+    async def list_events(self, run_id: RunId, *, after: int, limit: int) -> j.EventList:
+        return j.EventList(events=tuple(await self._store.list_events(run_id, after, limit)))
+
+    def follow_events(self, run_id: RunId, *, after: int) -> AsyncIterator[j.Event]:
+        return self._followers.follow_events(run_id, after=after)
+
+    # -- what happens by itself ----------------------------------------------------------------
+
+    async def _keep_once(self) -> None:
+        await self._keeper.keep_once(self._store, max_lost=self._settings.max_lost)
+
+    def _on_commit(self, changes: Sequence[Change]) -> None:
+        self._keeper.note(changes)
+
+    # -- details -------------------------------------------------------------------------------
+
+    def _claim_of(self, granted: Granted) -> g.Claim:
+        return g.Claim(
+            attempt_id=AttemptId(granted.attempt_id),
+            fence=granted.fence,
+            run_id=RunId(granted.run_id),
+            job_id=JobId(granted.job_id),
+            start_ttl_s=self._settings.start_ttl_s,
+        )
+
+    async def _holder(self, attempt_id: AttemptId, worker_id: str, fence: int) -> Lease:
+        """The attempt's lease. UnknownAttempt; StaleFence: it is not this worker's to write to."""
+        lease = self._leases.get(attempt_id)
+        if lease is None:
+            raise StaleFence(state=await self._store.attempt_state(attempt_id))
+        if lease.worker_id != worker_id or lease.fence != fence or not lease.is_running:
+            raise StaleFence(state="running elsewhere" if lease.is_running else "claimed")
+        return lease
+
+    async def _why_gone(self, attempt_id: AttemptId) -> str:
+        try:
+            return await self._store.attempt_state(attempt_id)
+        except UnknownAttempt:
+            return "unknown"
+
+    async def _take_tail(self, ask: g.FinishRequest) -> int | None:
+        """None: the whole log is here, verified and durable. Else: where to send it from."""
+        if ask.log.tail:
+            with suppress(LogOffsetMismatch):  # it came before, or bytes before it are missing
+                await self._logs.append(ask.attempt_id, ask.log.tail_offset, _one(ask.log.tail))
+        return await self._logs.complete(ask.attempt_id, ask.log.size_bytes, ask.log.sha256)
+
+    async def _settle(self, ask: g.FinishRequest, inline: bytes | None) -> g.FinishReply:
+        accepted = await self._store.finish(ask, log_inline=inline)
+        await faultpoint("jobstore.finish.before_reply")
+        self._logs.close(ask.attempt_id)
+        if isinstance(accepted, Late):
+            raise accepted.error
+        return g.Receipt(
+            receipt_id=accepted.receipt_id,
+            attempt_id=ask.attempt_id,
+            fence=ask.fence,
+            job_status=accepted.job_status,
+        )
+
+
+def _check_inline(summary: g.LogSummary) -> int | None:
+    """None: what came inside the finish is the log."""
+    if hashlib.sha256(summary.tail).hexdigest() != summary.sha256:
+        raise BadRequest("the log inside this finish does not have the SHA-256 that it names")
+    return None
+
+
+def _entry(entries: Sequence[g.ArtifactEntry], path: str) -> g.ArtifactEntry:
+    for entry in entries:
+        if entry.path == path:
+            return entry
+    raise UnknownArtifact(f"there is no artifact {path!r}", path=path)
+
+
+async def _one(piece: bytes) -> Body:
+    yield piece

@@ -1,0 +1,139 @@
+"""The state machines of runs, stages, jobs and attempts: every edge, and nothing else.
+
+Only the job service moves them. Policy picks the event, the table picks the state; the error
+path is the missing key. SQL takes its state names from here. docs/architecture.md is drawn from
+these tables.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from shared.errors import Conflict
+from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, StageStatus
+
+S = JobStatus
+A = AttemptStatus
+
+
+class JobEvent(StrEnum):
+    BLOCK = "block"  # waits for dependencies, or for an earlier stage
+    HOLD = "hold"  # could run, but the run's max_workers is reached
+    QUEUE = "queue"  # may be claimed
+    CARRY = "carry"  # succeeded in the run that this one retries
+    CLAIM = "claim"  # a worker holds a lease; fence += 1
+    REFUSE = "refuse"  # handed back unstarted; costs no try
+    LAPSE = "lapse"  # claimed, never started in time; costs no try
+    RUN = "run"  # started; tries += 1
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    TIME_OUT = "time_out"
+    RETRY = "retry"  # failed, tries remain
+    REQUEUE = "requeue"  # its worker was lost, or had to leave
+    SKIP = "skip"  # a dependency or an earlier stage did not succeed
+    CANCEL = "cancel"
+
+
+class AttemptEvent(StrEnum):
+    RUN = "run"
+    REPORT = "report"
+    REFUSE = "refuse"
+    LAPSE = "lapse"
+    LOSE = "lose"
+    CANCEL = "cancel"
+
+
+class RunEvent(StrEnum):
+    START = "start"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    CANCEL = "cancel"
+
+
+class StageEvent(StrEnum):
+    OPEN = "open"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    SKIP = "skip"
+    CANCEL = "cancel"
+
+
+E = JobEvent
+
+# fmt: off
+JOB: Final[Mapping[tuple[JobStatus, JobEvent], JobStatus]] = {
+    (S.PENDING,  E.BLOCK):    S.BLOCKED,
+    (S.PENDING,  E.HOLD):     S.HELD,
+    (S.PENDING,  E.QUEUE):    S.QUEUED,
+    (S.PENDING,  E.CARRY):    S.SUCCESS,
+    (S.BLOCKED,  E.QUEUE):    S.QUEUED,     # the last dependency succeeded
+    (S.BLOCKED,  E.HOLD):     S.HELD,
+    (S.BLOCKED,  E.CARRY):    S.SUCCESS,
+    (S.BLOCKED,  E.SKIP):     S.SKIPPED,
+    (S.HELD,     E.QUEUE):    S.QUEUED,     # another job of the run made room
+    (S.QUEUED,   E.CLAIM):    S.CLAIMED,
+    (S.QUEUED,   E.TIME_OUT): S.TIMEOUT,    # nobody claimed it within its queue timeout
+    (S.CLAIMED,  E.REFUSE):   S.QUEUED,
+    (S.CLAIMED,  E.LAPSE):    S.QUEUED,
+    (S.CLAIMED,  E.RUN):      S.RUNNING,
+    (S.RUNNING,  E.SUCCEED):  S.SUCCESS,
+    (S.RUNNING,  E.FAIL):     S.FAILED,
+    (S.RUNNING,  E.TIME_OUT): S.TIMEOUT,
+    (S.RUNNING,  E.RETRY):    S.RETRYING,
+    (S.RUNNING,  E.REQUEUE):  S.QUEUED,
+    (S.RETRYING, E.QUEUE):    S.QUEUED,     # its delay is over
+    (S.RETRYING, E.HOLD):     S.HELD,
+    **{(s, E.CANCEL): S.CANCELLED
+       for s in (S.BLOCKED, S.HELD, S.QUEUED, S.CLAIMED, S.RUNNING, S.RETRYING)},
+}
+
+ATTEMPT: Final[Mapping[tuple[AttemptStatus, AttemptEvent], AttemptStatus]] = {
+    (A.CLAIMED, AttemptEvent.RUN):    A.RUNNING,
+    (A.CLAIMED, AttemptEvent.REFUSE): A.REFUSED,
+    (A.CLAIMED, AttemptEvent.LAPSE):  A.LAPSED,
+    (A.CLAIMED, AttemptEvent.CANCEL): A.CANCELLED,
+    (A.RUNNING, AttemptEvent.REPORT): A.REPORTED,
+    (A.RUNNING, AttemptEvent.LOSE):   A.LOST,
+}
+
+RUN: Final[Mapping[tuple[RunStatus, RunEvent], RunStatus]] = {
+    (RunStatus.PENDING, RunEvent.START):   RunStatus.RUNNING,
+    (RunStatus.PENDING, RunEvent.SUCCEED): RunStatus.SUCCESS,    # every job was carried over
+    (RunStatus.PENDING, RunEvent.FAIL):    RunStatus.FAILED,     # nothing was claimed in time
+    (RunStatus.PENDING, RunEvent.CANCEL):  RunStatus.CANCELLED,
+    (RunStatus.RUNNING, RunEvent.SUCCEED): RunStatus.SUCCESS,
+    (RunStatus.RUNNING, RunEvent.FAIL):    RunStatus.FAILED,
+    (RunStatus.RUNNING, RunEvent.CANCEL):  RunStatus.CANCELLED,
+}
+
+STAGE: Final[Mapping[tuple[StageStatus, StageEvent], StageStatus]] = {
+    (StageStatus.PENDING, StageEvent.OPEN):    StageStatus.RUNNING,
+    (StageStatus.PENDING, StageEvent.SKIP):    StageStatus.SKIPPED,
+    (StageStatus.PENDING, StageEvent.CANCEL):  StageStatus.CANCELLED,
+    (StageStatus.RUNNING, StageEvent.SUCCEED): StageStatus.SUCCESS,
+    (StageStatus.RUNNING, StageEvent.FAIL):    StageStatus.FAILED,
+    (StageStatus.RUNNING, StageEvent.CANCEL):  StageStatus.CANCELLED,
+}
+# fmt: on
+
+LIVE: Final = (A.CLAIMED, A.RUNNING)  # attempts that hold a lease
+ADMITTED: Final = (S.QUEUED, S.CLAIMED, S.RUNNING)  # jobs that count against max_workers
+
+State = TypeVar("State", bound=StrEnum)
+Event = TypeVar("Event", bound=StrEnum)
+
+
+class IllegalTransition(Conflict):
+    """The thing is in a state in which this cannot happen to it."""
+
+    code = "illegal_transition"
+
+
+def after(table: Mapping[tuple[State, Event], State], state: State, event: Event) -> State:
+    """The state that `event` leads to; IllegalTransition when the table has no such edge."""
+    try:
+        return table[state, event]
+    except KeyError:
+        raise IllegalTransition(
+            f"cannot {event.value} what is {state.value}", state=state.value, event=event.value
+        ) from None

@@ -1,0 +1,230 @@
+"""The job store on SQLite: each verb is one call in the batching writer's next transaction."""
+
+import asyncio
+import json
+import random
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from jobstore.states import LIVE
+from jobstore.store import reads
+from jobstore.store.cancel import cancel_job, cancel_run, time_out_queued
+from jobstore.store.claim import Granted, refuse_job
+from jobstore.store.finish import Accepted, Late, expire_lease, finish_attempt, wake_jobs
+from jobstore.store.interface import Leftovers, LiveAttempt, OnCommit
+from jobstore.store.run import Started, run_attempt
+from jobstore.store.submit import digest_of, submit_run
+from jobstore.store.waiting import WaitingRoom
+from jobstore.store.work import Batch, Work
+from shared.errors import UnknownAttempt
+from shared.protocol import gateway as g
+from shared.protocol import jobs as j
+from shared.protocol.pipeline import PipelineSpec
+from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
+from shared.runtime import Runtime
+from shared.sqlite import Database, Tx
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SqliteJobStore:
+    """`JobStore` in one SQLite file."""
+
+    def __init__(self, path: Path, *, runtime: Runtime, on_commit: OnCommit) -> None:
+        self._db = Database(
+            path,
+            migrations=files("jobstore.store").joinpath("migrations"),
+            runtime=runtime,
+            name="jobstore",
+            before_commit=self._before_commit,
+        )
+        self._on_commit = on_commit
+        self._rng = random.Random(runtime.random.getrandbits(64))
+        self._room = WaitingRoom()  # this and the batch belong to the database's thread
+        self._batch = Batch()
+
+    @property
+    def failure(self) -> "asyncio.Future[None]":
+        return self._db.failure
+
+    async def start(self) -> Leftovers:
+        await self._db.start()
+        self._room.selectors = await self._db.read(
+            lambda conn: {
+                row[0]: json.loads(row[1])
+                for row in conn.execute("SELECT id, labels FROM selector ORDER BY id")
+            }
+        )
+        return await self._db.read(_leftovers)
+
+    async def stop(self) -> None:
+        await self._db.stop()
+
+    # -- people -------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        pipeline: PipelineSpec,
+        *,
+        key: str,
+        retry_of: int | None = None,
+        carried: Mapping[str, str] | None = None,
+    ) -> int:
+        digest = digest_of(pipeline, retry_of)
+
+        def call(work: Work) -> int:
+            selectors = dict(self._room.selectors)
+            run_id = submit_run(
+                work,
+                pipeline,
+                key=key,
+                digest=digest,
+                selectors=selectors,
+                retry_of=retry_of,
+                carried=carried,
+            )
+            for selector_id in selectors.keys() - self._room.selectors.keys():
+                self._room.know_selector(selector_id, selectors[selector_id])
+            return run_id
+
+        return await self._write(call)
+
+    async def cancel(self, run_id: int, job_id: str | None, why: str) -> Sequence[str]:
+        if job_id is None:
+            return await self._write(cancel_run, run_id, why)
+        return await self._write(cancel_job, run_id, job_id, why)
+
+    # -- workers ------------------------------------------------------------------------------
+
+    async def claim(self, ask: g.ClaimRequest) -> "asyncio.Future[list[Granted]]":
+        answer: asyncio.Future[list[Granted]] = asyncio.get_running_loop().create_future()
+        try:
+            await self._write(self._room.claim, ask, answer)
+        except BaseException:
+            answer.cancel()  # nobody waits for it: the waiting room lets go of it
+            raise
+        return answer
+
+    async def withdraw(self, ask: g.ClaimRequest) -> None:
+        await self._write(self._room.leave, ask.worker_id, ask.claim_id)
+
+    async def refuse(self, ask: g.RefuseRequest, *, rest_s: float) -> None:
+        def call(work: Work) -> None:
+            seq = refuse_job(work, ask)
+            if seq is not None:
+                self._room.rest(ask.worker_id, seq, work.tx.mono + rest_s)
+
+        await self._write(call)
+
+    async def serve_waiting(self) -> None:
+        await self._write(self._room.serve_all)
+
+    async def run(self, ask: g.RunRequest) -> Started:
+        return await self._write(run_attempt, ask)
+
+    async def finish(self, ask: g.FinishRequest, *, log_inline: bytes | None) -> Accepted | Late:
+        return await self._write(finish_attempt, ask, log_inline=log_inline, rng=self._rng)
+
+    async def expire(self, attempt_ids: Sequence[str], *, max_lost: int) -> None:
+        def call(work: Work) -> None:
+            for attempt_id in attempt_ids:
+                expire_lease(work, attempt_id, max_lost=max_lost)
+
+        await self._write(call)
+
+    async def wake(self, job_seqs: Sequence[int]) -> None:
+        await self._write(wake_jobs, list(job_seqs))
+
+    async def time_out_queued(self, job_seq: int) -> bool:
+        return await self._write(time_out_queued, job_seq)
+
+    # -- looking ------------------------------------------------------------------------------
+
+    async def attempt_state(self, attempt_id: str) -> str:
+        row = await self._db.read(
+            lambda conn: conn.execute(
+                "SELECT status FROM attempt WHERE id = ?", (attempt_id,)
+            ).fetchone()
+        )
+        if row is None:
+            raise UnknownAttempt(attempt_id=attempt_id)
+        return str(row[0])
+
+    async def list_runs(self, limit: int) -> list[j.RunSummary]:
+        return await self._db.read(partial(reads.list_runs, limit=limit))
+
+    async def show_run(self, run_id: int) -> j.RunView:
+        return await self._db.read(partial(reads.show_run, run_id=run_id))
+
+    async def list_attempts(self, run_id: int, job_id: str) -> list[j.AttemptView]:
+        return await self._db.read(partial(reads.list_attempts, run_id=run_id, job_id=job_id))
+
+    async def list_artifacts(self, run_id: int, job_id: str | None) -> list[j.JobArtifact]:
+        return await self._db.read(partial(reads.list_artifacts, run_id=run_id, job_id=job_id))
+
+    async def find_dependency(self, attempt_id: str, job_id: str) -> int | None:
+        return await self._db.read(
+            partial(reads.find_dependency, attempt_id=attempt_id, job_id=job_id)
+        )
+
+    async def list_events(self, run_id: int, after: int, limit: int) -> list[j.Event]:
+        return await self._db.read(
+            partial(reads.list_events, run_id=run_id, after=after, limit=limit)
+        )
+
+    async def show_status(self, run_id: int) -> RunStatus:
+        return await self._db.read(partial(reads.status_of, run_id=run_id))
+
+    async def log_of(self, run_id: int, job_id: str, attempt_id: str | None) -> reads.LogPlace:
+        return await self._db.read(
+            partial(reads.log_of, run_id=run_id, job_id=job_id, attempt_id=attempt_id)
+        )
+
+    async def pipeline_of(self, run_id: int) -> tuple[PipelineSpec, RunStatus, dict[str, str]]:
+        return await self._db.read(partial(reads.pipeline_of, run_id=run_id))
+
+    # -- on the database's thread -------------------------------------------------------------
+
+    async def _write(
+        self, call: Callable[Concatenate[Work, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        def within(tx: Tx) -> T:
+            batch = self._batch
+            changes, ready = len(batch.journal.changes), batch.ready.copy()
+            try:
+                return call(Work(tx, batch), *args, **kwargs)
+            except Exception:  # the database undoes what the call wrote, this what it noted
+                del batch.journal.changes[changes:]
+                batch.ready = ready
+                raise
+
+        return await self._db.write(within)
+
+    def _before_commit(self, tx: Tx) -> None:
+        batch, self._batch = self._batch, Batch()
+        if batch.ready:
+            self._room.serve(Work(tx, batch))
+        if batch.journal.changes:
+            tx.after_commit(partial(self._on_commit, batch.journal.changes))
+
+
+def _leftovers(conn: sqlite3.Connection) -> Leftovers:
+    live = conn.execute(
+        "SELECT attempt.id, job.seq, job.run_id, attempt.worker_id, attempt.fence,"
+        " attempt.status = ?, job.is_cancelled FROM attempt JOIN job ON job.seq = attempt.job_seq"
+        f" WHERE attempt.status IN ('{LIVE[0]}', '{LIVE[1]}') ORDER BY attempt.id",
+        (AttemptStatus.RUNNING,),
+    ).fetchall()
+    retrying = conn.execute(
+        f"SELECT seq, delay_s FROM job WHERE status = '{JobStatus.RETRYING}' ORDER BY seq"
+    ).fetchall()
+    queued = conn.execute(
+        f"SELECT seq, queue_timeout_s FROM job WHERE status = '{JobStatus.QUEUED}'"
+        " AND queue_timeout_s IS NOT NULL ORDER BY seq"
+    ).fetchall()
+    return Leftovers([LiveAttempt(*row) for row in live], retrying, queued)
