@@ -46,8 +46,8 @@ class GatewayClient:
         return found
 
     async def refuse(self, ask: g.RefuseRequest) -> None:
+        # Its token stays until newer ones push it out: a refusal may have to be sent again.
         await self._start(ask, "refuse", wire.REFUSE.dump(ask))
-        self._workload.pop(ask.attempt_id, None)
 
     async def run(self, ask: g.RunRequest) -> g.RunContext:
         answer = await self._start(ask, "run", wire.RUN.dump(ask))

@@ -1,0 +1,382 @@
+"""What every carrier of the job service's verbs promises, whichever service is behind it.
+
+Subclass once per service and carrier, and supply `carrier`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from hashlib import sha256
+
+import pytest
+
+from shared import errors
+from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
+from shared.protocol import gateway as g
+from shared.protocol import jobs as j
+from shared.protocol.pipeline import JobSpec, PipelineSpec
+from shared.protocol.states import AttemptStatus, JobStatus
+from tests.support.carriers import Carrier
+
+ANN, BEN = WorkerId("worker-ann"), WorkerId("worker-ben")
+NOWHERE = AttemptId("00000000-0000-7000-8000-000000000000")
+USAGE = g.Usage(wall_s=0.5, cpu_s=None, max_rss_bytes=None)
+BIG = bytes(range(256)) * 1_024  # four pieces
+
+
+async def body(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), 65_536):
+        yield data[start : start + 65_536]
+
+
+async def collect(pieces: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in pieces])
+
+
+def a_pipeline(*jobs: JobSpec) -> PipelineSpec:
+    return PipelineSpec(name="demo", jobs=jobs or (JobSpec(id="one", command="true"),))
+
+
+def a_claim(
+    worker: WorkerId, claim_id: str, *, slots: int = 1, wait_s: float = 0
+) -> g.ClaimRequest:
+    return g.ClaimRequest(
+        claim_id=ClaimId(claim_id), worker_id=worker, labels={}, free_slots=slots, wait_s=wait_s
+    )
+
+
+def a_run(claim: g.Claim, worker: WorkerId = ANN) -> g.RunRequest:
+    return g.RunRequest(
+        attempt_id=claim.attempt_id, worker_id=worker, fence=claim.fence, host="here", pid=1
+    )
+
+
+def a_beat(claim: g.Claim, worker: WorkerId = ANN) -> g.HeartbeatRequest:
+    beat = g.LeaseBeat(attempt_id=claim.attempt_id, fence=claim.fence, phase="executing")
+    return g.HeartbeatRequest(worker_id=worker, leases=(beat,))
+
+
+def a_chunk(claim: g.Claim, data: bytes, offset: int = 0) -> g.LogChunk:
+    return g.LogChunk(
+        attempt_id=claim.attempt_id,
+        worker_id=ANN,
+        fence=claim.fence,
+        offset=offset,
+        size_bytes=len(data),
+    )
+
+
+def an_upload(claim: g.Claim, path: str, data: bytes) -> g.ArtifactUpload:
+    return g.ArtifactUpload(
+        attempt_id=claim.attempt_id, worker_id=ANN, fence=claim.fence, entry=an_entry(path, data)
+    )
+
+
+def an_entry(path: str, data: bytes) -> g.ArtifactEntry:
+    return g.ArtifactEntry(path=path, size_bytes=len(data), sha256=sha256(data).hexdigest())
+
+
+def a_finish(
+    claim: g.Claim,
+    *,
+    worker: WorkerId = ANN,
+    exit_code: int = 0,
+    log: bytes = b"",
+    tail_offset: int = 0,
+    artifacts: tuple[g.ArtifactEntry, ...] = (),
+) -> g.FinishRequest:
+    return g.FinishRequest(
+        attempt_id=claim.attempt_id,
+        worker_id=worker,
+        fence=claim.fence,
+        result=g.Result(outcome=g.Outcome.EXITED, exit_code=exit_code),
+        log=g.LogSummary(
+            size_bytes=len(log),
+            sha256=sha256(log).hexdigest(),
+            tail_offset=tail_offset,
+            tail=log[tail_offset:],
+            lost_bytes=0,
+        ),
+        artifacts=artifacts,
+        usage=USAGE,
+    )
+
+
+async def submitted(carrier: Carrier, *jobs: JobSpec, key: str = "key") -> RunId:
+    ask = j.SubmitRequest(idempotency_key=key, pipeline=a_pipeline(*jobs))
+    return (await carrier.jobs.submit(ask)).run_id
+
+
+async def running(carrier: Carrier, *jobs: JobSpec) -> tuple[RunId, g.Claim]:
+    """A run whose first job was claimed and started by ann."""
+    run_id = await submitted(carrier, *jobs)
+    ann = carrier.gateway(ANN)
+    claim = (await ann.claim(a_claim(ANN, "c1"))).claims[0]
+    await ann.run(a_run(claim))
+    return run_id, claim
+
+
+class CarrierContract:
+    """Each verb, with its answers and its errors."""
+
+    async def test_nothing_to_do_is_said_with_a_reason(self, carrier: Carrier) -> None:
+        answer = await carrier.gateway(ANN).claim(a_claim(ANN, "c1"))
+
+        assert answer.claims == ()
+        assert answer.reason == "no_job"
+
+    async def test_the_same_claim_id_names_the_same_attempts(self, carrier: Carrier) -> None:
+        ann = carrier.gateway(ANN)
+        await submitted(carrier)
+
+        first = await ann.claim(a_claim(ANN, "c1"))
+        again = await ann.claim(a_claim(ANN, "c1"))
+
+        assert [c.attempt_id for c in again.claims] == [c.attempt_id for c in first.claims]
+        assert len(first.claims) == 1
+
+    async def test_a_waiting_claim_is_woken_by_a_submit(self, carrier: Carrier) -> None:
+        ann = carrier.gateway(ANN)
+
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            waiting = group.create_task(ann.claim(a_claim(ANN, "c1", wait_s=30)))
+            group.create_task(submitted(carrier))
+
+        assert len(waiting.result().claims) == 1
+
+    async def test_a_refused_job_can_be_claimed_by_another_and_cost_no_try(
+        self, carrier: Carrier
+    ) -> None:
+        ann, ben = carrier.gateway(ANN), carrier.gateway(BEN)
+        run_id = await submitted(carrier)
+        old = (await ann.claim(a_claim(ANN, "c1"))).claims[0]
+        no = g.RefuseRequest(
+            attempt_id=old.attempt_id, worker_id=ANN, fence=old.fence, reason="registry away"
+        )
+
+        await ann.refuse(no)
+        await ann.refuse(no)
+
+        new = (await ben.claim(a_claim(BEN, "c2"))).claims[0]
+        assert new.fence > old.fence
+        assert (await carrier.jobs.show_run(run_id)).jobs[0].tries == 0
+
+    async def test_run_answers_the_same_context_again_and_counts_one_try(
+        self, carrier: Carrier
+    ) -> None:
+        ann = carrier.gateway(ANN)
+        run_id = await submitted(carrier, JobSpec(id="ünï ✓", command="echo 'hi'"))
+        claim = (await ann.claim(a_claim(ANN, "c1"))).claims[0]
+
+        first = await ann.run(a_run(claim))
+        again = await ann.run(a_run(claim))
+
+        assert first.model_copy(update={"token": None}) == again.model_copy(update={"token": None})
+        assert first.job_id == "ünï ✓"
+        assert first.argv[-1] == "echo 'hi'"
+        assert (await carrier.jobs.show_run(run_id)).jobs[0].tries == 1
+
+    async def test_a_refused_attempt_cannot_be_run(self, carrier: Carrier) -> None:
+        ann = carrier.gateway(ANN)
+        await submitted(carrier)
+        claim = (await ann.claim(a_claim(ANN, "c1"))).claims[0]
+        await ann.refuse(
+            g.RefuseRequest(
+                attempt_id=claim.attempt_id, worker_id=ANN, fence=claim.fence, reason="no"
+            )
+        )
+
+        with pytest.raises((errors.Conflict, errors.Forbidden)):
+            await ann.run(a_run(claim))
+
+    async def test_heartbeats_renew_cancel_and_say_what_is_gone(self, carrier: Carrier) -> None:
+        ann = carrier.gateway(ANN)
+        run_id, claim = await running(carrier)
+        nobody = g.LeaseBeat(attempt_id=NOWHERE, fence=1, phase="executing")
+        both = g.HeartbeatRequest(worker_id=ANN, leases=(*a_beat(claim).leases, nobody))
+
+        renewed, gone = (await ann.heartbeat(both)).leases
+        await carrier.jobs.cancel(j.CancelRequest(run_id=run_id, reason="enough"))
+        cancelled = (await ann.heartbeat(a_beat(claim))).leases[0]
+
+        assert renewed.verdict is g.Verdict.RENEWED
+        assert gone.verdict is g.Verdict.GONE
+        assert gone.attempt_id == NOWHERE
+        assert cancelled.verdict is g.Verdict.CANCEL
+
+    async def test_another_workers_attempt_is_out_of_reach(self, carrier: Carrier) -> None:
+        ben = carrier.gateway(BEN)
+        _, claim = await running(carrier)
+
+        with pytest.raises(errors.Conflict):
+            await ben.finish(a_finish(claim, worker=BEN))
+        verdict = (await ben.heartbeat(a_beat(claim, BEN))).leases[0]
+
+        assert verdict.verdict is g.Verdict.GONE
+
+    async def test_a_log_goes_on_where_the_server_says(self, carrier: Carrier) -> None:
+        ann = carrier.gateway(ANN)
+        run_id, claim = await running(carrier)
+
+        with pytest.raises(errors.LogOffsetMismatch) as refused:
+            await ann.append_log(a_chunk(claim, b"late", offset=7), body(b"late"))
+        first = await ann.append_log(a_chunk(claim, BIG), body(BIG))
+        nothing = await ann.append_log(a_chunk(claim, b"", offset=len(BIG)), body(b""))
+
+        assert refused.value.facts["resume_at"] == 0
+        assert first.next_offset == nothing.next_offset == len(BIG)
+        assert first.attempt_status is AttemptStatus.RUNNING
+        log = carrier.jobs.read_log(run_id, JobId("one"), attempt=None, offset=10, follow=False)
+        assert await collect(log) == BIG[10:]
+
+    async def test_an_artifact_travels_to_the_job_that_needs_it(self, carrier: Carrier) -> None:
+        ann = carrier.gateway(ANN)
+        name = "döst/a b%2F#?.bin"
+        run_id = await submitted(
+            carrier,
+            JobSpec(id="..", command="make", artifacts=("*",)),
+            JobSpec(id="use", command="use", needs=("..",), inputs=("..",)),
+        )
+        claim = (await ann.claim(a_claim(ANN, "c1"))).claims[0]
+        await ann.run(a_run(claim))
+        await ann.put_artifact(an_upload(claim, name, BIG), body(BIG))
+        await ann.put_artifact(an_upload(claim, name, BIG), body(BIG))
+        await ann.finish(a_finish(claim, artifacts=(an_entry(name, BIG),)))
+        user = (await ann.claim(a_claim(ANN, "c2"))).claims[0]
+        await ann.run(a_run(user))
+
+        listed = await ann.list_inputs(
+            g.InputListRequest(
+                attempt_id=user.attempt_id, worker_id=ANN, fence=user.fence, job_id=JobId("..")
+            )
+        )
+        data = await collect(
+            ann.read_input(
+                g.InputRequest(
+                    attempt_id=user.attempt_id,
+                    worker_id=ANN,
+                    fence=user.fence,
+                    job_id=JobId(".."),
+                    path=name,
+                )
+            )
+        )
+
+        assert listed.artifacts == (an_entry(name, BIG),)
+        assert data == BIG
+        assert await collect(carrier.jobs.read_artifact(run_id, JobId(".."), name)) == BIG
+        of_run = await carrier.jobs.list_artifacts(run_id, None)
+        assert [a.artifact.path for a in of_run.artifacts] == [name]
+        assert (await carrier.jobs.list_artifacts(run_id, JobId("use"))).artifacts == ()
+
+    async def test_an_unknown_artifact_is_an_error_before_any_byte(self, carrier: Carrier) -> None:
+        run_id = await submitted(carrier)
+
+        with pytest.raises(errors.UnknownArtifact):
+            await collect(carrier.jobs.read_artifact(run_id, JobId("one"), "nothing"))
+
+    async def test_bytes_with_another_hash_are_not_taken(self, carrier: Carrier) -> None:
+        ann = carrier.gateway(ANN)
+        _, claim = await running(carrier)
+
+        with pytest.raises(errors.BadRequest):
+            await ann.put_artifact(an_upload(claim, "a", b"right"), body(b"wrong"))
+
+    async def test_finish_says_what_is_missing_and_then_gives_one_receipt(
+        self, carrier: Carrier
+    ) -> None:
+        ann = carrier.gateway(ANN)
+        run_id, claim = await running(carrier)
+        log = b"\x00\xff text\n"
+        done = a_finish(claim, exit_code=3, log=log, artifacts=(an_entry("a", b"x"),))
+
+        missing = await ann.finish(done)
+        await ann.put_artifact(an_upload(claim, "a", b"x"), body(b"x"))
+        receipt = await ann.finish(done)
+        again = await ann.finish(done)
+
+        assert isinstance(missing, g.Incomplete)
+        assert missing.missing_artifacts == ("a",)
+        assert isinstance(receipt, g.Receipt)
+        assert receipt == again
+        assert receipt.job_status is JobStatus.FAILED
+        stored = carrier.jobs.read_log(run_id, JobId("one"), attempt=None, offset=0, follow=False)
+        assert await collect(stored) == log
+
+    async def test_another_result_for_a_settled_attempt_is_refused(self, carrier: Carrier) -> None:
+        ann = carrier.gateway(ANN)
+        _, claim = await running(carrier)
+        await ann.finish(a_finish(claim, exit_code=0))
+
+        with pytest.raises(errors.ResultConflict):
+            await ann.finish(a_finish(claim, exit_code=1))
+
+    async def test_the_same_key_names_the_same_run(self, carrier: Carrier) -> None:
+        first = await submitted(carrier, key="k1")
+        again = await submitted(carrier, key="k1")
+        other = await submitted(carrier, key="k2")
+
+        with pytest.raises(errors.KeyReused):
+            await submitted(carrier, JobSpec(id="two", command="true"), key="k1")
+
+        assert first == again
+        assert other != first
+        newest = await carrier.jobs.list_runs(limit=1)
+        assert [run.run_id for run in newest.runs] == [other]
+
+    async def test_a_retry_is_a_new_run(self, carrier: Carrier) -> None:
+        run_id = await submitted(carrier)
+        await carrier.jobs.cancel(j.CancelRequest(run_id=run_id))
+        ask = j.RetryRequest(idempotency_key="again", run_id=run_id, failed_only=False)
+
+        assert (await carrier.jobs.retry(ask)).run_id != run_id
+
+    async def test_unknown_runs_and_jobs_are_named_as_such(self, carrier: Carrier) -> None:
+        run_id = await submitted(carrier)
+        jobs = carrier.jobs
+
+        with pytest.raises(errors.UnknownRun):
+            await jobs.show_run(RunId(999))
+        with pytest.raises(errors.UnknownRun):
+            await jobs.cancel(j.CancelRequest(run_id=RunId(999)))
+        with pytest.raises(errors.UnknownRun):
+            await anext(aiter(jobs.follow_events(RunId(999), after=0)))
+        with pytest.raises(errors.UnknownJob):
+            await jobs.list_attempts(run_id, JobId("no such"))
+        for follow in (False, True):
+            with pytest.raises(errors.UnknownJob):
+                await collect(
+                    jobs.read_log(run_id, JobId("no"), attempt=None, offset=0, follow=follow)
+                )
+
+    async def test_events_are_numbered_and_followed_to_the_end(self, carrier: Carrier) -> None:
+        ann = carrier.gateway(ANN)
+        run_id = await submitted(carrier)
+
+        async def follow() -> list[j.Event]:
+            return [event async for event in carrier.jobs.follow_events(run_id, after=0)]
+
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            followed = group.create_task(follow())
+            claim = (await ann.claim(a_claim(ANN, "c1"))).claims[0]
+            await ann.run(a_run(claim))
+            await ann.finish(a_finish(claim))
+        listed = (await carrier.jobs.list_events(run_id, after=0, limit=1_000)).events
+        later = await carrier.jobs.list_events(run_id, after=listed[0].seq, limit=1)
+
+        assert tuple(followed.result()) == listed
+        assert [e.seq for e in listed] == sorted({e.seq for e in listed})
+        assert later.events == listed[1:2]
+
+    async def test_a_followed_log_ends_with_its_job(self, carrier: Carrier) -> None:
+        ann = carrier.gateway(ANN)
+        run_id, claim = await running(carrier)
+        await ann.append_log(a_chunk(claim, BIG), body(BIG))
+
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+            log = carrier.jobs.read_log(
+                run_id, JobId("one"), attempt=claim.attempt_id, offset=0, follow=True
+            )
+            followed = group.create_task(collect(log))
+            await ann.finish(a_finish(claim, log=BIG + b"end", tail_offset=len(BIG)))
+
+        assert followed.result() == BIG + b"end"
