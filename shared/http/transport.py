@@ -4,6 +4,7 @@ A caller names a deadline for each call. Retries happen only where it asks for t
 happen at one layer of a chain only.
 """
 
+import io
 import json
 import random
 from collections.abc import AsyncIterator, Callable
@@ -25,6 +26,7 @@ CONNECT_S: Final = 5.0
 IDLE_S: Final = 30.0  # of a stream: longer than the pauses between a server's signs of life
 KEEPALIVE_S: Final = 30.0  # shorter than the server's
 CONNECTIONS: Final = 4_096  # a gateway holds one for each long poll that it forwards
+LARGE_BODY_BYTES: Final = 1_000_000  # aiohttp wants those as a file, which it sends in pieces
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
 
@@ -174,11 +176,14 @@ class Transport:
         token: str | None,
         timeout_s: float,
     ) -> Answer:
+        data: object = body
+        if isinstance(body, bytes) and len(body) > LARGE_BODY_BYTES:
+            data = io.BytesIO(body)
         try:
             async with self._open().request(
                 method,
                 URL(self._base_url + path, encoded=True),
-                data=body,
+                data=data,
                 headers=self._with_token(headers, token),
                 timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_S),
                 allow_redirects=False,  # a token goes nowhere else
