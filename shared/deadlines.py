@@ -29,6 +29,11 @@ class Deadlines(Generic[K]):
         self._at[key] = at
         self._count += 1
         heapq.heappush(self._heap, (at, self._count, key))
+        if len(self._heap) > 64 + 2 * len(self._at):
+            # Deadlines that were disarmed hide behind an early one that stays: a worker with one
+            # long job and many short ones would gather millions of them.
+            self._heap = [entry for entry in self._heap if self._at.get(entry[2]) == entry[0]]
+            heapq.heapify(self._heap)
 
     def disarm(self, key: K) -> None:
         """`key` never falls due."""

@@ -1,0 +1,212 @@
+"""What every Runner promises. Subclass once per runner; real processes, no mocks."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from shared.runtime import SystemRuntime
+from worker.ports import CannotStart, Launch, Runner
+from worker.runners.groups import GroupLedger, has_living_members
+from worker.runners.shell import ShellRunner
+
+MakeLaunch = Callable[..., Launch]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> MakeLaunch:
+    def make(*argv: str, cwd: Path = tmp_path, **env: str) -> Launch:
+        path = {"PATH": os.environ["PATH"]}
+        return Launch(argv=argv, env=path | env, cwd=cwd, log=tmp_path / "log")
+
+    return make
+
+
+def output(launch: Launch) -> bytes:
+    return Path(launch.log).read_bytes()
+
+
+async def output_of(launch: Launch, wanted: bytes) -> None:
+    """The log holds `wanted`. Nothing tells when a process has written, so we look."""
+    async with asyncio.timeout(10):
+        while wanted not in output(launch):  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.005)
+
+
+class RunnerContract:
+    """Promises of `worker/ports.py`."""
+
+    async def test_the_exit_code_is_told(self, runner: Runner, launch: MakeLaunch) -> None:
+        process = await runner.start(launch("sh", "-c", "exit 7"))
+
+        ended = await process.wait()
+
+        assert (ended.exit_code, ended.signal) == (7, None)
+        assert await process.wait() == ended
+        await process.reap()
+
+    async def test_the_signal_that_ended_it_is_told(
+        self, runner: Runner, launch: MakeLaunch
+    ) -> None:
+        process = await runner.start(launch("sh", "-c", "kill -USR1 $$"))
+
+        ended = await process.wait()
+
+        assert (ended.exit_code, ended.signal) == (None, signal.SIGUSR1)
+        await process.reap()
+
+    async def test_both_outputs_go_to_the_log_in_their_order(
+        self, runner: Runner, launch: MakeLaunch
+    ) -> None:
+        ask = launch("sh", "-c", "echo one; echo two >&2; echo three")
+        process = await runner.start(ask)
+
+        await process.wait()
+        await process.reap()
+
+        assert output(ask) == b"one\ntwo\nthree\n"
+
+    async def test_input_is_empty(self, runner: Runner, launch: MakeLaunch) -> None:
+        process = await runner.start(launch("cat"))
+
+        assert (await process.wait()).exit_code == 0
+        await process.reap()
+
+    async def test_directory_and_environment_are_those_asked_for_and_no_more(
+        self, runner: Runner, launch: MakeLaunch, tmp_path: Path
+    ) -> None:
+        inner = tmp_path / "in ner"
+        inner.mkdir()
+        ask = launch("env", cwd=inner, MINE="ä=1")
+        process = await runner.start(ask)
+        await process.wait()
+        await process.reap()
+
+        lines = output(ask).decode().splitlines()
+
+        assert sorted(lines) == sorted([f"PATH={os.environ['PATH']}", "MINE=ä=1"])
+
+    async def test_usage_is_measured(self, runner: Runner, launch: MakeLaunch) -> None:
+        process = await runner.start(launch(sys.executable, "-c", "b = bytes(30_000_000)"))
+
+        usage = (await process.wait()).usage
+        await process.reap()
+
+        assert usage.wall_s > 0
+        assert usage.cpu_s is not None
+        assert usage.cpu_s > 0
+        assert usage.max_rss_bytes is not None
+        assert usage.max_rss_bytes > 30_000_000
+
+    @pytest.mark.parametrize(
+        ("argv", "says"),
+        [
+            (["no-such-command-here"], "no-such-command-here"),
+            (["/etc/passwd"], "Permission denied"),
+            (["sh", "-c", "nul\0byte"], "null byte"),
+            ([], "no command"),
+        ],
+    )
+    async def test_what_cannot_start_says_why(
+        self, runner: Runner, launch: MakeLaunch, argv: list[str], says: str
+    ) -> None:
+        with pytest.raises(CannotStart, match=says):
+            await runner.start(launch(*argv))
+
+    async def test_a_missing_directory_is_named(
+        self, runner: Runner, launch: MakeLaunch, tmp_path: Path
+    ) -> None:
+        with pytest.raises(CannotStart, match="nowhere"):
+            await runner.start(launch("true", cwd=tmp_path / "nowhere"))
+
+    async def test_terminate_reaches_the_whole_group(
+        self, runner: Runner, launch: MakeLaunch
+    ) -> None:
+        script = "(trap 'echo inner; exit' TERM; echo up; while :; do sleep 0.01; done) & wait"
+        ask = launch("sh", "-c", script)
+        process = await runner.start(ask)
+        await output_of(ask, b"up")
+
+        process.terminate()
+        ended = await process.wait()
+        await process.reap()
+
+        assert ended.signal == signal.SIGTERM
+        process.terminate()  # safe when it is gone
+        process.kill()
+
+    async def test_kill_ends_what_ignores_terminate(
+        self, runner: Runner, launch: MakeLaunch
+    ) -> None:
+        ask = launch("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.01; done")
+        process = await runner.start(ask)
+        await output_of(ask, b"up")
+
+        process.terminate()
+        process.kill()
+
+        assert (await process.wait()).signal == signal.SIGKILL
+        await process.reap()
+
+    async def test_nothing_of_the_group_outlives_reap(
+        self, runner: Runner, launch: MakeLaunch
+    ) -> None:
+        process = await runner.start(
+            launch("sh", "-c", "trap '' TERM; sleep 100 & sleep 100 & (sleep 100 & sleep 100) &")
+        )
+
+        await process.wait()
+        await process.reap()
+
+        assert not has_living_members(process.pid)
+
+    async def test_reap_of_what_still_runs_kills_it(
+        self, runner: Runner, launch: MakeLaunch
+    ) -> None:
+        process = await runner.start(launch("sh", "-c", "sleep 100 & sleep 100"))
+
+        await process.reap()
+
+        assert (await process.wait()).signal == signal.SIGKILL
+        assert not has_living_members(process.pid)
+
+    async def test_a_cancelled_waiter_harms_nothing(
+        self, runner: Runner, launch: MakeLaunch
+    ) -> None:
+        process = await runner.start(launch("sh", "-c", "sleep 100"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await process.wait()
+
+        process.terminate()
+
+        assert (await process.wait()).signal == signal.SIGTERM
+        await process.reap()
+
+    async def test_many_at_once_leak_no_descriptors(
+        self, runner: Runner, launch: MakeLaunch
+    ) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+
+        async def one(n: int) -> int | None:
+            process = await runner.start(launch("sh", "-c", f"exit {n}"))
+            ended = await process.wait()
+            await process.reap()
+            return ended.exit_code
+
+        codes = await asyncio.gather(*(one(n) for n in range(50)))
+
+        assert codes == list(range(50))
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+class TestShellRunner(RunnerContract):
+    @pytest.fixture
+    async def runner(self, tmp_path: Path) -> AsyncIterator[Runner]:
+        runner = ShellRunner(SystemRuntime(), GroupLedger(tmp_path / "groups"))
+        yield runner
+        runner.close()

@@ -1,0 +1,84 @@
+"""What a worker that was killed leaves behind, and what its successor does about it."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from worker.runners.groups import GroupLedger, has_living_members
+
+Popen = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def groups() -> Iterator[list[Popen]]:
+    started: list[Popen] = []
+    yield started
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def a_group(groups: list[Popen], script: str = "sleep 100 & wait", **env: str) -> Popen:
+    process = subprocess.Popen(
+        ["sh", "-c", script],
+        start_new_session=True,
+        env=dict(os.environ) | env,
+        stdout=subprocess.PIPE,
+    )
+    groups.append(process)
+    return process
+
+
+def test_a_group_that_was_left_is_killed(groups: list[Popen], tmp_path: Path) -> None:
+    process = a_group(groups)
+    GroupLedger(tmp_path / "groups").note(process.pid)
+
+    killed = GroupLedger(tmp_path / "groups").kill_leftovers()
+
+    assert killed == [process.pid]
+    assert process.wait(10) == -signal.SIGKILL
+
+
+def test_a_group_that_was_forgotten_is_left_alone(groups: list[Popen], tmp_path: Path) -> None:
+    process = a_group(groups)
+    ledger = GroupLedger(tmp_path / "groups")
+    ledger.forget(ledger.note(process.pid))
+
+    assert GroupLedger(tmp_path / "groups").kill_leftovers() == []
+
+
+def test_a_stranger_with_the_same_number_is_left_alone(groups: list[Popen], tmp_path: Path) -> None:
+    process = a_group(groups)
+    ledger = tmp_path / "groups"
+    GroupLedger(ledger).note(process.pid)
+    fields = ledger.read_text().split()
+    ledger.write_text(f"{fields[0]} {int(fields[1]) - 1} {fields[2]}\n")
+
+    assert GroupLedger(ledger).kill_leftovers() == []
+
+
+def test_members_without_their_leader_are_killed_when_they_bear_our_mark(
+    groups: list[Popen], tmp_path: Path
+) -> None:
+    process = a_group(groups, "sleep 100 & echo up; read x", DRAWBAR_ATTEMPT_ID="a1")
+    assert process.stdout is not None
+    process.stdout.readline()
+    GroupLedger(tmp_path / "groups").note(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert has_living_members(process.pid)
+
+    assert GroupLedger(tmp_path / "groups").kill_leftovers() == [process.pid]
+
+
+def test_a_ledger_that_is_garbage_kills_nobody(tmp_path: Path) -> None:
+    (tmp_path / "groups").write_bytes(b"\xff\x00 1 2\n1 1\n-1 0 x\n" * 3)
+
+    assert GroupLedger(tmp_path / "groups").kill_leftovers() == []

@@ -1,0 +1,235 @@
+"""The worker: its parts put together, and its life from start to drain or stop."""
+
+import asyncio
+
+import structlog
+
+from shared.ids import AttemptId, WorkerId
+from shared.protocol.gateway import Claim
+from shared.protocol.registry import StatusReply
+from shared.protocol.states import Desired, WorkerStatus
+from shared.runtime import Runtime
+from shared.services import Gateway, Registry
+from worker.alarms import Alarms
+from worker.attempt import Attempt, Crew
+from worker.bell import Bell
+from worker.lease import Leases
+from worker.logstream import LogStreams
+from worker.polling import Poller, Slots
+from worker.ports import Runner, Workspace
+from worker.presence import Load, Presence
+from worker.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """Pulls jobs and runs them. `done` is set at the end, with an exception if it came to grief."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        gateway: Gateway,
+        registry: Registry,
+        runner: Runner,
+        workspace: Workspace,
+        runtime: Runtime,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = loop.create_future()
+        self.failure: asyncio.Future[None] = loop.create_future()
+        self._runtime = runtime
+        self._grace_s = settings.grace_s
+        self._slots = Slots(settings, runtime)
+        self._alarms = Alarms(runtime)
+        self._streams = LogStreams(runtime)
+        self._leases = Leases(gateway, runtime, self._alarms, grace_s=settings.grace_s)
+        self._presence = Presence(settings, registry, runtime, self._load, self._obey)
+        self._poller = Poller(settings, gateway, runtime, self._presence, self._slots, self._accept)
+        self._crew = Crew(
+            settings=settings,
+            gateway=gateway,
+            runtime=runtime,
+            runner=runner,
+            workspace=workspace,
+            presence=self._presence,
+            slots=self._slots,
+            leases=self._leases,
+            alarms=self._alarms,
+            streams=self._streams,
+        )
+        self._attempts: dict[AttemptId, Attempt] = {}
+        self._desired = Desired.RUN
+        self._wishes = Bell(runtime)  # `_desired` changed, or the last attempt ended
+        self._drain_ends_at = float("inf")
+        self._owner: asyncio.Task[None] | None = None
+        self._group: asyncio.TaskGroup | None = None
+
+    @property
+    def worker_id(self) -> WorkerId | None:
+        """None until enrolled."""
+        return self._presence.worker_id
+
+    async def start(self) -> None:
+        """The worker lives: it enrols, and then asks for jobs."""
+        if self._owner is None:
+            self._owner = asyncio.get_running_loop().create_task(self._own(), name="worker")
+
+    async def drain(self, deadline_s: float | None = None) -> None:
+        """Everything that ran was finished and reported, and the worker has left.
+
+        Jobs that run for longer than `deadline_s` are stopped, which costs them no try.
+        """
+        self._begin_drain(deadline_s)
+        if self._owner is not None:
+            await asyncio.wait([self._owner])
+
+    async def stop(self) -> None:
+        """Nothing of the worker lives: its jobs were killed, their leases will run out."""
+        owner = self._owner
+        if owner is not None:
+            owner.cancel()
+            await asyncio.wait([owner])
+            self._end(None)
+
+    # -- the life ------------------------------------------------------------------------------
+
+    async def _own(self) -> None:
+        try:
+            await self._live()
+        except asyncio.CancelledError:
+            await self._kill_all()
+            self._end(None)
+        except BaseExceptionGroup as failed:
+            await self._kill_all()
+            self._end(_first(failed))
+        else:
+            self._end(self._presence.superseded)
+
+    async def _live(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            loops = [
+                group.create_task(self._alarms.run(), name="alarms"),
+                group.create_task(self._leases.run(), name="heartbeats"),
+                group.create_task(self._streams.run(group), name="logs"),
+                group.create_task(self._report(), name="presence"),
+            ]
+            await self._poll_as_wished(group)
+            while self._attempts:
+                await self._wishes.wait()
+            await self._presence.leave()
+            log.info("worker.left", worker_id=self.worker_id)
+            for loop in loops:
+                loop.cancel()
+
+    async def _report(self) -> None:
+        """Keeps the registry informed. Superseded: no more jobs, but those that run may end."""
+        await self._presence.run()
+        log.error("worker.superseded", worker_id=self.worker_id)
+        self._begin_drain(None)
+
+    async def _poll_as_wished(self, group: asyncio.TaskGroup) -> None:
+        """Jobs are asked for while the wish is to run; returns when it is to drain."""
+        while self._desired in (Desired.RUN, Desired.PAUSE):
+            if self._desired is Desired.PAUSE:
+                await self._wishes.wait()
+                continue
+            polling = group.create_task(self._poller.run(), name="polling")
+            while self._wants_jobs:
+                await self._wishes.wait()
+            polling.cancel()
+            await asyncio.wait([polling])
+            await self._poller.settle()
+
+    def _begin_drain(self, deadline_s: float | None) -> None:
+        if deadline_s is not None:
+            ends_at = self._runtime.mono() + deadline_s
+            if ends_at < self._drain_ends_at:
+                self._drain_ends_at = ends_at
+                self._alarms.arm(("worker", "drain"), ends_at, self._stop_all)
+        self._want(Desired.DRAIN)
+
+    def _obey(self, reply: StatusReply) -> None:
+        """What the operator wants, as the last report brought it."""
+        if self._is_leaving:
+            if reply.desired is Desired.STOP:
+                self._begin_drain(0)
+        elif reply.desired is Desired.STOP:
+            self._begin_drain(0)
+        elif reply.desired is Desired.DRAIN:
+            self._begin_drain(reply.deadline_s)
+        else:
+            self._want(reply.desired)
+
+    def _want(self, desired: Desired) -> None:
+        if desired is not self._desired:
+            log.info("worker.told", desired=desired.value)
+            self._desired = desired
+            self._presence.changed()
+            self._wishes.ring()
+
+    @property
+    def _wants_jobs(self) -> bool:
+        return self._desired is Desired.RUN
+
+    @property
+    def _is_leaving(self) -> bool:
+        return self._desired not in (Desired.RUN, Desired.PAUSE)
+
+    # -- attempts --------------------------------------------------------------------------------
+
+    def _accept(self, claim: Claim, worker_id: WorkerId) -> None:
+        if claim.attempt_id not in self._attempts and self._group is not None:
+            attempt = Attempt(claim, worker_id, self._crew)
+            self._attempts[claim.attempt_id] = attempt
+            self._group.create_task(self._attend(attempt), name="attempt")
+            if not self._wants_jobs:
+                attempt.decline(f"the worker was told to {self._desired}")
+
+    async def _attend(self, attempt: Attempt) -> None:
+        await attempt.live()
+        del self._attempts[attempt.attempt_id]
+        if not self._attempts:
+            self._presence.changed()
+            self._wishes.ring()
+
+    def _stop_all(self) -> None:
+        for attempt in self._attempts.values():
+            attempt.drain()
+
+    async def _kill_all(self) -> None:
+        """No process of any attempt lives."""
+        processes = [a.process for a in self._attempts.values() if a.process is not None]
+        for process in processes:
+            process.kill()
+        for process in processes:
+            await process.reap()
+
+    def _load(self) -> Load:
+        if self._is_leaving:
+            status = WorkerStatus.DRAINING
+        elif self._attempts:
+            status = WorkerStatus.WORKING
+        elif self._desired is Desired.PAUSE:
+            status = WorkerStatus.PAUSED
+        else:
+            status = WorkerStatus.READY
+        return Load(status, tuple(self._attempts), self._slots.free)
+
+    def _end(self, failure: BaseException | None) -> None:
+        for end in (self.done, self.failure):
+            if failure is not None and not end.done():
+                end.set_exception(failure)
+                end.exception()  # retrieved: watching it is optional
+        if not self.done.done():
+            self.done.set_result(None)
+
+
+def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What went wrong, out of the groups that it came in."""
+    inner = failed.exceptions[0]
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    log.error("worker.died", error=repr(inner))
+    return inner

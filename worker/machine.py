@@ -1,0 +1,48 @@
+"""The real machine below a worker: where it keeps files, and what runs its jobs."""
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from shared.runtime import Runtime
+from worker.runners.groups import GroupLedger
+from worker.runners.shell import ShellRunner
+from worker.workspace import DiskWorkspace
+
+# What a daemon's jobs get of its environment: who and where they are, and no secret.
+SAFE_NAMES = frozenset({"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR"})
+
+log = structlog.get_logger()
+
+
+def prepare_machine(
+    data: Path, base_dir: Path | None, runtime: Runtime
+) -> tuple[ShellRunner, DiskWorkspace]:
+    """A runner and a workspace below `data`, after an earlier incarnation's jobs were ended.
+
+    The caller holds the folder for itself alone, and closes the runner.
+    """
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        # Inherited from whoever started us: the kernel would throw exit codes away.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ledger = GroupLedger(data / "groups")
+    leftovers = ledger.kill_leftovers()
+    if leftovers:
+        log.warning("worker.leftovers_killed", groups=leftovers)
+    workspace = DiskWorkspace(data / "attempts", base_dir, runtime)
+    workspace.clear()
+    return ShellRunner(runtime, ledger), workspace
+
+
+def daemon_env(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Of a daemon's own environment, the short list that its jobs inherit."""
+    return {k: v for k, v in environ.items() if k in SAFE_NAMES or k.startswith("LC_")}
+
+
+def caller_env(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Of the caller's shell, everything that is not drawbar's own."""
+    return {k: v for k, v in environ.items() if not k.startswith("DRAWBAR_")}

@@ -1,0 +1,154 @@
+"""Asking for jobs: one poll at a time, for all slots that are free."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from shared.errors import ServiceError
+from shared.faultpoints import faultpoint
+from shared.ids import ClaimId, WorkerId
+from shared.protocol.gateway import Claim, ClaimReply, ClaimRequest
+from shared.runtime import Runtime
+from shared.services import Gateway
+from worker.backoff import Backoff
+from worker.bell import Bell
+from worker.presence import Presence
+from worker.settings import WorkerSettings
+
+REPLY_SLACK_S = 10.0  # beyond the time for which a poll may wait
+RECHECK_TIMEOUT_S = 2.0
+QUICK_S = 0.05  # an empty answer that came sooner than this did not wait for a job
+
+log = structlog.get_logger()
+
+
+class Slots:
+    """How many jobs run, how many results wait for their receipt, and who waits for room."""
+
+    def __init__(self, settings: WorkerSettings, runtime: Runtime) -> None:
+        self._total = settings.slots
+        self._max_unreported = settings.max_unreported
+        self._bell = Bell(runtime)
+        self._taken = 0
+        self._unreported = 0
+
+    @property
+    def free(self) -> int:
+        return max(0, self._total - self._taken)
+
+    @property
+    def open(self) -> int:
+        """Slots for which a job may be claimed."""
+        return self.free if self._unreported <= self._max_unreported else 0
+
+    def take(self) -> None:
+        self._taken += 1
+
+    def release(self) -> None:
+        """The process tree is gone; what it left has yet to be reported."""
+        self._taken -= 1
+        self._unreported += 1
+        self._bell.ring()
+
+    def settled(self) -> None:
+        """A result that was unreported has its receipt, or none will ever come."""
+        self._unreported -= 1
+        self._bell.ring()
+
+    async def until_open(self) -> None:
+        """Returns when a job may be claimed."""
+        while not self.open:
+            await self._bell.wait()
+
+
+class Poller:
+    """Claims jobs and hands each to `accept`. May be cancelled at any moment, and run again."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        gateway: Gateway,
+        runtime: Runtime,
+        presence: Presence,
+        slots: Slots,
+        accept: Callable[[Claim, WorkerId], None],
+    ) -> None:
+        self._settings = settings
+        self._labels = dict(settings.labels)
+        self._gateway = gateway
+        self._runtime = runtime
+        self._presence = presence
+        self._slots = slots
+        self._accept = accept
+        self._backoff = Backoff(runtime)
+        self._hurried = Backoff(runtime, base_s=0.05, cap_s=1.0)
+        self._claim_id: ClaimId | None = None  # of a poll whose answer we do not know
+
+    async def run(self) -> None:
+        """Polls whenever a slot is free and the registry policy allows, for ever."""
+        while True:
+            await self._slots.until_open()
+            await self._presence.until_may_claim()
+            await self.poll_once()
+
+    async def poll_once(self) -> None:
+        """One poll was answered and obeyed, or failed and was waited out."""
+        began = self._runtime.mono()
+        try:
+            reply = await self._claim(self._settings.wait_s, self._settings.wait_s + REPLY_SLACK_S)
+        except (ServiceError, TimeoutError) as error:
+            if self._backoff.failures == 0:
+                log.warning("gateway.lost", error=repr(error))
+            await self._runtime.sleep(self._backoff.next_s())
+            return
+        if self._backoff.failures:
+            log.info("gateway.returned", failures=self._backoff.failures)
+            self._backoff.reset()
+        if reply.claims:
+            self._hurried.reset()
+            await faultpoint("worker.claim.after")
+        elif reply.retry_after_s > 0:
+            # Never sooner than asked, and not all workers at once.
+            await self._runtime.sleep(reply.retry_after_s * self._runtime.random.uniform(1, 1.25))
+        elif self._runtime.mono() - began < QUICK_S:
+            await self._runtime.sleep(self._hurried.next_s())
+        else:
+            self._hurried.reset()
+
+    async def settle(self) -> None:
+        """After a cancelled poll: what it may have claimed was accepted, to be refused in order.
+
+        The same claim_id returns the same claims. When the gateway cannot be asked, they lapse.
+        """
+        if self._claim_id is None:
+            return
+        try:
+            await self._claim(0, RECHECK_TIMEOUT_S)
+        except (ServiceError, TimeoutError) as error:
+            log.warning("claim.in_doubt", claim_id=self._claim_id, error=repr(error))
+
+    async def _claim(self, wait_s: float, timeout_s: float) -> ClaimReply:
+        worker_id = self._presence.worker_id
+        assert worker_id is not None
+        if self._claim_id is None:
+            self._claim_id = ClaimId(self._runtime.new_id())
+        ask = ClaimRequest(
+            claim_id=self._claim_id,
+            worker_id=worker_id,
+            labels=self._labels,
+            free_slots=max(1, self._slots.free),
+            wait_s=wait_s,
+        )
+        async with asyncio.timeout(timeout_s):
+            reply = await self._gateway.claim(ask)
+        self._claim_id = None
+        _accept_all(reply.claims, worker_id, self._accept)
+        return reply
+
+
+def _accept_all(
+    claims: Sequence[Claim], worker_id: WorkerId, accept: Callable[[Claim, WorkerId], None]
+) -> None:
+    for claim in claims:
+        accept(claim, worker_id)

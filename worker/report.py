@@ -1,0 +1,160 @@
+"""Telling the job service how an attempt ended, until it says that it knows."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+
+from shared.errors import BadRequest, Conflict, NotFound, ServiceError, TooLarge
+from shared.faultpoints import faultpoint
+from shared.protocol.gateway import (
+    ArtifactEntry,
+    ArtifactUpload,
+    FinishRequest,
+    Incomplete,
+    LogSummary,
+    Outcome,
+    Receipt,
+    Result,
+    Usage,
+)
+from shared.runtime import Runtime
+from shared.services import Gateway
+from worker.backoff import Backoff
+from worker.lease import Holder
+from worker.logstream import LogStream
+from worker.ports import AttemptFiles, CannotCollect
+
+CALL_TIMEOUT_S = 30.0
+MIN_BYTES_PER_S = 50_000  # an upload slower than this is given up and begun again
+TRIES_WHEN_GONE = 3  # the result is evidence only; somebody else has the job
+
+FINAL = (Conflict, NotFound, BadRequest, TooLarge)
+
+EMPTY_LOG = LogSummary(
+    size_bytes=0, sha256=hashlib.sha256().hexdigest(), tail_offset=0, tail=b"", lost_bytes=0
+)
+
+log = structlog.get_logger()
+
+
+class Report:
+    """One attempt's result, with its log and artifacts, on its way to a receipt."""
+
+    def __init__(
+        self,
+        holder: Holder,
+        gateway: Gateway,
+        runtime: Runtime,
+        is_gone: Callable[[], bool],
+    ) -> None:
+        self._attempt_id = holder.attempt_id
+        self._worker_id = holder.worker_id
+        self._fence = holder.fence
+        self._gateway = gateway
+        self._runtime = runtime
+        self._is_gone = is_gone
+
+    async def deliver(
+        self,
+        result: Result,
+        usage: Usage,
+        artifacts: tuple[ArtifactEntry, ...],
+        files: AttemptFiles | None,
+        stream: LogStream | None,
+    ) -> Receipt | None:
+        """The receipt, however long it takes; None when there will never be one."""
+        backoff = Backoff(self._runtime)
+        last: Incomplete | None = None
+        while True:
+            try:
+                summary = EMPTY_LOG if stream is None else await stream.settle()
+                reply = await self._finish(result, usage, artifacts, summary)
+                if isinstance(reply, Receipt):
+                    return reply
+                if reply.resend_log_from is not None and stream is not None:
+                    stream.rewind(reply.resend_log_from)
+                assert files is not None or not reply.missing_artifacts
+                for entry in artifacts:
+                    if entry.path in reply.missing_artifacts and files is not None:
+                        flaw = await self._send_artifact(entry, files)
+                        if flaw is not None:
+                            artifacts = tuple(e for e in artifacts if e.path != entry.path)
+                            result = spoiled(result, flaw)
+                if reply == last:  # we sent what was missing, and it is missing still
+                    await self._runtime.sleep(backoff.next_s())
+                last = reply
+            except FINAL as error:
+                log.warning("attempt.dropped", attempt_id=self._attempt_id, error=error.code)
+                return None
+            except (ServiceError, TimeoutError) as error:
+                if self._is_gone() and backoff.failures >= TRIES_WHEN_GONE:
+                    log.warning("attempt.dropped", attempt_id=self._attempt_id, error="gone")
+                    return None
+                if backoff.failures == 0:
+                    log.warning("report.delayed", attempt_id=self._attempt_id, error=repr(error))
+                await self._runtime.sleep(backoff.next_s())
+
+    async def _finish(
+        self,
+        result: Result,
+        usage: Usage,
+        artifacts: tuple[ArtifactEntry, ...],
+        summary: LogSummary,
+    ) -> Receipt | Incomplete:
+        ask = FinishRequest(
+            attempt_id=self._attempt_id,
+            worker_id=self._worker_id,
+            fence=self._fence,
+            result=result,
+            log=summary,
+            artifacts=artifacts,
+            usage=usage,
+        )
+        await faultpoint("worker.finish.before_send")
+        async with asyncio.timeout(CALL_TIMEOUT_S):
+            reply = await self._gateway.finish(ask)
+        await faultpoint("worker.finish.after_receipt")
+        return reply
+
+    async def _send_artifact(self, entry: ArtifactEntry, files: AttemptFiles) -> str | None:
+        """The bytes are stored; or why they never will be. Errors worth a retry come out."""
+        upload = ArtifactUpload(
+            attempt_id=self._attempt_id,
+            worker_id=self._worker_id,
+            fence=self._fence,
+            entry=entry,
+        )
+        await faultpoint("worker.artifact.before_send")
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S + entry.size_bytes / MIN_BYTES_PER_S):
+                await self._gateway.put_artifact(upload, _exactly(entry, files))
+        except (BadRequest, TooLarge) as error:
+            return f"artifact {entry.path!r}: {error}"
+        return None
+
+
+def spoiled(result: Result, flaw: str) -> Result:
+    """A success without its artifacts is none; a failure stays what it was, with a note."""
+    if result.outcome is Outcome.EXITED and result.exit_code == 0:
+        return Result(outcome=Outcome.ARTIFACT_ERROR, exit_code=0, message=flaw[:2_000])
+    return result.model_copy(update={"message": f"{result.message}\n{flaw}".strip()[:2_000]})
+
+
+async def _exactly(entry: ArtifactEntry, files: AttemptFiles) -> AsyncIterator[bytes]:
+    """The file's bytes, as many as were hashed. BadRequest: they are not there any more.
+
+    That error and not CannotCollect, because a body's errors pass through an HTTP client.
+    """
+    left = entry.size_bytes
+    try:
+        async for piece in files.read_artifact(entry.path):
+            left -= len(piece)
+            if left < 0:
+                break
+            yield piece
+    except CannotCollect as error:
+        raise BadRequest(str(error)) from error
+    if left != 0:
+        raise BadRequest("it changed while it was sent")

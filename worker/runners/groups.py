@@ -1,0 +1,118 @@
+"""Which process groups this worker has started, on disk, so that its successor can end them.
+
+One small file of fixed records: a start costs one pwrite, an end another. It is not synced: it
+has to survive the worker's death only, for a power cut ends the processes as well.
+"""
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+RECORD: Final = 64  # bytes; b"<pid> <start time> <boot id>", padded with blanks
+BLANK: Final = b" " * (RECORD - 1) + b"\n"
+MARK: Final = b"DRAWBAR_ATTEMPT_ID="
+
+
+class GroupLedger:
+    """The groups that live, one record each."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+        self._next = 0
+        self._unused: list[int] = []
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def note(self, pid: int) -> int:
+        """The group `pid` will be found by a successor. Returns what to `forget` later."""
+        record = self._unused.pop() if self._unused else self._next
+        if record == self._next:
+            self._next += 1
+        started = start_time(pid)
+        line = f"{pid} {started} {self._boot}".encode().ljust(RECORD - 1) + b"\n"
+        os.pwrite(self._fd, line, record * RECORD)
+        return record
+
+    def forget(self, record: int) -> None:
+        """That group is gone."""
+        os.pwrite(self._fd, BLANK, record * RECORD)
+        self._unused.append(record)
+
+    def kill_leftovers(self) -> list[int]:
+        """Every group that an earlier incarnation left alive was sent SIGKILL; their numbers."""
+        killed = []
+        for line in self._path.read_bytes().splitlines():
+            match line.decode("ascii", "replace").split():
+                case [pid, started, boot] if boot == self._boot and pid.isdecimal():
+                    if _is_ours(int(pid), started):
+                        with suppress(ProcessLookupError, PermissionError):
+                            os.killpg(int(pid), signal.SIGKILL)
+                            killed.append(int(pid))
+                case _:
+                    pass
+        os.ftruncate(self._fd, 0)
+        return killed
+
+
+def start_time(pid: int) -> str:
+    """Clock ticks between boot and the start of `pid`; '-' when there is no such process."""
+    fields = _stat(pid)
+    return fields[19] if fields else "-"
+
+
+def has_living_members(group: int) -> bool:
+    """Whether a process of the group runs; those that wait to be reaped by init do not count."""
+    return any(fields[2] == str(group) and fields[0] not in "ZX" for _, fields in _all_processes())
+
+
+def _is_ours(group: int, started: str) -> bool:
+    """Whether the group is the one that was noted, and not a stranger with the same number."""
+    leader = _stat(group)
+    if leader:
+        return leader[19] == started
+    # The leader is gone. Its number stays reserved while members live, unless all of them had
+    # died in between; so each of them must also bear our mark.
+    members = [pid for pid, fields in _all_processes() if fields[2] == str(group)]
+    return bool(members) and all(_bears_mark(pid) for pid in members)
+
+
+def _bears_mark(pid: int) -> bool:
+    try:
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return any(entry.startswith(MARK) for entry in environ.split(b"\0"))
+
+
+def _all_processes() -> list[tuple[int, list[str]]]:
+    found = []
+    for name in sorted(os.listdir("/proc")):
+        if name.isdecimal():
+            fields = _stat(int(name))
+            if fields:
+                found.append((int(name), fields))
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """proc(5) stat from the third field on: state, parent, group, …; [19] is the start time."""
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        text = os.read(fd, 4_096)
+    except OSError:  # it ended between open and read
+        return []
+    finally:
+        os.close(fd)
+    # The second field is the command in parentheses and may hold blanks and parentheses itself.
+    return text[text.rindex(b")") + 2 :].decode("ascii", "replace").split()

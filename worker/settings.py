@@ -1,0 +1,35 @@
+"""What a worker is told when it is composed."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+VERSION = "0.1.0"
+
+# strict: no job starts unless the registry acknowledged `Working` after the claim.
+# A number: … or acknowledged anything within that many seconds. off: the registry is only told.
+RegistryPolicy = Literal["strict", "off"] | float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """One worker."""
+
+    name: str
+    slots: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    registry_policy: RegistryPolicy = "strict"
+    base_env: Mapping[str, str] = field(default_factory=dict)  # of every job, below its own
+    grace_s: float = 10.0  # between SIGTERM and SIGKILL
+    wait_s: float = 20.0  # how long a poll may wait for a job
+    announce_s: float = 5.0  # a claim that the registry has not acknowledged by then is refused
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    version: str = VERSION
+
+    @property
+    def max_unreported(self) -> int:
+        """With more results than this waiting for a receipt, nothing new is claimed."""
+        return 4 * self.slots + 16
