@@ -48,6 +48,7 @@ class FakeJobs:
     def __init__(self, runtime: Runtime) -> None:
         self.claimed_by: list[WorkerId] = []  # every claim that came through, in order
         self.waiting = asyncio.Event()  # a long poll waits
+        self.gone = asyncio.Event()  # whoever waited has left
         self._runtime = runtime
         self._runs: dict[RunId, tuple[str, PipelineSpec, dict[JobId, FakeJob]]] = {}
         self._attempts: dict[AttemptId, FakeAttempt] = {}
@@ -67,6 +68,9 @@ class FakeJobs:
                 await self._changed.wait_for(self._queued)
         except TimeoutError:
             return g.ClaimReply(claims=(), reason="no_job")
+        except asyncio.CancelledError:
+            self.gone.set()
+            raise
         found = []
         for job in self._queued()[: ask.free_slots]:
             job.fence += 1
