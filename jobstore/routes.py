@@ -128,6 +128,8 @@ class _Verbs:
         if not wants_events(request):
             limit = _number(request, "limit", 1_000, at_least=1, at_most=LONGEST_LIST)
             return reply(await self._service.list_events(run_id, after=last_seen, limit=limit))
+        if _NUMBER.fullmatch(seen := request.headers.get("Last-Event-ID", "")):
+            last_seen = int(seen)  # an EventSource that lost its connection comes back so
         await self._service.list_events(run_id, after=last_seen, limit=1)  # or no such run
         frames = self._event_frames(run_id, last_seen)
         return await send_events(request, frames, self._verifier.runtime)
