@@ -3,6 +3,7 @@
 `attempt_id` and `worker_id` travel in the path and in the token, the rest in the body.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -17,9 +18,18 @@ MAX_SLOTS = 10_000
 INLINE_LOG_BYTES = 65_536  # a log up to this size travels inside finish
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
+MAX_NAME_BYTES = 255  # of one step of a path, as on most file systems
+
+
 def _stays_inside(path: str) -> str:
-    if "\0" in path or any(step in ("", ".", "..") for step in path.split("/")):
-        raise ValueError("must be relative, without '.', '..' or empty steps, and without NUL")
+    steps = path.split("/")
+    if _CONTROL.search(path) or any(step in ("", ".", "..") for step in steps):
+        raise ValueError(
+            "must be relative, without '.', '..' or empty steps, backslashes or control characters"
+        )
+    if any(len(step.encode()) > MAX_NAME_BYTES for step in steps):
+        raise ValueError(f"a step may have {MAX_NAME_BYTES} bytes")
     return path
 
 

@@ -1,0 +1,126 @@
+"""What follows from how an attempt ended."""
+
+import random
+
+import pytest
+
+from jobstore.retry import delay_s, explain, judge_loss, judge_result
+from jobstore.states import JobEvent
+from shared.protocol.gateway import Outcome, Result
+from shared.protocol.pipeline import JobSpec, OnLost, RetryOn, RetryRule
+
+RNG = random.Random(1)
+
+
+def a_job(rule: RetryRule | None = None, on_lost: OnLost = OnLost.REQUEUE) -> JobSpec:
+    return JobSpec(id="j", command="true", retry=rule, on_lost=on_lost)
+
+
+def judged(
+    result: Result,
+    rule: RetryRule | None = None,
+    *,
+    tries: int = 1,
+    since_first_try_s: float = 0,
+    is_cancelled: bool = False,
+) -> JobEvent:
+    return judge_result(
+        result,
+        a_job(rule),
+        tries=tries,
+        since_first_try_s=since_first_try_s,
+        is_cancelled=is_cancelled,
+        rng=RNG,
+    ).event
+
+
+def exited(code: int) -> Result:
+    return Result(outcome=Outcome.EXITED, exit_code=code)
+
+
+def test_exit_code_zero_is_a_success() -> None:
+    assert judged(exited(0)) is JobEvent.SUCCEED
+
+
+def test_a_failure_without_tries_left_fails() -> None:
+    assert judged(exited(1)) is JobEvent.FAIL
+    assert judged(exited(1), RetryRule(max=2), tries=3) is JobEvent.FAIL
+
+
+def test_a_failure_with_tries_left_is_retried() -> None:
+    assert judged(exited(1), RetryRule(max=2), tries=2) is JobEvent.RETRY
+
+
+def test_only_the_listed_exit_codes_are_retried() -> None:
+    rule = RetryRule(max=2, on_exit_codes=(75,))
+
+    assert judged(exited(75), rule) is JobEvent.RETRY
+    assert judged(exited(1), rule) is JobEvent.FAIL
+
+
+def test_a_timeout_is_retried_only_when_the_rule_says_so() -> None:
+    timeout = Result(outcome=Outcome.TIMEOUT)
+
+    assert judged(timeout, RetryRule(max=1)) is JobEvent.RETRY
+    assert judged(timeout, RetryRule(max=1, on=(RetryOn.FAILED,))) is JobEvent.TIME_OUT
+
+
+def test_no_retry_starts_after_the_total_time() -> None:
+    rule = RetryRule(max=5, max_time_s=60)
+
+    assert judged(exited(1), rule, since_first_try_s=59) is JobEvent.RETRY
+    assert judged(exited(1), rule, since_first_try_s=61) is JobEvent.FAIL
+
+
+def test_a_cancelled_job_is_not_retried_but_a_success_stands() -> None:
+    rule = RetryRule(max=5)
+
+    assert judged(exited(1), rule, is_cancelled=True) is JobEvent.CANCEL
+    assert judged(exited(0), rule, is_cancelled=True) is JobEvent.SUCCEED
+
+
+def test_a_drained_attempt_goes_back_without_spending_a_try() -> None:
+    verdict = judge_result(
+        Result(outcome=Outcome.DRAINED),
+        a_job(),
+        tries=1,
+        since_first_try_s=0,
+        is_cancelled=False,
+        rng=RNG,
+    )
+
+    assert (verdict.event, verdict.spends_try) == (JobEvent.REQUEUE, False)
+
+
+def test_delays_grow_by_the_backoff_and_stay_within_the_jitter() -> None:
+    rule = RetryRule(max=9, delay_s=10, backoff=2, jitter=0.1)
+
+    for tries, base in ((1, 10), (2, 20), (5, 160)):
+        assert base * 0.9 <= delay_s(rule, tries, RNG) <= base * 1.1
+
+
+def test_an_endless_backoff_stays_bounded() -> None:
+    rule = RetryRule(max=1_000, delay_s=3_600, backoff=100, jitter=0)
+
+    assert delay_s(rule, 999, RNG) == 7 * 86_400
+
+
+def test_a_lost_job_is_queued_again_until_it_is_poison() -> None:
+    def after(losses: int) -> JobEvent:
+        return judge_loss(a_job(), losses=losses, max_lost=3, is_cancelled=False).event
+
+    assert [after(n) for n in (1, 2, 3)] == [JobEvent.REQUEUE, JobEvent.REQUEUE, JobEvent.FAIL]
+
+
+def test_a_lost_job_fails_at_once_where_the_document_says_so() -> None:
+    job = a_job(on_lost=OnLost.FAIL)
+
+    assert judge_loss(job, losses=1, max_lost=3, is_cancelled=False).event is JobEvent.FAIL
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_every_outcome_but_success_has_a_reason(outcome: Outcome) -> None:
+    reason = explain(Result(outcome=outcome, exit_code=3))
+
+    assert reason is not None
+    assert reason.who in {"job", "worker", "operator"}

@@ -1,0 +1,63 @@
+"""The tables of jobstore/states.py are whole: every state is reached, every end is an end."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import pytest
+
+from jobstore.states import ADMITTED, ATTEMPT, JOB, LIVE, RUN, STAGE, IllegalTransition, after
+from jobstore.states import JobEvent as E
+from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, StageStatus
+
+TABLES = [
+    pytest.param(JOB, JobStatus, JobStatus.PENDING, id="job"),
+    pytest.param(ATTEMPT, AttemptStatus, AttemptStatus.CLAIMED, id="attempt"),
+    pytest.param(RUN, RunStatus, RunStatus.PENDING, id="run"),
+    pytest.param(STAGE, StageStatus, StageStatus.PENDING, id="stage"),
+]
+
+
+@pytest.mark.parametrize(("table", "states", "first"), TABLES)
+def test_every_state_is_reached_from_the_first(
+    table: Mapping[tuple[Any, Any], Any], states: type[StrEnum], first: StrEnum
+) -> None:
+    reached, frontier = {first}, [first]
+    while frontier:
+        state = frontier.pop()
+        new = {to for (source, _), to in table.items() if source is state} - reached
+        reached |= new
+        frontier += new
+
+    assert reached == set(states)
+
+
+def test_nothing_leaves_an_end() -> None:
+    assert not [source for source, _ in JOB if source.is_ended]
+    assert not [source for source, _ in RUN if source.is_ended]
+
+
+def test_every_job_that_is_not_ended_can_be_cancelled() -> None:
+    open_states = {s for s in JobStatus if not s.is_ended and s is not JobStatus.PENDING}
+
+    assert {s for s, event in JOB if event is E.CANCEL} == open_states
+
+
+def test_only_a_queued_job_can_be_claimed() -> None:
+    assert [s for s, event in JOB if event is E.CLAIM] == [JobStatus.QUEUED]
+
+
+def test_only_a_claimed_job_can_be_refused_or_lapse() -> None:
+    assert [s for s, event in JOB if event in (E.REFUSE, E.LAPSE)] == [JobStatus.CLAIMED] * 2
+
+
+def test_jobs_that_count_against_max_workers_are_those_that_are_or_may_be_on_a_worker() -> None:
+    assert set(ADMITTED) == {JobStatus.QUEUED, JobStatus.CLAIMED, JobStatus.RUNNING}
+    assert set(LIVE) == {AttemptStatus.CLAIMED, AttemptStatus.RUNNING}
+
+
+def test_an_edge_that_is_not_in_the_table_is_refused_with_the_state() -> None:
+    with pytest.raises(IllegalTransition) as caught:
+        after(JOB, JobStatus.SUCCESS, E.CANCEL)
+
+    assert caught.value.facts == {"state": "success", "event": "cancel"}
