@@ -70,7 +70,12 @@ def path(*steps: str | int) -> str:
     return "".join(f"/{_step(str(step))}" for step in steps)
 
 
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
 def _step(step: str) -> str:
+    if _PLAIN.fullmatch(step):  # an id, and every verb: not worth a call of quote
+        return step
     # A dot step would be resolved away on its travels, however it was written.
     return step.replace(".", "%2E") if step in (".", "..") else quote(step, safe="")
 
