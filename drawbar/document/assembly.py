@@ -213,7 +213,7 @@ def _report_bounds(
             continue
         name = read.names.get(field_, field_)
         keyed = [p for p in rest if p != "[key]"]
-        for part in keyed:
+        for part in keyed if not report.is_full else ():  # each step searches a mapping
             at = _child(at, part, wants_key="[key]" in rest)
         what = f"{name}: {keyed[0]!r}" if field_ in ("env", "requires") and keyed else name
         report.add(at, (*path, name, *keyed), f"{what}: {in_words(problem)}")

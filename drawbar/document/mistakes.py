@@ -53,17 +53,21 @@ class Report:
     def is_clean(self) -> bool:
         return not self._mistakes
 
+    @property
+    def is_full(self) -> bool:
+        return len(self._mistakes) >= MAX_MISTAKES
+
     def add(self, at: "Position", path: Path, message: str) -> None:
         """Kept, unless the same was said of the same place: jobs may share it by an alias."""
         mistake = Located(at.line, at.column, written(path), message)
-        if len(self._mistakes) < MAX_MISTAKES:
-            self._mistakes.setdefault((at.line, at.column, message), mistake)
-        else:
+        if self.is_full:
             self._uncounted += 1
+        else:
+            self._mistakes.setdefault((at.line, at.column, message), mistake)
 
     def hint(self, name: str, known: Callable[[], list[str]]) -> str:
         """The nearest known name, in brackets; nothing once the report is full."""
-        return nearest(name, known()) if len(self._mistakes) < MAX_MISTAKES else ""
+        return "" if self.is_full else nearest(name, known())
 
     def raise_if_any(self) -> None:
         if not self.is_clean:

@@ -6,8 +6,7 @@ import pytest
 
 from drawbar.document import BadDocument, load, load_text
 from tests.support.documents import mistakes_of
-
-GOLDEN = Path(__file__).parent.parent / "golden"
+from tests.support.golden import GOLDEN, assert_golden
 
 DURATION = "expected a duration such as 90, 90s, 30m, 2h or 1d, found"
 NO_VARIABLE = "is not a name for a variable (letters, digits and _, no digit first)"
@@ -15,14 +14,14 @@ NO_VARIABLE = "is not a name for a variable (letters, digits and _, no digit fir
 A_JOB = "jobs: [{id: a, command: b}]\n"
 
 
-def test_ten_mistakes_are_told_at_once() -> None:
+def test_the_golden_ten_mistakes_are_told_at_once() -> None:
     text = (GOLDEN / "ten_mistakes.yaml").read_text()
 
     with pytest.raises(BadDocument) as caught:
         load_text(text, "nightly.yaml")
 
     assert len(caught.value.mistakes) == 10
-    assert caught.value.format_mistakes() + "\n" == (GOLDEN / "ten_mistakes.txt").read_text()
+    assert_golden("ten_mistakes.txt", caught.value.format_mistakes() + "\n")
 
 
 @pytest.mark.parametrize(
