@@ -80,7 +80,7 @@ class Worker:
 
         Jobs that run for longer than `deadline_s` are stopped, which costs them no try.
         """
-        self._begin_drain(deadline_s)
+        self.begin_drain(deadline_s)
         if self._owner is not None:
             await asyncio.wait([self._owner])
 
@@ -127,7 +127,7 @@ class Worker:
         """Keeps the registry informed. Superseded: no more jobs, but those that run may end."""
         await self._presence.run()
         log.error("worker.superseded", worker_id=self.worker_id)
-        self._begin_drain(None)
+        self.begin_drain(None)
 
     async def _poll_as_wished(self, group: asyncio.TaskGroup) -> None:
         """Jobs are asked for while the wish is to run; returns when it is to drain."""
@@ -142,7 +142,8 @@ class Worker:
             await asyncio.wait([polling])
             await self._poller.settle()
 
-    def _begin_drain(self, deadline_s: float | None) -> None:
+    def begin_drain(self, deadline_s: float | None) -> None:
+        """No more jobs are asked for; `done` is set when the rest has ended. See `drain`."""
         if deadline_s is not None:
             ends_at = self._runtime.mono() + deadline_s
             if ends_at < self._drain_ends_at:
@@ -154,11 +155,11 @@ class Worker:
         """What the operator wants, as the last report brought it."""
         if self._is_leaving:
             if reply.desired is Desired.STOP:
-                self._begin_drain(0)
+                self.begin_drain(0)
         elif reply.desired is Desired.STOP:
-            self._begin_drain(0)
+            self.begin_drain(0)
         elif reply.desired is Desired.DRAIN:
-            self._begin_drain(reply.deadline_s)
+            self.begin_drain(reply.deadline_s)
         else:
             self._want(reply.desired)
 

@@ -63,8 +63,11 @@ class Runner(Protocol):
 class AttemptFiles(Protocol):
     """One attempt's folder: its log, and the directory in which it works."""
 
-    log: PurePath
-    cwd: PurePath
+    @property
+    def log(self) -> PurePath: ...
+
+    @property
+    def cwd(self) -> PurePath: ...
 
     async def log_size(self) -> int: ...
 

@@ -1,0 +1,89 @@
+"""The worker daemon: its composition root.
+
+Loops of the worker, all in `worker/daemon.py`: presence (a report every `next_report_s` as the
+registry says, or when something changed), polling (one long poll after the other), heartbeats
+(every `heartbeat_s` as the run contexts say), logs (every 80 ms while jobs run), alarms (when due).
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from shared.daemon import Signals, listening_to_signals
+from shared.http.clients import GatewayClient, RegistryClient
+from shared.http.transport import Credential, Transport
+from shared.runtime import Runtime
+from worker.daemon import Worker
+from worker.machine import prepare_machine
+from worker.settings import WorkerSettings
+
+DRAINED = 0
+STOPPED_HARD = 1
+
+log = structlog.get_logger()
+
+
+async def serve(
+    settings: WorkerSettings,
+    *,
+    data: Path,
+    gateway_url: str,
+    registry_url: str,
+    enrolment_secret: str,
+    runtime: Runtime,
+    drain_s: float | None = None,
+    started: Callable[[], None] = lambda: None,
+) -> int:
+    """The exit status, once the worker has ended. Raises what it failed with.
+
+    The first SIGTERM or SIGINT drains (jobs may go on for `drain_s`, or until they end), the
+    second kills what runs. `data` is this worker's own folder, held by the caller.
+    """
+    credential = Credential()
+    to_gateway = Transport(gateway_url, runtime, token=credential, service="gateway")
+    to_registry = Transport(registry_url, runtime, token=credential, service="registry")
+    registry = RegistryClient(to_registry, enrolment_secret=enrolment_secret, credential=credential)
+    runner, workspace = prepare_machine(data, None, runtime)
+    try:
+        with listening_to_signals() as signals:
+            worker = Worker(
+                settings, GatewayClient(to_gateway), registry, runner, workspace, runtime
+            )
+            await worker.start()
+            started()
+            return await run_until_ended(worker, signals, drain_s=drain_s)
+    finally:
+        await to_gateway.close()
+        await to_registry.close()
+        runner.close()
+
+
+async def run_until_ended(worker: Worker, signals: Signals, *, drain_s: float | None) -> int:
+    """The worker has ended: by itself, drained after one signal, or stopped after two."""
+    try:
+        if not await _comes_first(signals.stop, worker.done):
+            return DRAINED  # an operator's wish, or a failure: `_comes_first` raised it
+        log.info("worker.draining", drain_s=drain_s)
+        worker.begin_drain(drain_s)
+        if not await _comes_first(signals.hurry, worker.done):
+            return DRAINED
+        log.warning("worker.stopped_hard")
+        return STOPPED_HARD
+    finally:
+        await worker.stop()
+
+
+async def _comes_first(event: asyncio.Event, done: asyncio.Future[None]) -> bool:
+    """Whether the event was set before the worker ended. Raises what the worker failed with."""
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(event.wait(), name="signal")
+        either: list[asyncio.Future[Any]] = [waiting, done]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+    if done.done():
+        done.result()
+        return False
+    return True
