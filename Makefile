@@ -8,7 +8,7 @@ SEEDS ?= 0:1000
 BENCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench prove golden clean
+.PHONY: help install demo test check format bench prove golden secrets clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,11 @@ prove: $(STAMP) ## Simulate many fleets that fail in many ways; SEEDS=0:1000
 
 golden: $(STAMP) ## Write the golden files and diagrams anew, to be reviewed as a diff
 	@DRAWBAR_GOLDEN=write $(BIN)/python -m pytest -p no:randomly -k 'golden or diagram'
+
+secrets: $(STAMP) ## Make the two secrets that compose.yaml hands to the services
+	@$(BIN)/python -c 'from pathlib import Path; from shared.keys import load_keys; \
+	  from shared.runtime import SystemRuntime; load_keys(Path("secrets"), SystemRuntime())'
+	@echo "secrets/ is made. The containers' user has to read it: chown -R 7400:7400 secrets"
 
 clean: ## Remove .venv, caches and build output
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
