@@ -1,13 +1,53 @@
-"""The job service as a daemon: where its parts are put together."""
+"""The job service as a daemon: its composition root.
 
+Its one loop, the keeper (every 0.1 s: leases, timers, retries), is started by the service itself.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
 from aiohttp import web
 
 from jobstore.routes import add_people_routes
+from jobstore.service import JobStoreService, JobStoreSettings
+from shared.daemon import run_until_signalled
+from shared.files import DiskFiles
 from shared.http.identity import through_gateway
-from shared.http.server import new_app
+from shared.http.server import Server, new_app
 from shared.http.worker_routes import add_worker_routes
+from shared.keys import Keys
+from shared.runtime import Runtime
 from shared.services import JobService
 from shared.tokens import Verifier
+
+log = structlog.get_logger()
+
+
+async def serve(
+    data: Path,
+    keys: Keys,
+    runtime: Runtime,
+    *,
+    host: str,
+    port: int,
+    settings: JobStoreSettings | None = None,
+    started: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Served until SIGTERM or SIGINT; raises what the service failed with.
+
+    `data` is the service's own folder, held by the caller. `started` is told the URL.
+    """
+    service = JobStoreService(
+        data / "jobs.db", DiskFiles(data / "files", runtime), runtime, settings
+    )
+    server = Server(build_app(service, Verifier(keys.signing.public_key(), runtime)), host, port)
+
+    def announce() -> None:
+        log.info("jobstore.started", url=server.url)
+        started(server.url)
+
+    await run_until_signalled([service, server], announce)
 
 
 def build_app(service: JobService, verifier: Verifier) -> web.Application:

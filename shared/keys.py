@@ -45,9 +45,21 @@ def load_keys(
         enrolment_secret_file = folder / "enrolment.secret"
         _create_once(enrolment_secret_file, lambda: runtime.new_secret().encode(), runtime)
     return Keys(
-        signing=_read_signing_key(signing_key_file),
+        signing=read_signing_key(signing_key_file),
         enrolment_secret=read_enrolment_secret(enrolment_secret_file),
     )
+
+
+def read_signing_key(path: Path) -> Ed25519PrivateKey:
+    """The key in the file. Misconfigured: there is none."""
+    pem = _read(path)
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except Exception:  # cryptography raises many kinds, some of them with the file's content
+        raise Misconfigured(f"{path} is not an unencrypted private key in PEM") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise Misconfigured(f"{path} is not an Ed25519 key")
+    return key
 
 
 def read_enrolment_secret(path: Path) -> str:
@@ -77,17 +89,6 @@ def _new_signing_key(runtime: Runtime) -> bytes:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-
-
-def _read_signing_key(path: Path) -> Ed25519PrivateKey:
-    pem = _read(path)
-    try:
-        key = serialization.load_pem_private_key(pem, password=None)
-    except Exception:  # cryptography raises many kinds, some of them with the file's content
-        raise Misconfigured(f"{path} is not an unencrypted private key in PEM") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise Misconfigured(f"{path} is not an Ed25519 key")
-    return key
 
 
 def _read(path: Path) -> bytes:
