@@ -1,5 +1,6 @@
 """The one HTTP server factory: limits, error bodies, health, and start/stop as for any service."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from shared.errors import (
     Misconfigured,
     ServiceError,
     TooLarge,
+    Unavailable,
     UnsupportedVersion,
 )
 from shared.http.wire import PIECE_BYTES, PROTOCOL, RANGE, RETRY_AFTER, STATE
@@ -28,6 +30,7 @@ JSON: Final = {"Content-Type": "application/json"}
 BODY_BYTES: Final = 8 * 1024 * 1024  # of a JSON message
 HEADER_BYTES: Final = 8_190
 KEEPALIVE_S: Final = 75.0  # longer than the client's, so that the client closes first
+SILENCE_S: Final = 30.0  # while a body is awaited
 MAX_MISTAKES: Final = 20
 
 
@@ -189,7 +192,7 @@ def break_off(request: web.Request, error: Exception) -> None:
 async def body_pieces(request: web.Request, size_bytes: int) -> AsyncGenerator[bytes, None]:
     """The body in pieces of at most 64 KiB. BadRequest: it is not `size_bytes` long."""
     got = 0
-    while piece := await request.content.read(PIECE_BYTES):
+    while piece := await _read_piece(request):
         got += len(piece)
         if got > size_bytes:
             raise BadRequest(f"the body is longer than the {size_bytes} bytes announced")
@@ -202,11 +205,25 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         raise TooLarge(f"the body has more than {limit} bytes", limit_bytes=limit)
     body = bytearray()
-    while piece := await request.content.readany():
+    while piece := await _read_piece(request):
         body += piece
         if len(body) > limit:
             raise TooLarge(f"the body has more than {limit} bytes", limit_bytes=limit)
     return bytes(body)
+
+
+async def _read_piece(request: web.Request) -> bytes:
+    """Up to 64 KiB, empty at the end. Nobody may hold a handler by sending nothing."""
+    content = request.content
+    if content.is_eof():  # all of it has arrived, as with most messages: no timer needed
+        return await content.read(PIECE_BYTES)
+    try:
+        async with asyncio.timeout(SILENCE_S):
+            return await content.read(PIECE_BYTES)
+    except TimeoutError:
+        raise Unavailable(f"nothing of the body came for {SILENCE_S:g} s") from None
+    except web.RequestPayloadError:
+        raise BadRequest("the body is broken: its chunks cannot be understood") from None
 
 
 def _from_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:

@@ -248,6 +248,42 @@ async def test_bytes_that_are_no_http_stop_nothing(call: Caller, garbage: bytes)
     assert (await call("GET", "/healthz")).status == 200
 
 
+CHUNKED = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("chunks", [b"zz\r\n", b"5\r\nab", b"2\r\nabXX", b"-1\r\n\r\n"])
+async def test_a_broken_body_is_not_a_crash(call: Caller, chunks: bytes) -> None:
+    host, port = call.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    with capture_logs() as logs:
+        writer.write(CHUNKED)
+        await writer.drain()
+        writer.write(chunks)
+        writer.write_eof()
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+
+    assert b" 500 " not in answer
+    assert [entry for entry in logs if entry["event"] == "request.crashed"] == []
+    assert (await call("GET", "/healthz")).status == 200
+
+
+async def test_a_caller_that_falls_silent_holds_no_handler(
+    call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.http.server.SILENCE_S", 0.05)
+    host, port = call.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+    async with asyncio.timeout(5):
+        status = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+
+    assert b" 503 " in status
+
+
 async def test_a_port_in_use_is_one_clear_line() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -1,0 +1,110 @@
+"""How commands reach the services: over HTTP, with a token that was given or is made on the spot.
+
+Without a server, what people ask of past runs is answered from the data directory itself.
+"""
+
+import asyncio
+import getpass
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from drawbar.cli.places import data_dir
+from shared.errors import Unavailable
+from shared.runtime import Runtime, SystemRuntime
+from shared.services import JobService, Registry
+
+if TYPE_CHECKING:  # HTTP costs a tenth of a second, which local commands need not pay
+    from shared.http.transport import Transport
+
+T = TypeVar("T")
+
+JOBSTORE_URL: Final = "http://127.0.0.1:7402"
+REGISTRY_URL: Final = "http://127.0.0.1:7401"
+TOKEN_S: Final = 3_600.0  # of a token that one command makes for itself
+
+
+def asking_jobs(
+    verb: Callable[[JobService, Runtime], Awaitable[T]], server: str | None, data: Path | None
+) -> T:
+    """What `verb` returned."""
+
+    async def ask() -> T:
+        async with job_service(server, data) as jobs:
+            return await verb(jobs, SystemRuntime())
+
+    return asyncio.run(ask())
+
+
+def asking_registry(
+    verb: Callable[[Registry], Awaitable[T]], url: str | None, data: Path | None
+) -> T:
+    """What `verb` returned."""
+
+    async def ask() -> T:
+        from shared.http.clients import RegistryClient
+
+        async with _transport(url or REGISTRY_URL, "registry", data) as transport:
+            return await verb(RegistryClient(transport))
+
+    return asyncio.run(ask())
+
+
+async def with_now(answer: Awaitable[T], runtime: Runtime) -> tuple[T, datetime]:
+    """The answer, and the moment at which it was true."""
+    return await answer, runtime.now()
+
+
+@asynccontextmanager
+async def job_service(server: str | None, data: Path | None) -> AsyncIterator[JobService]:
+    """The job service at `server`, or where it is by default."""
+    from shared.http.clients import JobsClient
+
+    async with _transport(server or JOBSTORE_URL, "job service", data) as transport:
+        yield JobsClient(transport)
+
+
+@asynccontextmanager
+async def _transport(url: str, service: str, data: Path | None) -> "AsyncIterator[Transport]":
+    from shared.http.transport import Transport
+
+    token = client_token(data)
+    transport = Transport(url, SystemRuntime(), token=lambda: token, service=service)
+    try:
+        yield transport
+    except Unavailable as error:
+        if "cannot be reached" not in error.message:
+            raise
+        why = error.message.partition("cannot be reached: ")[2]
+        detail = "" if "onnect" in why else f" ({why})"  # refused: the question says it
+        raise Unavailable(
+            f"cannot reach the {service} at {url}: is it running? "
+            f"start it with 'drawbar up'{detail}",
+            service=service,
+        ) from None
+    finally:
+        await transport.close()
+
+
+def client_token(data: Path | None) -> str | None:
+    """DRAWBAR_TOKEN; else one made with this installation's key, if we may read that; else None."""
+    given = os.environ.get("DRAWBAR_TOKEN")
+    if given:
+        return given
+    key_file = signing_key_file(data)
+    if not os.access(key_file, os.R_OK):
+        return None
+    from shared.keys import read_signing_key
+    from shared.tokens import Minter, Role
+
+    minter = Minter(read_signing_key(key_file), SystemRuntime())
+    return minter.client(getpass.getuser(), Role.ADMIN, TOKEN_S)
+
+
+def signing_key_file(data: Path | None) -> Path:
+    """Where the key is, or would be."""
+    named = os.environ.get("DRAWBAR_SIGNING_KEY_FILE")
+    return Path(named) if named else data_dir(data) / "keys" / "signing.pem"

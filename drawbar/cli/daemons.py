@@ -1,0 +1,187 @@
+"""`up`, `jobstore`, `registry`, `gateway`, `worker`, `token`: what operators start."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from drawbar.cli.options import Data, Json
+
+
+class RoleName(StrEnum):
+    VIEWER = "viewer"
+    SUBMITTER = "submitter"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+Listen = Annotated[
+    str,
+    typer.Option("--listen", metavar="HOST:PORT", help="Where to listen; port 0 takes a free one."),
+]
+GatewayUrl = Annotated[
+    str, typer.Option("--gateway", metavar="URL", envvar="DRAWBAR_GATEWAY_URL", help="The gateway.")
+]
+RegistryUrl = Annotated[
+    str,
+    typer.Option("--registry", metavar="URL", envvar="DRAWBAR_REGISTRY_URL", help="The registry."),
+]
+JobstoreUrl = Annotated[
+    str,
+    typer.Option(
+        "--jobstore", metavar="URL", envvar="DRAWBAR_JOBSTORE_URL", help="The job service."
+    ),
+]
+Slots = Annotated[
+    int | None,
+    typer.Option(
+        "--slots",
+        metavar="N",
+        min=1,
+        max=10_000,
+        help="Jobs at a time. Default: 4 for each core, at most 32.",
+        show_default=False,
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="KEY=VALUE",
+        help="What this worker is; jobs with 'requires' look for it. May be repeated.",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="Default: the machine's name.", show_default=False),
+]
+Policy = Annotated[
+    str,
+    typer.Option(
+        "--registry-policy",
+        metavar="strict|grace=S|off",
+        help="Whether jobs may start while the registry is away.",
+    ),
+]
+DrainS = Annotated[
+    float | None,
+    typer.Option(
+        "--drain",
+        metavar="SECONDS",
+        min=0,
+        help="How long running jobs may go on after SIGTERM. Default: until they end.",
+        show_default=False,
+    ),
+]
+PortBase = Annotated[
+    int,
+    typer.Option(
+        "--port-base",
+        min=0,
+        max=65_532,
+        help="The gateway's port; registry +1, jobstore +2. 0: free ones.",
+    ),
+]
+Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
+Role = Annotated[RoleName, typer.Option("--role", help="What its bearer may do.")]
+Bearer = Annotated[str, typer.Option("--name", help="Who it is for; shown in logs.")]
+Days = Annotated[float, typer.Option("--days", min=0.001, max=3_650, help="How long it lasts.")]
+
+
+def up(
+    data: Data = None,
+    port_base: PortBase = 7400,
+    host: Host = "127.0.0.1",
+    slots: Slots = None,
+    label: Labels = None,
+    drain: DrainS = None,
+) -> int:
+    """All services and a worker in one process; further workers may join.
+
+    SIGTERM or Ctrl-C lets running jobs finish; a second one stops them.
+
+    Example: drawbar up --slots 8
+    """
+    from drawbar.cli.serving import serve_up
+
+    return serve_up(data, host, port_base, slots, label or [], drain)
+
+
+def jobstore(listen: Listen = "127.0.0.1:7402", data: Data = None) -> None:
+    """The job service alone: it owns runs, jobs, logs and artifacts.
+
+    Example: drawbar jobstore --listen 0.0.0.0:7402 --data /var/lib/drawbar
+    """
+    from drawbar.cli.serving import serve_jobstore
+
+    serve_jobstore(listen, data)
+
+
+def registry(listen: Listen = "127.0.0.1:7401", data: Data = None) -> None:
+    """The registry alone: it knows which workers live, and what operators want of them.
+
+    Example: drawbar registry --listen 0.0.0.0:7401 --data /var/lib/drawbar
+    """
+    from drawbar.cli.serving import serve_registry
+
+    serve_registry(listen, data)
+
+
+def gateway(
+    listen: Listen = "127.0.0.1:7400",
+    jobstore: JobstoreUrl = "http://127.0.0.1:7402",
+    data: Data = None,
+) -> None:
+    """The gateway alone: workers talk to it, it talks to the job service, and keeps nothing.
+
+    Example: drawbar gateway --listen 0.0.0.0:7400 --jobstore http://jobs.internal:7402
+    """
+    from drawbar.cli.serving import serve_gateway
+
+    serve_gateway(listen, jobstore, data)
+
+
+def worker(
+    gateway: GatewayUrl = "http://127.0.0.1:7400",
+    registry: RegistryUrl = "http://127.0.0.1:7401",
+    name: Name = None,
+    slots: Slots = None,
+    label: Labels = None,
+    registry_policy: Policy = "strict",
+    drain: DrainS = None,
+    data: Data = None,
+) -> int:
+    """A worker: it pulls jobs from the gateway and runs them.
+
+    SIGTERM or Ctrl-C lets running jobs finish; a second one stops them.
+
+    Example: drawbar worker --name box-7 --slots 4 --label os=linux
+    """
+    from drawbar.cli.serving import serve_worker
+
+    return serve_worker(gateway, registry, name, slots, label or [], registry_policy, drain, data)
+
+
+def token(
+    role: Role = RoleName.SUBMITTER,
+    name: Bearer = "client",
+    days: Days = 30,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Make a token for a person or a program, to be put into DRAWBAR_TOKEN.
+
+    Needs this installation's signing key: run it where a service's data directory is.
+
+    Example: drawbar token --role viewer --name dashboard --days 90
+    """
+    from drawbar.cli.serving import make_token
+
+    made = make_token(role.value, name, days, data)
+    if as_json:
+        from drawbar.cli.render.objects import write_json
+
+        write_json({"token": made, "role": role.value, "name": name, "days": days})
+    else:
+        typer.echo(made)

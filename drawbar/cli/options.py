@@ -1,0 +1,59 @@
+"""Options that several commands share, each defined once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PipelineFile = Annotated[
+    Path, typer.Argument(help="The pipeline: YAML, JSON or TOML.", show_default=False)
+]
+RunNumber = Annotated[int, typer.Argument(help="The run's number.", min=1, show_default=False)]
+JobName = Annotated[str, typer.Argument(help="The job's id.", show_default=False)]
+AnyJobName = Annotated[
+    str | None, typer.Argument(help="A job's id; without it: all jobs.", show_default=False)
+]
+WorkerName = Annotated[str, typer.Argument(help="The worker's name.", show_default=False)]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        envvar="DRAWBAR_DATA",
+        help="The data directory. Default: the user's own.",
+        show_default=False,
+    ),
+]
+Env = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env",
+        "-e",
+        metavar="NAME=VALUE",
+        help="A variable for every job; it wins over the document. May be repeated.",
+        show_default=False,
+    ),
+]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        envvar="DRAWBAR_JOBSTORE_URL",
+        help="The job service. Default: http://127.0.0.1:7402.",
+        show_default=False,
+    ),
+]
+RegistryUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--registry",
+        metavar="URL",
+        envvar="DRAWBAR_REGISTRY_URL",
+        help="The registry. Default: http://127.0.0.1:7401.",
+        show_default=False,
+    ),
+]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")]

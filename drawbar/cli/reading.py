@@ -1,0 +1,84 @@
+"""`drawbar logs` and `drawbar events`: what is read as a stream."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+from drawbar.cli.connect import job_service
+from drawbar.cli.failures import say
+from drawbar.cli.render.lines import clock
+from drawbar.cli.render.words import count, one_line
+from shared.ids import AttemptId, JobId, RunId
+from shared.protocol.jobs import Event
+
+PAGE: Final = 1_000
+
+
+def print_log(
+    run: int,
+    job: str,
+    *,
+    attempt: str | None,
+    follow: bool,
+    server: str | None,
+    data: Path | None,
+) -> None:
+    """The log's bytes are on stdout as they are; bytes that were lost are owned up to on stderr."""
+    which = None if attempt is None else AttemptId(attempt)
+
+    async def copy() -> int:
+        async with job_service(server, data) as jobs:
+            pieces = jobs.read_log(RunId(run), JobId(job), attempt=which, offset=0, follow=follow)
+            async for piece in pieces:
+                sys.stdout.buffer.write(piece)
+                sys.stdout.buffer.flush()
+            attempts = (await jobs.list_attempts(RunId(run), JobId(job))).attempts
+        of = [a for a in attempts if a.attempt_id == which] if which else attempts[-1:]
+        return sum(a.log_lost_bytes for a in of)
+
+    lost = asyncio.run(copy())
+    if lost:
+        say(f"{count(lost, 'byte')} of this log never arrived")
+
+
+def print_events(
+    run: int, *, follow: bool, server: str | None, data: Path | None, as_json: bool
+) -> None:
+    """One line for each event of the run, oldest first."""
+    write = _write_object if as_json else _write_line
+
+    async def copy() -> None:
+        async with job_service(server, data) as jobs:
+            if follow:
+                async for event in jobs.follow_events(RunId(run), after=0):
+                    write(event)
+                return
+            after = 0
+            while page := (await jobs.list_events(RunId(run), after=after, limit=PAGE)).events:
+                for event in page:
+                    write(event)
+                after = page[-1].seq
+
+    asyncio.run(copy())
+
+
+def _write_object(event: Event) -> None:
+    sys.stdout.write(event.model_dump_json() + "\n")
+    sys.stdout.flush()
+
+
+def _write_line(event: Event) -> None:
+    facts = [f"{name}={_plain(value)}" for name, value in event.facts.items() if value is not None]
+    if event.attempt_id is not None:
+        facts.append(f"attempt={event.attempt_id}")
+    job = one_line(event.job_id or "")
+    line = f"{clock(event.at)}  {event.kind:<18}  {job:<16}  {' '.join(facts)}"
+    sys.stdout.write(line.rstrip() + "\n")
+    sys.stdout.flush()
+
+
+def _plain(value: object) -> str:
+    text = one_line(str(value)) if isinstance(value, str) else json.dumps(value)
+    return json.dumps(text) if " " in text or not text else text

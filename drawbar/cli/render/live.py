@@ -1,0 +1,123 @@
+"""Progress on a terminal: what runs, a bar with counts, and above it the failures that stay."""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Final
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from drawbar.cli.render import words
+from drawbar.cli.render.lines import sentence
+from drawbar.cli.render.progress import Progress, Step
+from drawbar.cli.render.statuses import in_order, look
+from drawbar.cli.render.tables import counts_text
+from shared.protocol.states import JobStatus
+
+TAIL_STYLE: Final = "dim"
+
+
+class LiveDisplay:
+    """Redrawn when `tick` is called. Leaves only failures and notes behind."""
+
+    keeps_tails = True
+
+    def __init__(self, console: Console, progress: Progress, now: Callable[[], datetime]) -> None:
+        self._console = console
+        self._progress = progress
+        self._now = now
+        self._live = Live(
+            get_renderable=lambda: _Picture(progress, now()),
+            console=console,
+            auto_refresh=False,  # a thread of rich's own would read what the event loop changes
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> "LiveDisplay":
+        self._live.start(refresh=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def tick(self) -> None:
+        self._live.refresh()
+
+    def show(self, step: Step) -> None:
+        """Failures and retries stay on the screen; what went well is in the bar."""
+        said = sentence(step)
+        if said is not None and step.job.status in (
+            JobStatus.FAILED,
+            JobStatus.TIMEOUT,
+            JobStatus.RETRYING,
+        ):
+            symbol, style = look(step.job.status)
+            name = words.one_line(step.job.id)
+            self._console.print(Text.assemble((f"{symbol} {name}", style), f"  {said}"))
+
+    def show_tail(self, step: Step, lines: list[str]) -> None:
+        """The last lines of a job's log, below its failure."""
+        for line in lines:
+            self._console.print(Text(f"    {line}", style=TAIL_STYLE), overflow="ellipsis")
+
+    def note(self, text: str) -> None:
+        """A line that is about the run as a whole."""
+        self._console.print(Text(text, style="yellow"))
+
+
+class _Picture:
+    """The moving part, as tall as the terminal allows."""
+
+    def __init__(self, progress: Progress, now: datetime) -> None:
+        self._progress = progress
+        self._now = now
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        progress = self._progress
+        room = max(1, options.size.height - 4)
+        running = list(progress.running.values())
+        shown = running if len(running) <= room else running[: room - 1]
+        symbol, style = look(JobStatus.RUNNING)
+        names = Table.grid(padding=(0, 2, 0, 0))
+        names.add_column(no_wrap=True, overflow="ellipsis")
+        names.add_column(justify="right", no_wrap=True)
+        names.add_column(no_wrap=True)
+        for job in shown:
+            names.add_row(
+                Text.assemble((f"{symbol} ", style), words.one_line(job.id)),
+                words.span(job.started_at, None, self._now),
+                Text(f"try {job.tries}" if job.tries > 1 else "", style="yellow"),
+            )
+        if shown:
+            yield names
+        if len(shown) < len(running):
+            yield Text(f"  and {len(running) - len(shown)} more", style="dim")
+        yield self._bar()
+
+    def _bar(self) -> Table:
+        progress = self._progress
+        total, ended = len(progress.jobs), progress.ended
+        bad = progress.counts[JobStatus.FAILED] + progress.counts[JobStatus.TIMEOUT]
+        style = "red" if bad else "green"
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(width=30)
+        for _ in range(3):
+            grid.add_column(no_wrap=True)
+        merged: dict[str, int] = {}
+        for status, n in progress.counts.items():
+            waits = look(status).symbol == look(JobStatus.QUEUED).symbol
+            merged["queued" if waits else status] = merged.get("queued" if waits else status, 0) + n
+        grid.add_row(
+            ProgressBar(total, ended, width=30, complete_style=style, finished_style=style),
+            f"{ended}/{total}",
+            counts_text(in_order(merged)),
+            words.span(progress.started_at, None, self._now),
+        )
+        return grid

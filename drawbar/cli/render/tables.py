@@ -1,0 +1,154 @@
+"""Aligned tables of runs, jobs, attempts, artifacts and workers."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from rich.table import Table
+from rich.text import Text
+
+from drawbar.cli.render import words
+from drawbar.cli.render.statuses import in_order, look
+from shared.protocol.jobs import JobArtifact, JobView, Reason, RunSummary, RunView
+from shared.protocol.registry import WorkerView
+from shared.protocol.states import Desired, JobStatus
+
+LISTED_JOBS: Final = 50  # a summary of more jobs lists only those that did not succeed
+
+
+def status_text(status: str) -> Text:
+    symbol, style = look(status)
+    return Text(f"{symbol} {status}", style=style)
+
+
+def counts_text(counts: Iterable[tuple[str, int]]) -> Text:
+    """`✔ 3  ✘ 1`, each in its colour."""
+    parts = [Text(f"{look(s).symbol} {n}", style=look(s).style) for s, n in counts]
+    return Text("  ").join(parts)
+
+
+def reason_text(reason: Reason | None) -> Text:
+    """Who did what; of a job's own failures the message is enough."""
+    if reason is None:
+        return Text("")
+    said = words.one_line(reason.message) or reason.what
+    if reason.what not in said and reason.what not in (
+        "exit_code",
+        "signal",
+        "dependency",
+        "stage",
+    ):
+        said = f"{reason.what}: {said}"
+    return Text(said if reason.who == "job" else f"{said} ({reason.who})")
+
+
+def table(*columns: str, right: Sequence[str] = ()) -> Table:
+    """No borders; only the last column may wrap."""
+    made = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    for name in columns:
+        is_last = name == columns[-1]
+        made.add_column(
+            name.upper(),
+            justify="right" if name in right else "left",
+            no_wrap=not is_last,
+            overflow="fold" if is_last else "ellipsis",
+        )
+    return made
+
+
+def jobs_table(jobs: Sequence[JobView], now: datetime) -> Table:
+    has_stages = any(job.stage is not None for job in jobs)
+    stage = ("stage",) if has_stages else ()
+    made = table(
+        "job",
+        *stage,
+        "status",
+        "exit",
+        "tries",
+        "duration",
+        "reason",
+        right=("exit", "tries", "duration"),
+    )
+    for job in jobs:
+        exit_code = "" if job.exit_code is None else str(job.exit_code)
+        status = status_text(job.status)
+        if job.allow_failure and job.status in (JobStatus.FAILED, JobStatus.TIMEOUT):
+            status.append(" (allowed)", style="dim")
+        made.add_row(
+            Text(words.one_line(job.id)),
+            *([Text(job.stage or "")] if has_stages else []),
+            status,
+            exit_code,
+            str(job.tries) if job.tries else "",
+            words.span(job.started_at, job.ended_at, now),
+            reason_text(job.reason),
+        )
+    return made
+
+
+def runs_table(runs: Sequence[RunSummary], now: datetime) -> Table:
+    made = table("run", "name", "status", "jobs", "started", "duration", right=("run", "duration"))
+    for run in runs:
+        made.add_row(
+            str(run.run_id),
+            Text(words.one_line(run.name)),
+            status_text(run.status),
+            counts_text(in_order(run.counts)),
+            words.ago(run.started_at or run.created_at, now),
+            words.span(run.started_at, run.ended_at, now),
+        )
+    return made
+
+
+def artifacts_table(artifacts: Sequence[JobArtifact]) -> Table:
+    made = table("job", "size", "sha256", "path", right=("size",))
+    for found in artifacts:
+        made.add_row(
+            Text(words.one_line(found.job_id)),
+            words.size(found.artifact.size_bytes),
+            found.artifact.sha256[:12],
+            Text(words.one_line(found.artifact.path)),
+        )
+    return made
+
+
+def workers_table(workers: Sequence[WorkerView]) -> Table:
+    made = table(
+        "worker", "status", "busy", "labels", "last report", "host", "wish", right=("busy",)
+    )
+    for worker in workers:
+        wish = ""
+        if worker.desired is not Desired.RUN:
+            wish = f"{worker.desired}: {worker.reason}" if worker.reason else str(worker.desired)
+        made.add_row(
+            Text(words.one_line(worker.name)),
+            status_text(worker.status),
+            f"{len(worker.attempts)}/{worker.slots}",
+            Text(" ".join(f"{k}={v}" for k, v in sorted(worker.labels.items()))),
+            "just now" if worker.silent_s < 2 else f"{words.duration(worker.silent_s)} ago",
+            Text(f"{words.one_line(worker.host)}:{worker.pid}"),
+            Text(words.one_line(wish)),
+        )
+    return made
+
+
+def headline(run: RunView | RunSummary, now: datetime) -> Text:
+    """`✔ release  run 12  success in 4.2 s  ✔ 5`."""
+    symbol, style = look(run.status)
+    text = Text.assemble(
+        (f"{symbol} ", style), (words.one_line(run.name), "bold"), f"  run {run.run_id}  "
+    )
+    took = words.span(run.started_at, run.ended_at, now)
+    text.append(run.status, style=style)
+    if took:
+        text.append(f" in {took}" if run.ended_at else f" for {took}")
+    if run.retry_of is not None:
+        text.append(f", a retry of run {run.retry_of}", style="dim")
+    return text.append("  ").append_text(counts_text(in_order(run.counts)))
+
+
+def worth_listing(jobs: Sequence[JobView]) -> list[JobView]:
+    """All jobs while they are few, else those that did not succeed."""
+    if len(jobs) <= LISTED_JOBS:
+        return list(jobs)
+    return [job for job in jobs if job.status is not JobStatus.SUCCESS]

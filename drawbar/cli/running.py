@@ -1,0 +1,130 @@
+"""Running a pipeline before a person's eyes. For `drawbar run`."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from drawbar.cli.failures import INTERRUPTED, Interrupted
+from drawbar.cli.following import watch
+from drawbar.cli.render.display import display_for
+from drawbar.cli.render.progress import Progress
+from shared.daemon import Signals, listening_to_signals, until
+from shared.ids import JobId, RunId
+from shared.protocol.jobs import CancelRequest, RunView, SubmitRequest
+from shared.protocol.pipeline import PipelineSpec
+from shared.protocol.states import RunStatus
+from shared.runtime import Runtime, SystemRuntime
+from shared.services import JobService
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a pipeline is to be run, and shown."""
+
+    data: Path | None
+    server: str | None
+    slots: int | None
+    as_json: bool
+
+    @property
+    def stream(self) -> TextIO:
+        """Where progress goes: stdout is the object's alone when one is asked for."""
+        return sys.stderr if self.as_json else sys.stdout
+
+
+def run_pipeline(pipeline: PipelineSpec, wishes: Wishes) -> int:
+    """The pipeline ran to its end and was shown; the exit code. Interrupted: it was killed."""
+    return asyncio.run(_run(pipeline, wishes, SystemRuntime()))
+
+
+async def _run(pipeline: PipelineSpec, wishes: Wishes, runtime: Runtime) -> int:
+    async def hurry() -> None:
+        await signals.hurry.wait()
+        raise Interrupted
+
+    place = _run_here if wishes.server is None else _run_there
+    with listening_to_signals() as signals:
+        async with asyncio.TaskGroup() as group:
+            impatience = group.create_task(hurry(), name="hurry")
+            view = await place(pipeline, wishes, runtime, signals)
+            impatience.cancel()
+        if signals.stop.is_set():
+            return INTERRUPTED
+    return 0 if view.status is RunStatus.SUCCESS else 1
+
+
+async def _run_here(
+    pipeline: PipelineSpec, wishes: Wishes, runtime: Runtime, signals: Signals
+) -> RunView:
+    from drawbar.cli.holding import held_for_run
+    from drawbar.cli.runlog import log_beside
+    from drawbar.embedded import Embedded
+    from worker.machine import caller_env
+
+    async with held_for_run(wishes.data, runtime, signals) as data:
+        log_beside(data)
+        embedded = Embedded(
+            data, runtime, slots=wishes.slots, base_dir=Path.cwd(), job_env=caller_env()
+        )
+        try:
+            await embedded.start()
+            run_id = await embedded.submit(pipeline)
+            ended = asyncio.Event()
+            view = await _show(
+                embedded.jobs,
+                run_id,
+                pipeline,
+                wishes,
+                runtime,
+                signals,
+                [until(ended, [embedded])],
+            )
+            embedded.forget()
+        finally:
+            await embedded.stop()
+    return view
+
+
+async def _run_there(
+    pipeline: PipelineSpec, wishes: Wishes, runtime: Runtime, signals: Signals
+) -> RunView:
+    from drawbar.cli.connect import job_service
+
+    async with job_service(wishes.server, wishes.data) as jobs:
+        ask = SubmitRequest(idempotency_key=runtime.new_id(), pipeline=pipeline)
+        run_id = (await jobs.submit(ask)).run_id
+        return await _show(jobs, run_id, pipeline, wishes, runtime, signals)
+
+
+async def _show(
+    jobs: JobService,
+    run_id: RunId,
+    pipeline: PipelineSpec,
+    wishes: Wishes,
+    runtime: Runtime,
+    signals: Signals,
+    besides: Sequence[Coroutine[Any, Any, None]] = (),
+) -> RunView:
+    """The run has ended, and everything about it was said."""
+    progress = Progress(JobId(job.id) for job in pipeline.jobs)
+    display = display_for(wishes.stream, progress, runtime.now)
+
+    async def cancel() -> None:
+        await signals.stop.wait()
+        display.note("cancelling the run; Ctrl-C again kills what still runs")
+        await jobs.cancel(CancelRequest(run_id=run_id, reason="interrupted"))
+
+    tails = await watch(jobs, run_id, progress, display, runtime, [cancel(), *besides])
+    view = await jobs.show_run(run_id)
+    if wishes.as_json:
+        from drawbar.cli.render.objects import run_object, write_json
+
+        write_json(run_object(view))
+    else:
+        from drawbar.cli.summary import print_summary
+
+        print_summary(view, tails, wishes.stream, runtime.now())
+    return view

@@ -1,0 +1,112 @@
+"""`runs`, `show`, `cancel`, `retry`: what became of runs, and what to do about them."""
+
+from typing import Annotated
+
+import typer
+
+from drawbar.cli.options import AnyJobName, Data, Follow, Json, RunNumber, Server
+
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many.")]
+FailedOnly = Annotated[
+    bool, typer.Option("--failed-only", help="Carry over the jobs that succeeded.")
+]
+Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")]
+
+
+def runs(
+    limit: Limit = 20, server: Server = None, data: Data = None, as_json: Json = False
+) -> None:
+    """List the newest runs.
+
+    Example: drawbar runs --limit 5
+    """
+    from drawbar.cli.connect import asking_jobs, with_now
+    from drawbar.cli.render.console import console
+    from drawbar.cli.render.objects import write_all
+    from drawbar.cli.render.tables import runs_table
+
+    found, now = asking_jobs(
+        lambda jobs, runtime: with_now(jobs.list_runs(limit=limit), runtime), server, data
+    )
+    if as_json:
+        write_all(found.runs)
+    elif found.runs:
+        console().print(runs_table(found.runs, now))
+    else:
+        typer.echo("no runs yet; start one with: drawbar submit FILE")
+
+
+def show(
+    run: RunNumber,
+    follow: Follow = False,
+    server: Server = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> int:
+    """Show one run and its jobs; with -f, watch it until it ends.
+
+    With -f the exit code is that of the run: 0 when it succeeded, else 1.
+
+    Example: drawbar show 12
+    """
+    from drawbar.cli.watching import show_run
+
+    return show_run(run, follow=follow, server=server, data=data, as_json=as_json)
+
+
+def cancel(
+    run: RunNumber,
+    job: AnyJobName = None,
+    reason: Why = "",
+    server: Server = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Cancel a run, or one job of it.
+
+    Example: drawbar cancel 12 --reason "wrong branch"
+    """
+    from drawbar.cli.connect import asking_jobs
+    from drawbar.cli.render.objects import write_json
+    from shared.ids import JobId, RunId
+    from shared.protocol.jobs import CancelRequest
+
+    job_id = None if job is None else JobId(job)
+    ask = CancelRequest(run_id=RunId(run), job_id=job_id, reason=reason)
+    asking_jobs(lambda jobs, _: jobs.cancel(ask), server, data)
+    if as_json:
+        write_json({"run_id": run, "job_id": job, "cancelled": True})
+    else:
+        what = f"run {run}" if job is None else f"job {job} of run {run}"
+        typer.echo(f"{what} is cancelled; what still runs was told to stop")
+
+
+def retry(
+    run: RunNumber,
+    failed_only: FailedOnly = False,
+    server: Server = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Start a new run of a run's pipeline.
+
+    Example: drawbar retry 12 --failed-only
+    """
+    from drawbar.cli.connect import asking_jobs
+    from drawbar.cli.render.objects import write_json
+    from shared.ids import RunId
+    from shared.protocol.jobs import RetryRequest
+
+    new = asking_jobs(
+        lambda jobs, runtime: jobs.retry(
+            RetryRequest(
+                idempotency_key=runtime.new_id(), run_id=RunId(run), failed_only=failed_only
+            )
+        ),
+        server,
+        data,
+    ).run_id
+    if as_json:
+        write_json({"run_id": new})
+    else:
+        typer.echo(f"run {new} submitted, a retry of run {run}")

@@ -1,0 +1,151 @@
+"""All of drawbar in one process, handed to each other as objects: no HTTP, no tokens.
+
+`drawbar run` and tests live on it. It runs the same services and the same worker as the daemons,
+so what works here works there. It imports nothing of HTTP: that would double its start-up time.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from gateway.service import GatewayService
+from jobstore.service import JobStoreService, JobStoreSettings
+from registry.service import RegistryService
+from shared.errors import UnknownRun
+from shared.files import DiskFiles
+from shared.ids import RunId
+from shared.protocol.jobs import CancelRequest, SubmitRequest
+from shared.protocol.pipeline import PipelineSpec
+from shared.runtime import Runtime
+from worker.daemon import Worker
+from worker.machine import prepare_machine
+from worker.runners.shell import ShellRunner
+from worker.settings import WorkerSettings
+
+NAME: Final = "embedded"
+MAX_SLOTS: Final = 32
+# Nobody else shares this process's attention, so beats cost little and a cancellation is quick.
+SETTINGS: Final = JobStoreSettings(heartbeat_s=0.2)
+
+
+def default_slots() -> int:
+    """Four jobs for each core that this process may use: most of them wait for something."""
+    return min(MAX_SLOTS, 4 * len(os.sched_getaffinity(0)))
+
+
+class Embedded:
+    """A job service, a registry, a gateway and a worker, on the files below `data`.
+
+    The caller holds the data directory for itself alone.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        runtime: Runtime,
+        *,
+        slots: int | None = None,
+        base_dir: Path | None = None,
+        job_env: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        settings: JobStoreSettings = SETTINGS,
+    ) -> None:
+        """Jobs run below `base_dir` (None: in scratch folders) with `job_env` below their own."""
+        self._data = data
+        self._runtime = runtime
+        self._base_dir = base_dir
+        self._worker_settings = WorkerSettings(
+            name=NAME,
+            slots=slots or default_slots(),
+            labels=labels or {},
+            base_env=job_env or {},
+        )
+        self.jobs = JobStoreService(
+            data / "jobstore" / "jobs.db",
+            DiskFiles(data / "jobstore" / "files", runtime),
+            runtime,
+            settings,
+        )
+        self.registry = RegistryService(data / "registry" / "registry.db", runtime)
+        self._runner: ShellRunner | None = None
+        self._worker: Worker | None = None
+        self._foreground = Foreground(data / "foreground-run")
+        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        """Jobs are run. A run whose `drawbar run` was killed is cancelled, not taken up again."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.jobs.start(), name="jobstore.start")
+            group.create_task(self.registry.start(), name="registry.start")
+        await self._foreground.cancel_abandoned(self.jobs)
+        self._runner, workspace = prepare_machine(
+            self._data / "workers" / NAME, self._base_dir, self._runtime
+        )
+        self._worker = Worker(
+            self._worker_settings,
+            GatewayService(self.jobs, self._runtime),
+            self.registry,
+            self._runner,
+            workspace,
+            self._runtime,
+        )
+        for part in (self.jobs, self.registry, self._worker):
+            part.failure.add_done_callback(self._fail)
+        await self._worker.start()
+
+    async def stop(self) -> None:
+        """Nothing runs any more; what still did was killed. Everything is on disk."""
+        if self._worker is not None:
+            await self._worker.stop()
+        if self._runner is not None:
+            self._runner.close()
+        await self.registry.stop()
+        await self.jobs.stop()
+
+    async def submit(self, pipeline: PipelineSpec) -> RunId:
+        """The run is stored, and known to be this process's own."""
+        ask = SubmitRequest(idempotency_key=self._runtime.new_id(), pipeline=pipeline)
+        run_id = (await self.jobs.submit(ask)).run_id
+        self._foreground.remember(run_id)
+        return run_id
+
+    def forget(self) -> None:
+        """The run that was submitted has ended."""
+        self._foreground.forget()
+
+    def _fail(self, failed: "asyncio.Future[None]") -> None:
+        if not failed.cancelled() and (error := failed.exception()) and not self.failure.done():
+            self.failure.set_exception(error)
+            self.failure.exception()  # retrieved: watching it is optional
+
+
+class Foreground:
+    """Which run belongs to the process that holds the data directory, noted in a file.
+
+    Whoever killed `drawbar run` wants its jobs to stop. Without the note, the next `drawbar run`
+    would go on with them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def remember(self, run_id: RunId) -> None:
+        self._path.write_text(f"{run_id}\n")
+
+    def forget(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    async def cancel_abandoned(self, jobs: JobStoreService) -> None:
+        """No job of the noted run starts any more."""
+        try:
+            run_id = RunId(int(self._path.read_text()))
+        except (FileNotFoundError, ValueError):  # ValueError: killed while it was written
+            return
+        with suppress(UnknownRun):  # the database was replaced
+            await jobs.cancel(
+                CancelRequest(run_id=run_id, reason="its 'drawbar run' was killed before it ended")
+            )
+        self.forget()
