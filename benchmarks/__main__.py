@@ -1,0 +1,216 @@
+"""`python -m benchmarks`: measure everything in one run, on a machine that does nothing else."""
+
+import argparse
+import asyncio
+import logging
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+from rich.console import Console
+
+from benchmarks import others
+from benchmarks.fleets import DRAWBAR, OpenFleet, all_in_one, embedded, separate
+from benchmarks.measures import Latency, duration_s, latency
+from benchmarks.memory import idle_mib
+from benchmarks.shapes import chain, independent, layered
+from benchmarks.stamps import noting
+from benchmarks.table import Row, Target, machine, number, print_table, write_json
+
+JOBS: Final = 1_000
+HOPS: Final = 100
+LAYERS, WIDTH = 10, 50
+SAMPLES: Final = 100
+
+LATENCY: Final = "submit → process start, p50"
+LATENCY_P99: Final = "submit → process start, p99"
+THROUGHPUT: Final = f"{JOBS:,} jobs `sh -c true`"
+CHAIN: Final = f"chain of {HOPS}, per hop"
+LAYERED: Final = f"{LAYERS} layers of {WIDTH}, each needs two"
+MEMORY: Final = "memory, idle (PSS)"
+ONE_JOB: Final = "one job, from command line to exit"
+
+TARGETS: Final = {
+    (LATENCY, "embedded"): Target(3.2),
+    (LATENCY, "separate"): Target(4.5),
+    (THROUGHPUT, "embedded"): Target(1_000, more_is_better=True),
+    (THROUGHPUT, "separate"): Target(620, more_is_better=True),
+    (CHAIN, "embedded"): Target(2.5),
+    (CHAIN, "separate"): Target(6),
+    (LAYERED, "embedded"): Target(0.8),
+    (LAYERED, "separate"): Target(0.8),
+    (MEMORY, "up"): Target(70),
+    (MEMORY, "worker"): Target(45),
+    (ONE_JOB, "drawbar run"): Target(0.6),
+}
+FLEETS: Final[dict[str, OpenFleet]] = {"embedded": embedded, "separate": separate}
+
+console = Console(width=100, highlight=False)
+
+
+class Bench:
+    """Collects rows. Everything is run once before it counts."""
+
+    def __init__(self, folder: Path, runs: int, slots: list[int]) -> None:
+        self._folder = folder
+        self._runs = runs
+        self._slots = slots
+        self._sample = 0
+        self.rows: list[Row] = []
+
+    def add(self, what: str, system: str, unit: str, runs: list[float], details: str = "") -> None:
+        target = TARGETS.get((what, system))
+        row = Row(what, f"{system}{details}", unit, tuple(runs), target)
+        self.rows.append(row)
+        console.print(f"  {what}, {row.system}: {number(row.value)} {unit}")
+
+    async def measure_fleet(self, system: str) -> None:
+        """(a) to (d). Latency and chain have one job at a time: more slots change nothing."""
+        for slots in self._slots:
+            with self.scratch() as folder, noting(folder) as stamps:
+                async with FLEETS[system](folder, slots) as fleet:
+                    if slots == self._slots[0]:
+                        self._add_latency(
+                            system,
+                            [
+                                await latency(fleet, stamps, count, first=self._next(count))
+                                for count in self._counts(SAMPLES)
+                            ][1:],
+                        )
+                        taken = [await duration_s(fleet, chain(HOPS)) for _ in self._counts()][1:]
+                        self.add(CHAIN, system, "ms", [s / HOPS * 1_000 for s in taken])
+                    at = f", {slots} slots"
+                    taken = [await duration_s(fleet, independent(JOBS)) for _ in self._counts()][1:]
+                    self.add(THROUGHPUT, system, "jobs/s", [JOBS / s for s in taken], at)
+                    taken = [
+                        await duration_s(fleet, layered(LAYERS, WIDTH)) for _ in self._counts()
+                    ]
+                    self.add(LAYERED, system, "s", taken[1:], at)
+
+    async def measure_memory(self) -> None:
+        """(e)"""
+        for open_fleet in (all_in_one, separate):
+            found: dict[str, list[float]] = {}
+            for _ in range(self._runs):
+                with self.scratch() as folder:
+                    async with open_fleet(folder, 2) as fleet:
+                        for name, mib in (await idle_mib(fleet)).items():
+                            found.setdefault(name, []).append(mib)
+            for name, mibs in found.items():
+                self.add(MEMORY, name, "MiB", mibs)
+
+    def measure_one_job(self) -> None:
+        """(f)"""
+        with self.scratch() as folder:
+            file = folder / "one.yaml"
+            file.write_text("name: one\njobs:\n  - {id: one, command: 'true'}\n")
+            words = [DRAWBAR, "run", str(file), "--data", str(folder / "data")]
+            self.add(ONE_JOB, "drawbar run", "s", [_wall_s(words) for _ in self._counts()][1:])
+        shell = [_wall_s(["sh", "-c", "true"]) for _ in self._counts()]
+        self.add(ONE_JOB, "sh", "s", shell[1:])
+
+    def measure_others(self) -> None:
+        """The same shapes without a job system."""
+        with self.scratch() as folder, noting(folder) as stamps:
+            self._add_latency(
+                "bare sh -c",
+                [
+                    others.bare_shell(stamps, count, first=self._next(count))
+                    for count in self._counts(SAMPLES)
+                ][1:],
+            )
+        for processes in (2, 8):
+            taken = [others.xargs_s(JOBS, processes) for _ in self._counts()][1:]
+            self.add(THROUGHPUT, f"xargs -P{processes}", "jobs/s", [JOBS / s for s in taken])
+        with self.scratch() as folder:
+            make = "make -j2"
+            taken = [others.make_independent_s(folder, JOBS) for _ in self._counts()][1:]
+            self.add(THROUGHPUT, make, "jobs/s", [JOBS / s for s in taken])
+            taken = [others.make_chain_s(folder, HOPS) for _ in self._counts()][1:]
+            self.add(CHAIN, make, "ms", [s / HOPS * 1_000 for s in taken])
+            taken = [others.make_layered_s(folder, LAYERS, WIDTH) for _ in self._counts()][1:]
+            self.add(LAYERED, make, "s", taken)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder of its own, on the disk that is measured."""
+        with tempfile.TemporaryDirectory(prefix="drawbar-bench-", dir=self._folder) as name:
+            yield Path(name)
+
+    def _add_latency(self, system: str, found: list[Latency]) -> None:
+        self.add(LATENCY, system, "ms", [one.p50_ms for one in found])
+        self.add(LATENCY_P99, system, "ms", [one.p99_ms for one in found])
+
+    def _counts(self, count: int = 1) -> list[int]:
+        """`count` for each repetition, and for the warm-up before them."""
+        return [count] * (self._runs + 1)
+
+    def _next(self, count: int) -> int:
+        self._sample += count
+        return self._sample - count
+
+
+def _wall_s(words: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    asked = _parser().parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    bench = Bench(asked.folder, asked.runs, asked.slots)
+    with bench.scratch() as folder:
+        here = machine(others.fsync_ms(folder))
+    console.print("  ".join(f"{name}: {value}" for name, value in here.items()))
+    console.print(f"beside it, for the same shapes: {others.XARGS.format(jobs=JOBS, processes=2)}")
+    console.print(f"  and {others.MAKE.format(makefile='FILE')}, of rules like: {others.RULE!r}")
+    if "others" in asked.only:
+        bench.measure_others()
+    for system in FLEETS:
+        if system in asked.only:
+            asyncio.run(bench.measure_fleet(system))
+    if "memory" in asked.only:
+        asyncio.run(bench.measure_memory())
+    if "run" in asked.only:
+        bench.measure_one_job()
+    order = [LATENCY, LATENCY_P99, THROUGHPUT, CHAIN, LAYERED, MEMORY, ONE_JOB]
+    rows = sorted(bench.rows, key=lambda row: order.index(row.what))
+    print_table(rows, console)
+    write_json(asked.json, rows, here)
+    console.print(f"also in {asked.json}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parts = [*FLEETS, "memory", "run", "others"]
+    parser.add_argument("--runs", type=int, default=3, help="repetitions that count (default 3)")
+    parser.add_argument(
+        "--slots",
+        type=lambda text: [int(part) for part in text.split(",")],
+        default=[2, 8, 32],
+        metavar="N,…",
+        help="how many jobs a worker runs at a time (default 2,8,32)",
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=parts, default=parts, help="leave out the rest"
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="where data directories are made (default: the system's)"
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        default=Path(__file__).parent / "results" / "latest.json",
+        help="where the numbers go",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()
