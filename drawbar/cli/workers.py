@@ -120,5 +120,6 @@ def _wish(
     if as_json:
         write_json(view.model_dump(mode="json"))
     else:
-        is_near = " at its next report" if view.status != "offline" else " when it is back"
-        typer.echo(f"worker {one_line(view.name)} ({view.status}) will {wanted}{is_near}")
+        verb = "resume" if wanted == "run" else wanted
+        when = " at its next report" if view.status != "offline" else " when it is back"
+        typer.echo(f"worker {one_line(view.name)} ({view.status}) will {verb}{when}")

@@ -1,0 +1,109 @@
+"""The `drawbar` command: every subcommand by name, settings from drawbar.toml, errors as lines.
+
+Modules named here only declare options. What a command needs is imported when it runs: a run of
+one job must not wait for code that it does not use.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
+
+import typer
+
+from drawbar.cli import daemons, documents, outputs, run, runs, workers
+
+RUN: Final = "Run pipelines"
+LOOK: Final = "Look at runs"
+FLEET: Final = "Workers"
+SERVE: Final = "Serve"
+
+app = typer.Typer(
+    name="drawbar",
+    help="Run jobs, and do not lose them. Start with: drawbar run FILE",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
+    (RUN, "run", run.run),
+    (RUN, "submit", run.submit),
+    (RUN, "validate", documents.validate),
+    (RUN, "graph", documents.graph),
+    (RUN, "cancel", runs.cancel),
+    (RUN, "retry", runs.retry),
+    (LOOK, "runs", runs.runs),
+    (LOOK, "show", runs.show),
+    (LOOK, "logs", outputs.logs),
+    (LOOK, "events", outputs.events),
+    (LOOK, "artifacts", outputs.artifacts),
+    (FLEET, "workers", workers.workers),
+    (FLEET, "worker-drain", workers.drain),
+    (FLEET, "worker-pause", workers.pause),
+    (FLEET, "worker-resume", workers.resume),
+    (FLEET, "worker-stop", workers.stop),
+    (SERVE, "up", daemons.up),
+    (SERVE, "jobstore", daemons.jobstore),
+    (SERVE, "registry", daemons.registry),
+    (SERVE, "gateway", daemons.gateway),
+    (SERVE, "worker", daemons.worker),
+    (SERVE, "token", daemons.token),
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"drawbar {version_of('drawbar')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit
+
+
+for panel, name, function in COMMANDS:
+    app.command(name, rich_help_panel=panel)(function)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Do what the command line says, and exit with the code that it promises."""
+    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """The exit code. Whatever went wrong was said on stderr, in words."""
+    from drawbar.cli.failures import USAGE, describe
+
+    command = typer.main.get_group(app)
+    try:
+        from drawbar.cli.config import defaults
+
+        code = command.main(
+            list(arguments),
+            prog_name="drawbar",
+            standalone_mode=False,
+            default_map=defaults(command),
+        )
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        _show(error)
+        return USAGE
+    except (Exception, KeyboardInterrupt) as error:
+        return describe(error)
+    return code if isinstance(code, int) else 0
+
+
+def _show(error: typer.TyperException) -> None:
+    """What is wrong with the command line, as typer itself would put it."""
+    from typer._click.exceptions import ClickException
+    from typer.rich_utils import rich_format_error
+
+    assert isinstance(error, ClickException)
+    rich_format_error(error)

@@ -1,0 +1,210 @@
+"""Starting daemons: addresses, keys, data directories, and a line that says where each listens."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from drawbar.cli.failures import Usage, say
+from drawbar.cli.pipelines import parse_pairs
+from drawbar.cli.places import data_dir
+from drawbar.embedded import default_slots
+from shared.keys import Keys, load_keys, read_enrolment_secret
+from shared.runtime import Runtime, SystemRuntime
+from shared.tokens import Minter, Role
+from worker.machine import daemon_env
+from worker.settings import RegistryPolicy, WorkerSettings
+
+DAY_S: Final = 86_400.0
+
+
+def serve_jobstore(listen: str, data: Path | None) -> None:
+    """Served until a signal."""
+    from jobstore.app import serve
+
+    host, port = parse_address(listen)
+    runtime, place = SystemRuntime(), data_dir(data)
+    keys = _keys(place, runtime)
+    asyncio.run(
+        serve(
+            place / "jobstore",
+            keys,
+            runtime,
+            host=host,
+            port=port,
+            started=_announce("job service"),
+        )
+    )
+
+
+def serve_registry(listen: str, data: Path | None) -> None:
+    """Served until a signal."""
+    from registry.app import serve
+
+    host, port = parse_address(listen)
+    runtime, place = SystemRuntime(), data_dir(data)
+    keys = _keys(place, runtime)
+    asyncio.run(
+        serve(
+            place / "registry", keys, runtime, host=host, port=port, started=_announce("registry")
+        )
+    )
+
+
+def serve_gateway(listen: str, jobstore_url: str, data: Path | None) -> None:
+    """Served until a signal."""
+    from gateway.app import serve
+
+    host, port = parse_address(listen)
+    runtime = SystemRuntime()
+    keys = _keys(data_dir(data), runtime)
+    asyncio.run(
+        serve(
+            jobstore_url, keys.signing, runtime, host=host, port=port, started=_announce("gateway")
+        )
+    )
+
+
+def serve_worker(
+    gateway_url: str,
+    registry_url: str,
+    name: str | None,
+    slots: int | None,
+    labels: Sequence[str],
+    policy: str,
+    drain_s: float | None,
+    data: Path | None,
+) -> int:
+    """Worked until a signal, an operator's wish, or a newer worker of the same name."""
+    from worker.app import serve
+
+    runtime, place = SystemRuntime(), data_dir(data)
+    settings = WorkerSettings(
+        name=checked_name(name or socket.gethostname()),
+        slots=slots or default_slots(),
+        labels=parse_pairs("--label", labels),
+        registry_policy=parse_policy(policy),
+        base_env=daemon_env(),
+    )
+
+    def started() -> None:
+        say(f"worker {settings.name} pulls from {gateway_url}, {settings.slots} jobs at a time")
+
+    return asyncio.run(
+        serve(
+            settings,
+            data=place / "workers" / settings.name,
+            gateway_url=gateway_url,
+            registry_url=registry_url,
+            enrolment_secret=_enrolment_secret(place, runtime),
+            runtime=runtime,
+            drain_s=drain_s,
+            started=started,
+        )
+    )
+
+
+def serve_up(
+    data: Path | None,
+    host: str,
+    port_base: int,
+    slots: int | None,
+    labels: Sequence[str],
+    drain_s: float | None,
+) -> int:
+    """All of it served until a signal."""
+    from drawbar.up import Addresses, serve
+
+    runtime, place = SystemRuntime(), data_dir(data)
+    settings = WorkerSettings(
+        # Not the name that `drawbar worker` takes on this machine: that would supersede this one.
+        name=checked_name(f"{socket.gethostname()}-up"),
+        slots=slots or default_slots(),
+        labels=parse_pairs("--label", labels),
+        base_env=daemon_env(),
+    )
+
+    def started(at: Addresses) -> None:
+        say(f"gateway      {at.gateway}", prefix="")
+        say(f"registry     {at.registry}", prefix="")
+        say(f"job service  {at.jobstore}", prefix="")
+        say(f"worker       {settings.name}, {settings.slots} jobs at a time", prefix="")
+        say(f"data         {place}", prefix="")
+        say("submit with: drawbar submit FILE (Ctrl-C stops)", prefix="")
+
+    return asyncio.run(
+        serve(
+            place,
+            _keys(place, runtime),
+            settings,
+            runtime,
+            host=host,
+            port_base=port_base,
+            drain_s=drain_s,
+            started=started,
+        )
+    )
+
+
+def make_token(role: str, name: str, days: float, data: Path | None) -> str:
+    """A client token of this installation."""
+    runtime = SystemRuntime()
+    keys = _keys(data_dir(data), runtime)
+    return Minter(keys.signing, runtime).client(name, Role(role), days * DAY_S)
+
+
+def parse_address(listen: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT, [HOST]:PORT or :PORT (every interface)."""
+    host, colon, port = listen.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+        raise Usage(f"--listen takes HOST:PORT, for example 127.0.0.1:7402; found {listen!r}")
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def parse_policy(text: str) -> RegistryPolicy:
+    """`strict`, `off`, or the seconds of grace=SECONDS."""
+    if text == "strict":
+        return "strict"
+    if text == "off":
+        return "off"
+    name, _, seconds = text.partition("=")
+    try:
+        grace_s = float(seconds) if name == "grace" else -1.0
+    except ValueError:
+        grace_s = -1.0
+    if not 0 <= grace_s < DAY_S:
+        raise Usage(f"--registry-policy takes strict, off or grace=SECONDS; found {text!r}")
+    return grace_s
+
+
+def checked_name(name: str) -> str:
+    """A worker's name is also that of its folder."""
+    if not name.isprintable() or "/" in name or name in ("", ".", "..") or len(name) > 200:
+        raise Usage(f"{name!r} cannot be a worker's name: it is also the name of its folder")
+    return name
+
+
+def _keys(place: Path, runtime: Runtime) -> Keys:
+    return load_keys(
+        place / "keys",
+        runtime,
+        signing_key_file=_named("DRAWBAR_SIGNING_KEY_FILE"),
+        enrolment_secret_file=_named("DRAWBAR_ENROLMENT_SECRET_FILE"),
+    )
+
+
+def _enrolment_secret(place: Path, runtime: Runtime) -> str:
+    """A worker needs no signing key: on another machine it is given the secret alone."""
+    named = _named("DRAWBAR_ENROLMENT_SECRET_FILE")
+    return read_enrolment_secret(named) if named else _keys(place, runtime).enrolment_secret
+
+
+def _named(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    return Path(value) if value else None
+
+
+def _announce(service: str) -> Callable[[str], None]:
+    return lambda url: say(f"{service} listens on {url}")
