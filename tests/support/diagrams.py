@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import Any
 
-Table = Mapping[tuple[StrEnum, StrEnum], StrEnum]
+Table = Mapping[tuple[Any, Any], StrEnum]  # (state, event): state
 
 
 def render(
