@@ -125,6 +125,15 @@ class Verifier:
             raise Unauthenticated(
                 f"the token expired {ago_s:g} s ago", check="expired", expired_s=ago_s
             )
+        # Also of a token known to be genuine: this clock may have been wrong when it was minted
+        # here, and no other service will take it.
+        ahead_s = round(who.issued_at - now, 3)
+        if ahead_s > MAX_CLOCK_SKEW_S:
+            raise Unauthenticated(
+                f"the token is from {ahead_s:g} s in the future: compare the machines' clocks",
+                check="not_yet",
+                skew_s=ahead_s,
+            )
         if audience not in who.audience:
             raise Forbidden(
                 f"the token is not for the {audience}", check="audience", audience=audience.value
@@ -181,13 +190,6 @@ class Verifier:
             raise Unauthenticated("the token cannot be understood", check="malformed") from None
         if claims.iss != ISSUER:
             raise Unauthenticated("the token has another issuer", check="issuer")
-        ahead_s = round(claims.iat - self.runtime.now().timestamp(), 3)
-        if ahead_s > MAX_CLOCK_SKEW_S:
-            raise Unauthenticated(
-                f"the token is from {ahead_s:g} s in the future: compare the machines' clocks",
-                check="not_yet",
-                skew_s=ahead_s,
-            )
         return who
 
 
@@ -267,7 +269,8 @@ class Minter:
 
 
 class Renewing:
-    """A token that is minted again at half of its life: hand it to a Transport."""
+    """A token that is minted again at half of its life, or when this machine's clock was set:
+    the times in it are wrong then, and nobody takes it. Hand it to a Transport."""
 
     def __init__(self, mint: Callable[[], str], lifetime_s: float, runtime: Runtime) -> None:
         self._mint = mint
@@ -275,12 +278,16 @@ class Renewing:
         self._runtime = runtime
         self._token: str | None = None
         self._renew_at = 0.0
+        self._offset_s = 0.0  # of the wall clock from the monotonic one, when it was minted
 
     def __call__(self) -> str:
         now = self._runtime.mono()
-        if self._token is None or now >= self._renew_at:
+        offset_s = self._runtime.now().timestamp() - now
+        was_set = abs(offset_s - self._offset_s) > MAX_CLOCK_SKEW_S / 2
+        if self._token is None or now >= self._renew_at or was_set:
             self._token = self._mint()
             self._renew_at = now + self._half_life_s
+            self._offset_s = offset_s
         return self._token
 
 

@@ -265,3 +265,31 @@ async def test_a_service_renews_its_token_before_it_expires(
 
     await runtime.advance(1)
     assert token() != first
+
+
+@pytest.mark.parametrize("step_s", [-3_600, 3_600])
+def test_a_service_renews_its_token_when_its_clock_was_set(
+    verifier: Verifier, minter: Minter, runtime: ManualRuntime, step_s: float
+) -> None:
+    token = Renewing(lambda: minter.service("gateway"), 3_600, runtime)
+    runtime.step_wall_clock(step_s)
+    token()
+
+    runtime.step_wall_clock(-step_s)
+
+    who = verifier.verify(token(), Audience.JOBSTORE, frozenset({Scope.SERVICE}))
+    assert who.issued_at == runtime.now().timestamp()
+
+
+def test_a_token_minted_here_is_refused_like_any_other_once_the_clock_is_set_right(
+    verifier: Verifier, runtime: ManualRuntime
+) -> None:
+    minter = Minter(KEY, runtime, verifier)
+    runtime.step_wall_clock(3_600)
+    token = minter.worker(ANN)
+    verifier.verify(token, Audience.REGISTRY, WORKER)
+
+    runtime.step_wall_clock(-3_600)
+
+    with pytest.raises(Unauthenticated, match="in the future"):
+        verifier.verify(token, Audience.REGISTRY, WORKER)
