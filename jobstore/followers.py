@@ -4,6 +4,7 @@ Followers are woken by commits and appends. They also look by themselves now and
 that was never woken would be a bug, not a hung terminal.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -16,17 +17,41 @@ from shared.protocol.states import RunStatus
 from shared.services import Body
 
 EVENTS_PER_READ: Final = 500
+KEPT_EVENTS: Final = 4_096
 LOOK_AGAIN_S: Final = 15.0
 ENDS_OF_A_RUN: Final = frozenset(f"run.{status}" for status in RunStatus if status.is_ended)
+
+
+class Recent:
+    """The newest events of all runs, so that whoever follows closely costs the store nothing."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque(maxlen=KEPT_EVENTS)
+
+    def add(self, event: Event) -> None:
+        self._events.append(event)
+
+    def of_run(self, run_id: RunId, after: int) -> list[Event] | None:
+        """The run's events from seq > `after`, in order; None: some may be older than these."""
+        if not self._events or self._events[0].seq > after + 1:
+            return None
+        found = []
+        for event in reversed(self._events):
+            if event.seq <= after:
+                break
+            if event.run_id == run_id:
+                found.append(event)
+        return found[::-1]
 
 
 class Followers:
     """Streams for people who watch."""
 
-    def __init__(self, store: JobStore, logs: Logs, watchers: Watchers) -> None:
+    def __init__(self, store: JobStore, logs: Logs, watchers: Watchers, recent: Recent) -> None:
         self._store = store
         self._logs = logs
         self._watchers = watchers
+        self._recent = recent
 
     async def read_log(
         self, run_id: RunId, job_id: JobId, *, attempt: AttemptId | None, offset: int, follow: bool
@@ -67,16 +92,20 @@ class Followers:
 
     async def follow_events(self, run_id: RunId, *, after: int) -> AsyncIterator[Event]:
         """Every event of the run from seq > `after`, until its end."""
+        events: list[Event] | None = None
         while True:
             with self._watchers.watching(("run", run_id)) as change:
-                run = await self._store.show_status(run_id)
-                events = await self._store.list_events(run_id, after, EVENTS_PER_READ)
+                if events is not None:
+                    events = self._recent.of_run(run_id, after)
+                if events is None:  # at first, and when too far behind
+                    run = await self._store.show_status(run_id)
+                    events = await self._store.list_events(run_id, after, EVENTS_PER_READ)
+                    if run.is_ended and not events:
+                        return
                 for event in events:
                     yield event
                     after = event.seq
                     if event.kind in ENDS_OF_A_RUN:
                         return
-                if run.is_ended and not events:
-                    return
                 if not events:
                     await change.wait(LOOK_AGAIN_S)

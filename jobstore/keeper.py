@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from jobstore.followers import Recent
 from jobstore.leases import Lease, LeaseBook
 from jobstore.store.interface import JobStore, Leftovers
 from jobstore.store.journal import Change
@@ -23,8 +24,15 @@ class Keeper:
     """Leases and timers of one job service."""
 
     def __init__(
-        self, runtime: Runtime, watchers: Watchers, leases: LeaseBook, *, lease_s: float
+        self,
+        runtime: Runtime,
+        watchers: Watchers,
+        recent: Recent,
+        leases: LeaseBook,
+        *,
+        lease_s: float,
     ) -> None:
+        self._recent = recent
         self._runtime = runtime
         self._watchers = watchers
         self._leases = leases
@@ -72,6 +80,7 @@ class Keeper:
             event = change.event
             if change.job_seq is not None:
                 self._note_timers(event, change.job_seq, now)
+            self._recent.add(event)
             self._watchers.notify(("run", event.run_id))
             if event.job_id is not None:
                 self._watchers.notify(("job", event.run_id, event.job_id))

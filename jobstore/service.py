@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jobstore.artifacts import Artifacts
 from jobstore.execution import run_context
-from jobstore.followers import Followers
+from jobstore.followers import Followers, Recent
 from jobstore.keeper import Keeper
 from jobstore.leases import Lease, LeaseBook
 from jobstore.logs import Logs
@@ -75,10 +75,13 @@ class JobStoreService:
             start_ttl_s=self._settings.start_ttl_s, lease_s=self._settings.lease_s
         )
         self._watchers = Watchers()
-        self._keeper = Keeper(runtime, self._watchers, self._leases, lease_s=self._settings.lease_s)
+        recent = Recent()
+        self._keeper = Keeper(
+            runtime, self._watchers, recent, self._leases, lease_s=self._settings.lease_s
+        )
         self._logs = Logs(files, max_bytes=self._settings.max_log_bytes)
         self._artifacts = Artifacts(files, runtime, max_bytes=self._settings.max_artifact_bytes)
-        self._followers = Followers(self._store, self._logs, self._watchers)
+        self._followers = Followers(self._store, self._logs, self._watchers, recent)
         self._loops = Loops(runtime)
         self._loops.every("jobstore.keeper", KEEP_EVERY_S, self._keep_once)
 

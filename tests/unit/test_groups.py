@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.runners.groups import GroupLedger, has_living_members
+from worker.runners.groups import TICKS, GroupLedger, has_living_members
 
 Popen = subprocess.Popen[bytes]
 
@@ -59,7 +59,7 @@ def test_a_stranger_with_the_same_number_is_left_alone(groups: list[Popen], tmp_
     ledger = tmp_path / "groups"
     GroupLedger(ledger).note(process.pid)
     fields = ledger.read_text().split()
-    ledger.write_text(f"{fields[0]} {int(fields[1]) - 1} {fields[2]}\n")
+    ledger.write_text(f"{fields[0]} {int(fields[1]) - 10 * TICKS} {fields[2]}\n")
 
     assert GroupLedger(ledger).kill_leftovers() == []
 
