@@ -128,6 +128,12 @@ def test_every_function_that_the_way_of_a_job_names_exists() -> None:
     assert not missing
 
 
+def test_the_pipeline_of_the_readme_can_be_run() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+    assert [job.id for job in load_text(text, "readme.yaml").spec.jobs] == ["wheel", "smoke"]
+
+
 def routes_of(app: web.Application) -> set[tuple[str, str]]:
     """Method and path of each, a variable without the pattern that it must match."""
     return {
@@ -151,9 +157,3 @@ def listed(title: str) -> set[tuple[str, str]]:
         r"`(GET|POST|PUT|PATCH|DELETE) (/[^`\s]*)`", section(title)
     )
     return set(calls)
-
-
-def test_the_pipeline_of_the_readme_can_be_run() -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-
-    assert [job.id for job in load_text(text, "readme.yaml").jobs] == ["wheel", "smoke"]
