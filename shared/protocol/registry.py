@@ -9,6 +9,8 @@ from shared.protocol.base import Message, Number
 from shared.protocol.pipeline import Labels, Name
 from shared.protocol.states import Desired, WorkerStatus
 
+MAX_INTEGER = 2**53  # what JSON carries everywhere, and a database takes
+
 
 class EnrolRequest(Message):
     """Join under `name`. An earlier incarnation of the same name is superseded."""
@@ -51,7 +53,7 @@ class WishRequest(Message):
 
     desired: Desired
     reason: str = Field(min_length=1, max_length=500)
-    deadline_s: float | None = Field(default=None, ge=0)
+    deadline_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
 
 class WorkerView(Message):

@@ -1,0 +1,58 @@
+"""The gateway as a daemon: its composition root. It has no loops."""
+
+from collections.abc import Callable
+
+import structlog
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from gateway.service import GatewayService
+from shared.daemon import run_until_signalled
+from shared.http.clients import JobsClient
+from shared.http.identity import workers_own
+from shared.http.server import Server, new_app
+from shared.http.transport import Transport
+from shared.http.worker_routes import add_worker_routes
+from shared.runtime import Runtime
+from shared.services import Gateway
+from shared.tokens import SERVICE_S, AttemptTokens, Minter, Renewing, Verifier
+
+log = structlog.get_logger()
+
+
+async def serve(
+    jobstore_url: str,
+    signing_key: Ed25519PrivateKey,
+    runtime: Runtime,
+    *,
+    host: str,
+    port: int,
+    started: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Served until SIGTERM or SIGINT. `started` is told the URL."""
+    verifier = Verifier(signing_key.public_key(), runtime)
+    minter = Minter(signing_key, runtime, verifier)
+    token = Renewing(lambda: minter.service("gateway"), SERVICE_S, runtime)
+    transport = Transport(jobstore_url, runtime, token=token, service="jobstore")
+    service = GatewayService(JobsClient(transport), runtime)
+    server = Server(build_app(service, verifier, AttemptTokens(minter, runtime)), host, port)
+
+    def announce() -> None:
+        log.info("gateway.started", url=server.url, jobstore=jobstore_url)
+        started(server.url)
+
+    try:
+        await run_until_signalled([server], announce)
+    finally:
+        await transport.close()
+
+
+def build_app(service: Gateway, verifier: Verifier, tokens: AttemptTokens) -> web.Application:
+    """Workers ask with their own tokens, and are handed those of their attempts."""
+
+    async def ready() -> None:
+        """Also while the job service is away: to say so to workers is this service's work."""
+
+    app = new_app(ready)
+    add_worker_routes(app, service, workers_own(verifier), tokens)
+    return app

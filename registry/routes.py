@@ -1,0 +1,128 @@
+"""The registry's verbs as routes, and who may call each: workers for themselves, people by role."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from aiohttp import web
+from pydantic import Field
+
+from shared.errors import Forbidden, Unauthenticated
+from shared.http import wire
+from shared.http.identity import bearer, plain_id, require_role
+from shared.http.server import read_message, reply
+from shared.ids import WorkerId
+from shared.keys import is_same_secret
+from shared.protocol.base import Message
+from shared.protocol.registry import MAX_INTEGER, EnrolRequest, WishRequest
+from shared.protocol.states import Desired
+from shared.services import Registry
+from shared.tokens import WORKER_S, Audience, Identity, Minter, Role, Scope, Verifier
+
+REPORT_BYTES: Final = 1024 * 1024  # 10,000 attempts of 40 bytes, and room
+WISHES: Final = {
+    "drain": Desired.DRAIN,
+    "pause": Desired.PAUSE,
+    "resume": Desired.RUN,
+    "stop": Desired.STOP,
+}
+
+WISH = wire.Split(WishRequest, "desired")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Goodbye(Message):
+    incarnation: int = Field(ge=1, le=MAX_INTEGER)
+
+
+def add_registry_routes(
+    app: web.Application,
+    service: Registry,
+    verifier: Verifier,
+    minter: Minter,
+    enrolment_secret: str,
+) -> None:
+    """The application serves every verb of `Registry`."""
+    verbs = _Verbs(service, verifier, minter, enrolment_secret)
+    app.add_routes(
+        [
+            web.post("/v1/workers", verbs.enrol),
+            web.put("/v1/workers/{worker_id}/status", verbs.report),
+            web.post("/v1/workers/{worker_id}/leave", verbs.leave),
+            web.get("/v1/workers", verbs.list_workers, allow_head=False),
+            web.delete("/v1/workers/{name}", verbs.remove),
+            *(
+                web.post(f"/v1/workers/{{name}}/{word}", verbs.wish(desired))
+                for word, desired in WISHES.items()
+            ),
+        ]
+    )
+
+
+class _Verbs:
+    def __init__(
+        self, service: Registry, verifier: Verifier, minter: Minter, enrolment_secret: str
+    ) -> None:
+        self._service = service
+        self._verifier = verifier
+        self._minter = minter
+        self._enrolment_secret = enrolment_secret
+
+    async def enrol(self, request: web.Request) -> web.Response:
+        """201: a new incarnation, with its worker token."""
+        given = bearer(request)
+        if given is None:
+            raise Unauthenticated("no enrolment secret was sent", check="missing")
+        if not is_same_secret(given, self._enrolment_secret):
+            raise Unauthenticated("the enrolment secret is wrong", check="enrolment_secret")
+        answer = await self._service.enrol(await read_message(request, EnrolRequest))
+        token = self._minter.worker(answer.worker_id)
+        return reply(answer.model_copy(update={"token": token}), status=201)
+
+    async def report(self, request: web.Request) -> web.Response:
+        """200: what is wanted of the worker, with a fresh worker token when the last is old."""
+        who = self._oneself(request)
+        body = await read_message(request, wire.REPORT.body, REPORT_BYTES)
+        answer = await self._service.report(wire.REPORT.join(body, worker_id=who.subject))
+        if self._verifier.runtime.now().timestamp() - who.issued_at >= WORKER_S / 2:
+            token = self._minter.worker(WorkerId(who.subject))
+            answer = answer.model_copy(update={"token": token})
+        return reply(answer)
+
+    async def leave(self, request: web.Request) -> web.Response:
+        """200: the worker is offline, and everybody knows that it meant to."""
+        who = self._oneself(request)
+        body = await read_message(request, Goodbye)
+        await self._service.leave(WorkerId(who.subject), body.incarnation)
+        return web.json_response({})
+
+    async def list_workers(self, request: web.Request) -> web.Response:
+        self._require(request, Role.VIEWER)
+        return reply(await self._service.list_workers())
+
+    def wish(self, desired: Desired) -> Handler:
+        async def handle(request: web.Request) -> web.Response:
+            """200: the wish is durable; the worker hears of it with its next report."""
+            self._require(request, Role.OPERATOR)
+            body = await read_message(request, WISH.body)
+            ask = WISH.join(body, desired=desired)
+            return reply(await self._service.wish(request.match_info["name"], ask))
+
+        return handle
+
+    async def remove(self, request: web.Request) -> web.Response:
+        """200: the worker is forgotten. 409: it is not offline."""
+        self._require(request, Role.OPERATOR)
+        await self._service.remove(request.match_info["name"])
+        return web.json_response({})
+
+    def _oneself(self, request: web.Request) -> Identity:
+        """The worker that asks, which must be the one that the path names."""
+        worker_id = plain_id(request.match_info["worker_id"], "worker_id")
+        who = self._verifier.verify(bearer(request), Audience.REGISTRY, {Scope.WORKER})
+        if who.subject != worker_id:
+            raise Forbidden("the token is for another worker", check="subject")
+        return who
+
+    def _require(self, request: web.Request, role: Role) -> None:
+        require_role(self._verifier, request, Audience.REGISTRY, role)
