@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import subprocess
 import tempfile
 import time
@@ -26,6 +27,7 @@ JOBS: Final = 1_000
 HOPS: Final = 100
 LAYERS, WIDTH = 10, 50
 SAMPLES: Final = 100
+BUSY: Final = 0.5  # a load above which figures say more about the machine than about us
 
 LATENCY: Final = "submit → process start, p50"
 LATENCY_P99: Final = "submit → process start, p99"
@@ -167,7 +169,9 @@ def main() -> None:
     bench = Bench(asked.folder, asked.runs, asked.slots)
     with bench.scratch() as folder:
         here = machine(others.fsync_ms(folder))
-    console.print("  ".join(f"{name}: {value}" for name, value in here.items()))
+    console.print(", ".join(f"{name} {value}" for name, value in here.items()))
+    if os.getloadavg()[0] > BUSY:
+        console.print("[yellow]this machine is busy with something else: expect less[/]")
     console.print(f"beside it, for the same shapes: {others.XARGS.format(jobs=JOBS, processes=2)}")
     console.print(f"  and {others.MAKE.format(makefile='FILE')}, of rules like: {others.RULE!r}")
     if "others" in asked.only:

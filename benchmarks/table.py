@@ -78,9 +78,7 @@ def print_table(rows: Sequence[Row], console: Console) -> None:
 
 def number(value: float) -> str:
     """Three digits that count."""
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def write_json(path: Path, rows: Sequence[Row], machine: dict[str, object]) -> None:
@@ -99,6 +97,7 @@ def machine(fsync_ms: float) -> dict[str, object]:
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "fsync_ms": round(fsync_ms, 3),
+        "load": round(os.getloadavg()[0], 2),  # of others: nothing was started yet
         "revision": _revision(),
     }
 
