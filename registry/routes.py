@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from aiohttp import web
-from pydantic import Field
 
 from shared.errors import Forbidden, Unauthenticated
 from shared.http import wire
@@ -12,8 +11,8 @@ from shared.http.identity import bearer, plain_id, require_role
 from shared.http.server import read_message, reply
 from shared.ids import WorkerId
 from shared.keys import is_same_secret
-from shared.protocol.base import Message
-from shared.protocol.registry import MAX_INTEGER, EnrolRequest, WishRequest
+from shared.protocol.base import Message, Number
+from shared.protocol.registry import EnrolRequest, WishRequest
 from shared.protocol.states import Desired
 from shared.services import Registry
 from shared.tokens import WORKER_S, Audience, Identity, Minter, Role, Scope, Verifier
@@ -32,7 +31,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Goodbye(Message):
-    incarnation: int = Field(ge=1, le=MAX_INTEGER)
+    incarnation: Number
 
 
 def add_registry_routes(

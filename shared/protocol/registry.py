@@ -9,9 +9,6 @@ from shared.protocol.base import Message, Number
 from shared.protocol.pipeline import Labels, Name
 from shared.protocol.states import Desired, WorkerStatus
 
-MAX_INTEGER = 2**53  # what JSON carries everywhere, and a database takes
-
-
 class EnrolRequest(Message):
     """Join under `name`. An earlier incarnation of the same name is superseded."""
 

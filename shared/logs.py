@@ -1,0 +1,146 @@
+"""How a process logs: one line per state change on stderr, for people or for programs.
+
+Nothing is configured at import. Events are `noun.past_verb`, facts are keys; what looks like a
+secret by its name or by its form is never written.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Callable, MutableMapping
+from datetime import UTC
+from functools import lru_cache
+from typing import Any, Final, TextIO
+
+import structlog
+
+from shared.runtime import Runtime
+
+Facts = MutableMapping[str, Any]
+Render = Callable[[Any, str, Facts], str]
+
+SECRET_NAME: Final = re.compile(
+    r"token|secret|passw|credential|authorization|api_?key|private", re.IGNORECASE
+)
+# A JWT (which begins with base64 of '{"'), or whatever follows "Bearer".
+SECRET_FORM: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=[Bb]earer )[\w.~+/=-]{8,}")
+HIDDEN: Final = "***"
+
+
+def configure(
+    runtime: Runtime,
+    *,
+    level: str = "info",
+    stream: TextIO | None = None,
+    as_json: bool | None = None,
+) -> None:
+    """Everything that this process logs goes to `stream` (None: stderr), one event a line.
+
+    `as_json` None: for people on a terminal, else JSON. What libraries say through Python's own
+    logging comes the same way, as `library.spoke`.
+    """
+    stream = stream or sys.stderr
+    as_json = not stream.isatty() if as_json is None else as_json
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            _timestamps(runtime),
+            hide_secrets,
+            structlog.processors.format_exc_info,
+            _without_secret_forms(_json() if as_json else _console(stream)),
+        ],
+        # Filtered calls are empty methods: they cost a call, and nothing is built for them.
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=lambda *_: _Lines(stream),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(
+        handlers=[_FromLibraries()], level=max(threshold, logging.WARNING), force=True
+    )
+
+
+def hide_secrets(_: Any, __: str, facts: Facts) -> Facts:
+    """Values whose name says that they are secret are not there any more, also one level down."""
+    for name, value in facts.items():
+        if is_secret(name):
+            facts[name] = HIDDEN
+        elif isinstance(value, dict):
+            facts[name] = {k: HIDDEN if is_secret(str(k)) else v for k, v in value.items()}
+    return facts
+
+
+@lru_cache(maxsize=1_024)
+def is_secret(name: str) -> bool:
+    """Whether a value of that name is kept out of the log."""
+    return SECRET_NAME.search(name) is not None
+
+
+def _without_secret_forms(render: Render) -> Render:
+    """A secret inside a message or a traceback is hidden, too."""
+
+    def hide(logger: Any, method: str, facts: Facts) -> str:
+        line = render(logger, method, facts)
+        if "eyJ" in line or "earer " in line:
+            return SECRET_FORM.sub(HIDDEN, line)
+        return line
+
+    return hide
+
+
+def _timestamps(runtime: Runtime) -> Callable[[Any, str, Facts], Facts]:
+    def stamp(_: Any, __: str, facts: Facts) -> Facts:
+        now = runtime.now().astimezone(UTC)
+        facts["at"] = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1_000:03d}Z"
+        return facts
+
+    return stamp
+
+
+def _json() -> Render:
+    render = structlog.processors.JSONRenderer(default=str)
+
+    def ordered(logger: Any, method: str, facts: Facts) -> str:
+        """When, how bad and what come first, for those who read JSON with their eyes."""
+        first = {name: facts.pop(name) for name in ("at", "level", "event")}
+        line = render(logger, method, {**first, **facts})
+        return line if isinstance(line, str) else line.decode()
+
+    return ordered
+
+
+def _console(stream: TextIO) -> Render:
+    return structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(),
+        pad_event_to=24,
+        timestamp_key="at",
+        # Others print local variables, and secrets are among those.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+
+class _Lines:
+    """Writes each line at once. A stream that nobody reads any more stops no service."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # closed, or a full disk; there is no other place to say so
+
+    debug = info = warning = warn = error = critical = exception = msg
+
+
+class _FromLibraries(logging.Handler):
+    """Hands over what libraries log, without the values that they formatted into it apart."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger()
+        facts: Facts = {"library": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            facts["exc_info"] = record.exc_info
+        log.log(record.levelno, "library.spoke", **facts)
