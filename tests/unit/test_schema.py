@@ -13,20 +13,17 @@ STORES = {"jobstore": "jobstore.store", "registry": "registry"}
 
 @pytest.mark.parametrize("name", STORES)
 def test_the_golden_schema_is_what_the_migrations_lead_to(name: str) -> None:
-    scripts = [f for f in files(STORES[name]).joinpath("migrations").iterdir() if _is_sql(f.name)]
+    folder = files(STORES[name]).joinpath("migrations")
+    scripts = {f.name: f.read_text() for f in folder.iterdir() if f.name.endswith(".sql")}
     database = sqlite3.connect(":memory:")
 
-    for script in sorted(scripts, key=lambda f: int(f.name.split("_")[0])):
-        database.executescript(script.read_text())
+    for script in sorted(scripts):
+        database.executescript(scripts[script])
     found = database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY name")
     schema = "".join(f"{_plain(sql)};\n" for (sql,) in found)
     database.close()
 
     assert_golden(f"schema_{name}.sql", schema)
-
-
-def _is_sql(name: str) -> bool:
-    return name.endswith(".sql")
 
 
 def _plain(sql: str) -> str:
