@@ -57,6 +57,18 @@ class JobStoreSettings:
     max_log_bytes: int = 4 << 30
     max_artifact_bytes: int = 16 << 30
 
+    @classmethod
+    def scaled_to(cls, lease_s: float) -> "JobStoreSettings":
+        """A lease of `lease_s`, and every other time in its usual proportion to it."""
+        usual = cls()
+        scale = lease_s / usual.lease_s
+        return cls(
+            lease_s=lease_s,
+            heartbeat_s=usual.heartbeat_s * scale,
+            start_ttl_s=usual.start_ttl_s * scale,
+            rest_s=usual.rest_s * scale,
+        )
+
 
 class JobStoreService:
     """`JobService`, on one SQLite file and a folder of logs and blobs."""

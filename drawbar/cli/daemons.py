@@ -74,6 +74,28 @@ DrainS = Annotated[
         show_default=False,
     ),
 ]
+LeaseS = Annotated[
+    float,
+    typer.Option(
+        "--lease",
+        metavar="SECONDS",
+        envvar="DRAWBAR_LEASE",
+        min=1,
+        max=3_600,
+        help="How long a worker may be silent before its jobs are given to others.",
+    ),
+]
+SilentAfterS = Annotated[
+    float,
+    typer.Option(
+        "--silent-after",
+        metavar="SECONDS",
+        envvar="DRAWBAR_SILENT_AFTER",
+        min=1,
+        max=3_600,
+        help="When a worker without a sign of life is offline. It reports four times as often.",
+    ),
+]
 PortBase = Annotated[
     int,
     typer.Option(
@@ -108,24 +130,26 @@ def up(
     return serve_up(data, host, port_base, slots, label or [], drain)
 
 
-def jobstore(listen: Listen = "127.0.0.1:7402", data: Data = None) -> None:
+def jobstore(listen: Listen = "127.0.0.1:7402", lease: LeaseS = 30.0, data: Data = None) -> None:
     """The job service alone: it owns runs, jobs, logs and artifacts.
 
     Example: drawbar jobstore --listen 0.0.0.0:7402 --data /var/lib/drawbar
     """
     from drawbar.cli.serving import serve_jobstore
 
-    serve_jobstore(listen, data)
+    serve_jobstore(listen, lease, data)
 
 
-def registry(listen: Listen = "127.0.0.1:7401", data: Data = None) -> None:
+def registry(
+    listen: Listen = "127.0.0.1:7401", silent_after: SilentAfterS = 20.0, data: Data = None
+) -> None:
     """The registry alone: it knows which workers live, and what operators want of them.
 
     Example: drawbar registry --listen 0.0.0.0:7401 --data /var/lib/drawbar
     """
     from drawbar.cli.serving import serve_registry
 
-    serve_registry(listen, data)
+    serve_registry(listen, silent_after, data)
 
 
 def gateway(

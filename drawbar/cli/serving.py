@@ -18,11 +18,13 @@ from worker.machine import daemon_env
 from worker.settings import RegistryPolicy, WorkerSettings
 
 DAY_S: Final = 86_400.0
+REPORTS_BEFORE_SILENT: Final = 4  # as in RegistrySettings: three may get lost, and a fourth be late
 
 
-def serve_jobstore(listen: str, data: Path | None) -> None:
+def serve_jobstore(listen: str, lease_s: float, data: Path | None) -> None:
     """Served until a signal."""
     from jobstore.app import serve
+    from jobstore.service import JobStoreSettings
 
     host, port = parse_address(listen)
     runtime, place = SystemRuntime(), data_dir(data)
@@ -34,21 +36,31 @@ def serve_jobstore(listen: str, data: Path | None) -> None:
             runtime,
             host=host,
             port=port,
+            settings=JobStoreSettings.scaled_to(lease_s),
             started=_announce("job service"),
         )
     )
 
 
-def serve_registry(listen: str, data: Path | None) -> None:
+def serve_registry(listen: str, silent_after_s: float, data: Path | None) -> None:
     """Served until a signal."""
     from registry.app import serve
+    from registry.service import RegistrySettings
 
     host, port = parse_address(listen)
     runtime, place = SystemRuntime(), data_dir(data)
     keys = _keys(place, runtime)
     asyncio.run(
         serve(
-            place / "registry", keys, runtime, host=host, port=port, started=_announce("registry")
+            place / "registry",
+            keys,
+            runtime,
+            host=host,
+            port=port,
+            settings=RegistrySettings(
+                report_s=silent_after_s / REPORTS_BEFORE_SILENT, silent_after_s=silent_after_s
+            ),
+            started=_announce("registry"),
         )
     )
 
