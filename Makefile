@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SEEDS ?= 0:1000
 BENCH ?=
+PYTHON ?= # which to take, when the first that is new enough will not do
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test check format bench prove golden secrets clean
@@ -18,7 +19,7 @@ install: $(STAMP) ## Make .venv with drawbar and its tools, every version pinned
 # The first Python that is new enough and can make an environment. (A name on PATH may be a stub
 # that only says which versions exist, so each is asked to run.)
 $(STAMP): pyproject.toml constraints.txt
-	@python=; for name in python3.11 python3.12 python3.13 python3.14 python3; do \
+	@python=; for name in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3; do \
 	  if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	  then python=$$name; break; fi; \
 	done; \
