@@ -94,6 +94,7 @@ class RegistryService:
         )
 
     async def report(self, ask: StatusReport) -> StatusReply:
+        self._raise_failure()
         event = reported(ask.status)
         worker = self._workers.get(ask.worker_id)
         if worker is None or ask.incarnation > worker.enrolment.incarnation:
@@ -122,6 +123,7 @@ class RegistryService:
 
     async def list_workers(self) -> WorkerList:
         """By name."""
+        self._raise_failure()
         await self.watch_once()
         return WorkerList(
             workers=tuple(self._view(self._by_name[n]) for n in sorted(self._by_name))
@@ -249,6 +251,11 @@ class RegistryService:
             enrolled_at=known.enrolled_at,
             silent_s=self._runtime.mono() - worker.seen_at,
         )
+
+    def _raise_failure(self) -> None:
+        """A registry that failed acknowledges nothing any more, not even from memory."""
+        if self.failure.done():
+            self.failure.result()
 
     def _fail(self, failed: "asyncio.Future[None]") -> None:
         if not failed.cancelled() and not self.failure.done():

@@ -8,12 +8,12 @@ from functools import cache
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from gateway.app import build_app as build_gateway_app
+from gateway.service import GatewayService
 from jobstore.app import build_app
 from shared.http.clients import GatewayClient, JobsClient
-from shared.http.identity import workers_own
-from shared.http.server import Server, new_app
+from shared.http.server import Server
 from shared.http.transport import Transport
-from shared.http.worker_routes import add_worker_routes
 from shared.ids import WorkerId
 from shared.runtime import Runtime
 from shared.services import Gateway, JobService
@@ -56,12 +56,10 @@ async def over_http(service: JobService, runtime: Runtime) -> AsyncIterator[Carr
 
         jobstore = await serve(build_app(service, verifier))
         forward = JobsClient(transport(jobstore, minter.service("gateway"), "jobstore"))
-
-        async def ready() -> None: ...
-
-        app = new_app(ready)
-        add_worker_routes(app, forward, workers_own(verifier), AttemptTokens(minter, runtime))
-        gateway = await serve(app)
+        service_at_the_gateway = GatewayService(forward, runtime)
+        gateway = await serve(
+            build_gateway_app(service_at_the_gateway, verifier, AttemptTokens(minter, runtime))
+        )
 
         @cache  # a worker has one client: it keeps the tokens of its attempts
         def client_of(worker: WorkerId) -> Gateway:
