@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import structlog
 
-from shared.errors import Conflict, NotFound, ServiceError
+from shared.errors import Conflict, Forbidden, NotFound, ServiceError, Unauthenticated
 from shared.faultpoints import faultpoint
 from shared.ids import WorkerId
 from shared.protocol.gateway import (
@@ -201,7 +201,9 @@ class Attempt:
     async def _run(self) -> RunContext | None:
         """The try is counted and the lease held; or None: the job is not ours to start.
 
-        Sent until answered: when the first answer was lost, the try was spent already.
+        Sent until answered: when the first answer was lost, the try was spent already. A token
+        that is turned down is an answer too: it does not get better, and the job lapses to its
+        place with a new one.
         """
         crew = self._crew
         ask = RunRequest(
@@ -218,7 +220,7 @@ class Attempt:
             try:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     context = await crew.gateway.run(ask)
-            except (Conflict, NotFound) as error:
+            except (Conflict, NotFound, Unauthenticated, Forbidden) as error:
                 log.warning("attempt.not_started", attempt_id=self.attempt_id, error=error.code)
                 return None
             except (ServiceError, TimeoutError):

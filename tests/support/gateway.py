@@ -11,6 +11,7 @@ from shared.errors import (
     LogOffsetMismatch,
     ResultConflict,
     StaleFence,
+    Unauthenticated,
     Unavailable,
     UnknownAttempt,
 )
@@ -77,6 +78,7 @@ class FakeGateway:
 
     def __init__(self) -> None:
         self.away: set[str] = set()
+        self.turns_down: set[str] = set()  # verbs whose token is not good any more
         self.forgets: set[str] = set()  # verbs whose effect happens, but whose answer is lost
         self.calls: list[str] = []
         self.asks: list[g.ClaimRequest] = []
@@ -105,6 +107,8 @@ class FakeGateway:
         self.calls.append(verb)
         if verb in self.away:
             raise Unavailable(service="gateway")
+        if verb in self.turns_down:
+            raise Unauthenticated(check="expired")
 
     def _leave(self, verb: str) -> None:
         if verb in self.forgets:

@@ -374,6 +374,17 @@ async def test_a_job_that_somebody_else_has_is_not_started(stage: Stage) -> None
     assert "finish" not in stage.gateway.calls
 
 
+async def test_a_job_whose_token_is_turned_down_gives_its_slot_back(stage: Stage) -> None:
+    stage.gateway.turns_down.add("run")
+    stage.gateway.add(Job())
+    await stage.worker(slots=1)
+
+    await stage.until(lambda: len(stage.gateway.asks) == 2)
+
+    assert stage.gateway.calls.count("run") == 1
+    assert stage.runner.started == []
+
+
 async def test_a_run_whose_answer_was_lost_is_asked_again_and_starts_once(stage: Stage) -> None:
     stage.gateway.forgets.add("run")
     attempt = stage.gateway.add(Job())
