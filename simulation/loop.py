@@ -153,8 +153,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def _find_ready(self) -> list[Process]:
         """Processes that can run now; time has moved on to the first moment at which one can."""
         while True:
-            self._serve_timers()
             now = self.now
+            if self._timers and self._timers[0][0] <= now:
+                self._serve_timers()
             waiting = [p for p in self._processes if p.queue and p.is_alive]
             ready = [p for p in waiting if p.paused_until <= now]
             if ready or self._stopping:
@@ -279,7 +280,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 error = raised
             self.after(self.chance.uniform(1e-6, 5e-4), process, settle, result, error)
 
-        self.after(self.chance.uniform(1e-5, 1e-3), process, work)
+        self.after(self.chance.uniform(*process.machine.disk_s), process, work)
         return answer
 
     async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:

@@ -4,13 +4,16 @@ import asyncio
 import collections
 import contextvars
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from simulation.loop import SimulatedLoop
     from simulation.network import Transport
 
 T = TypeVar("T")
+
+DISK_S: Final = (2e-5, 1e-3)
+SLOW_DISK_S: Final = (0.02, 0.6)
 
 PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("simulated_process")
 
@@ -23,7 +26,13 @@ class Machine:
         self.incarnations = 0
         self.is_powered = True
         self.wall_offset_s = 0.0
+        self.is_disk_slow = False
         self.at_power_on: list[Callable[[], None]] = []  # what the network has waiting for it
+
+    @property
+    def disk_s(self) -> tuple[float, float]:
+        """How long one operation of the disk takes, from and to."""
+        return SLOW_DISK_S if self.is_disk_slow else DISK_S
 
     def power_on(self) -> None:
         """The machine is there; those who still talk to its dead processes get a reset."""

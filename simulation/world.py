@@ -24,7 +24,6 @@ import structlog
 from simulation.loop import SimulatedLoop
 
 EPOCH: Final = 1_800_000_000.0  # virtual time 0 on a wall clock that nobody stepped
-DISK_S: Final = (2e-5, 1e-3)
 ANSWER_S: Final = (1e-6, 5e-4)
 
 
@@ -112,7 +111,9 @@ def _queue_on(loop: SimulatedLoop) -> type:
         def put_nowait(self, item: tuple[asyncio.Future[Any] | None, Callable[[], Any]]) -> None:
             if loop.is_closed():
                 return  # a connection of the dead, collected after the end
-            self._free_at = max(self._free_at, loop.now) + loop.chance.uniform(*DISK_S)
+            self._free_at = max(self._free_at, loop.now) + loop.chance.uniform(
+                *self._process.machine.disk_s
+            )
             loop.at(self._free_at, self._process, self._execute, *item)
 
         def _execute(self, future: asyncio.Future[Any] | None, call: Callable[[], Any]) -> None:

@@ -1,0 +1,62 @@
+"""What was seen from outside, in order: calls and their answers, processes of jobs, faults.
+
+Callers write it, never the code under test. A call is two entries, because what matters is what
+was acknowledged before what was asked.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from shared.errors import ServiceError
+from simulation.loop import SimulatedLoop
+
+INVOKED, OK, FAILED, UNKNOWN, EVENT = "invoked", "ok", "failed", "unknown", "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line. `call` is the place of the invocation that this completes."""
+
+    n: int
+    at: float
+    who: str  # a process: name and incarnation
+    op: str
+    phase: str
+    call: int
+    facts: dict[str, Any]
+
+
+class History:
+    """Append-only; every entry is part of the digest."""
+
+    def __init__(self, loop: SimulatedLoop) -> None:
+        self.entries: list[Entry] = []
+        self._loop = loop
+
+    def event(self, op: str, **facts: Any) -> None:
+        """Something happened."""
+        self._add(op, EVENT, len(self.entries), facts)
+
+    def invoke(self, op: str, **facts: Any) -> Entry:
+        """A call is about to be made."""
+        return self._add(op, INVOKED, len(self.entries), facts)
+
+    def answer(self, invoked: Entry, **facts: Any) -> None:
+        """The call succeeded, and its caller knows."""
+        self._add(invoked.op, OK, invoked.n, invoked.facts | facts)
+
+    def fail(self, invoked: Entry, error: BaseException) -> None:
+        """The caller got an error; one that is retryable leaves the effect unknown."""
+        is_certain = isinstance(error, ServiceError) and not error.retryable
+        facts = invoked.facts | {"error": type(error).__name__}
+        self._add(invoked.op, FAILED if is_certain else UNKNOWN, invoked.n, facts)
+
+    def _add(self, op: str, phase: str, call: int, facts: dict[str, Any]) -> Entry:
+        loop = self._loop
+        entry = Entry(
+            len(self.entries), round(loop.now, 6), loop.current.label, op, phase, call, facts
+        )
+        self.entries.append(entry)
+        loop.record(f"history {entry.who} {op} {phase} {call} {json.dumps(facts, default=str)}")
+        return entry

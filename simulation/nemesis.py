@@ -1,0 +1,161 @@
+"""What goes wrong, when, and for how long: drawn from the seed, healed at the end."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from simulation.cluster import GATEWAY, JOBSTORE, LEASE_S, NODES, REGISTRY, WORKERS, Cluster
+from simulation.process import DISK_S
+
+CHAOS_S: Final = 60.0
+GAP_S: Final = (0.5, 4.0)
+DOWN_S: Final = (0.2, 6.0)
+HEAL_CHANCE: Final = 0.35
+LINKS: Final = (
+    *((worker, GATEWAY) for worker in WORKERS),
+    *((worker, REGISTRY) for worker in WORKERS),
+    (GATEWAY, JOBSTORE),
+)
+
+
+class Nemesis:
+    """Breaks things for CHAOS_S virtual seconds, then mends everything."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.faults: Counter[str] = Counter()
+        self._cluster = cluster
+        self._loop = cluster.loop
+        self._network = cluster.network
+        self._chance = random.Random(f"nemesis-{cluster.loop.seed}")
+
+    async def rage(self) -> None:
+        """Faults come and go; in the end all nodes run, all links work, all clocks agree."""
+        ends_at = self._loop.now + CHAOS_S
+        while self._loop.now < ends_at:
+            await asyncio.sleep(self._chance.uniform(*GAP_S))
+            kind, strike = self._chance.choice(FAULTS)
+            target = strike(self)
+            if target is not None:
+                self.faults[kind] += 1
+                self._cluster.history.event("fault", kind=kind, target=target)
+            if self._chance.random() < HEAL_CHANCE:
+                self._network.heal()
+        self._mend()
+
+    def _mend(self) -> None:
+        for name, node in self._cluster.nodes.items():
+            node.machine.wall_offset_s = 0.0
+            node.machine.is_disk_slow = False
+            node.fault_points_left = None
+            if node.process is not None:
+                node.process.paused_until = 0.0
+            self._cluster.boot(name)
+        self._network.heal()
+        self._cluster.history.event("mended")
+
+    # -- faults: each says whom it hit, or None when there was nobody to hit --------------------
+
+    def kill(self) -> str | None:
+        return self._bring_down(self._cluster.kill)
+
+    def cut_power(self) -> str | None:
+        return self._bring_down(self._cluster.cut_power)
+
+    def _bring_down(self, how: Callable[[str], None]) -> str | None:
+        name = self._chance.choice(NODES)
+        if not self._cluster.is_alive(name):
+            return None
+        how(name)
+        self._boot_later(name)
+        return name
+
+    def kill_at_point(self) -> str | None:
+        """Dies at one of the named moments ahead, or a little later: a disk's moment later."""
+        name = self._chance.choice((JOBSTORE, JOBSTORE, JOBSTORE, REGISTRY, *WORKERS))
+        if not self._cluster.is_alive(name):
+            return None
+        node = self._cluster.nodes[name]
+        node.fault_points_left = self._chance.randint(1, 12)
+        node.fault_delay_s = self._chance.choice((0.0, self._chance.uniform(0.0, DISK_S[1])))
+        self._boot_later(name, self._chance.uniform(3.0, 8.0))
+        return name
+
+    def _boot_later(self, name: str, delay: float | None = None) -> None:
+        delay = self._chance.uniform(*DOWN_S) if delay is None else delay
+        self._loop.after(delay, self._loop.world, self._cluster.boot, name)
+
+    def cut_link(self) -> str:
+        a, b = self._chance.choice(LINKS)
+        self._network.cut |= {(a, b), (b, a)}
+        return f"{a}-{b}"
+
+    def cut_one_way(self) -> str:
+        link = self._chance.choice(LINKS)
+        a, b = link if self._chance.random() < 0.5 else link[::-1]
+        self._network.cut.add((a, b))
+        return f"{a}>{b}"
+
+    def pause_briefly(self) -> str | None:
+        return self._pause(self._chance.choice(NODES), self._chance.uniform(0.5, LEASE_S / 2))
+
+    def pause_past_lease(self) -> str | None:
+        """A worker wakes up and does not know that its jobs are another's by now."""
+        seconds = self._chance.uniform(1.1 * LEASE_S, 2.5 * LEASE_S)
+        names = self._cluster.busy_workers() or (JOBSTORE, *WORKERS)
+        return self._pause(self._chance.choice(names), seconds)
+
+    def _pause(self, name: str, seconds: float) -> str | None:
+        process = self._cluster.living(name)
+        if process is None:
+            return None
+        process.paused_until = max(process.paused_until, self._loop.now + seconds)
+        self._cluster.history.event("pause", process=process.label, seconds=seconds)
+        return name
+
+    def step_clock(self) -> str:
+        name = self._chance.choice(NODES)
+        self._cluster.nodes[name].machine.wall_offset_s += self._chance.choice(
+            (-3600, -20, 20, 3600)
+        )
+        return name
+
+    def reset_connections(self) -> str | None:
+        name = self._chance.choice(NODES)
+        process = self._cluster.living(name)
+        if process is None:
+            return None
+        self._network.reset_connections(process)
+        return name
+
+    def slow_link(self) -> str:
+        a, b = self._chance.choice(LINKS)
+        self._network.slow[a, b] = self._network.slow[b, a] = (0.2, 3.0)
+        return f"{a}-{b}"
+
+    def slow_disk(self) -> str:
+        name = self._chance.choice((JOBSTORE, REGISTRY))
+        machine = self._cluster.nodes[name].machine
+        machine.is_disk_slow = not machine.is_disk_slow
+        return name
+
+
+FAULTS: Final[tuple[tuple[str, Callable[[Nemesis], str | None]], ...]] = tuple(
+    (strike.__name__, strike)
+    for strike in (
+        Nemesis.kill,
+        Nemesis.cut_power,
+        Nemesis.kill_at_point,
+        Nemesis.kill_at_point,  # twice: what falls between an effect and its answer
+        Nemesis.cut_link,
+        Nemesis.cut_one_way,
+        Nemesis.pause_briefly,
+        Nemesis.pause_past_lease,
+        Nemesis.pause_past_lease,  # twice: what makes fences stale
+        Nemesis.step_clock,
+        Nemesis.reset_connections,
+        Nemesis.slow_link,
+        Nemesis.slow_disk,
+    )
+)

@@ -1,0 +1,54 @@
+"""Seeded pipelines: chains, fans and stages of scripted jobs; some fail and are retried."""
+
+import random
+from typing import Final
+
+from shared.protocol.pipeline import JobSpec, OnLost, PipelineSpec, RetryRule
+
+RUNS: Final = 6
+LONG_LOG_LINES: Final = 700  # more than fits into a finish, so that it must stream
+LABELS: Final = {"worker-0": {"disk": "fast"}, "worker-1": {}, "worker-2": {"disk": "fast"}}
+
+
+def pipelines(seed: int) -> list[PipelineSpec]:
+    """What is submitted in this universe."""
+    chance = random.Random(f"workload-{seed}")
+    return [_pipeline(chance, f"pipeline-{n}") for n in range(RUNS)]
+
+
+def _pipeline(chance: random.Random, name: str) -> PipelineSpec:
+    shape = chance.choice(("chain", "fan", "stages"))
+    count = chance.randint(2, 5)
+    stages = ("first", "second") if shape == "stages" else ()
+    ids = [f"job-{n}" for n in range(count)]
+    return PipelineSpec(
+        name=name,
+        max_workers=chance.choice((None, None, 1, 2)),
+        stages=stages,
+        retry=RetryRule(max=chance.choice((0, 1, 3)), delay_s=chance.choice((0.0, 1.0, 3.0))),
+        jobs=tuple(_job(chance, shape, ids, n) for n in range(count)),
+    )
+
+
+def _job(chance: random.Random, shape: str, ids: list[str], n: int) -> JobSpec:
+    needs: tuple[str, ...] = ()
+    if shape == "chain" and n > 0:
+        needs = (ids[n - 1],)
+    elif shape == "fan" and n == len(ids) - 1:
+        needs = tuple(ids[:n])
+    seconds = chance.choice((0.2, 1.0, 4.0, 12.0))
+    lines = chance.choice((0, 0, 3, 3, LONG_LOG_LINES))
+    failure_chance = chance.choice((0.0, 0.0, 0.0, 0.5))
+    return JobSpec(
+        id=ids[n],
+        stage=("first" if n < len(ids) / 2 else "second") if shape == "stages" else None,
+        argv=("sim", str(seconds), str(failure_chance), str(lines)),
+        needs=needs,
+        artifacts=("*.txt",) if chance.random() < 0.4 else (),
+        inputs=needs if needs and chance.random() < 0.5 else (),
+        requires={"disk": "fast"} if chance.random() < 0.2 else {},
+        timeout_s=chance.choice((60.0, 60.0, 60.0, 2.0)),
+        priority=chance.choice((0, 0, 5)),
+        allow_failure=chance.random() < 0.1,
+        on_lost=OnLost.FAIL if chance.random() < 0.1 else OnLost.REQUEUE,
+    )
