@@ -77,9 +77,13 @@ class Embedded:
 
     async def start(self) -> None:
         """Jobs are run. A run whose `drawbar run` was killed is cancelled, not taken up again."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.jobs.start(), name="jobstore.start")
-            group.create_task(self.registry.start(), name="registry.start")
+        # Not a TaskGroup: the failure of one must not cancel the other half-way into its file.
+        outcomes = await asyncio.gather(
+            self.jobs.start(), self.registry.start(), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
         await self._foreground.cancel_abandoned(self.jobs)
         self._runner, workspace = prepare_machine(
             self._data / "workers" / NAME, self._base_dir, self._runtime

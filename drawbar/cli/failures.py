@@ -18,7 +18,7 @@ class Usage(Exception):
 
 
 class Interrupted(Exception):
-    """The person pressed Ctrl-C a second time."""
+    """The person pressed Ctrl-C, and something was left undone; the message says what."""
 
 
 def describe(error: BaseException) -> int:
@@ -28,7 +28,10 @@ def describe(error: BaseException) -> int:
     if isinstance(first, BrokenPipeError):
         _swallow_stdout()
         return FAILED
-    if isinstance(first, KeyboardInterrupt | Interrupted):
+    if isinstance(first, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(first, Interrupted):
+        say(str(first))
         return INTERRUPTED
     if isinstance(first, BadDocument):
         say(first.format_mistakes(), prefix="")

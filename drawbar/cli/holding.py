@@ -10,6 +10,7 @@ from typing import Final
 from drawbar.cli.failures import Interrupted, say
 from drawbar.cli.places import data_dir
 from shared.daemon import Signals
+from shared.datadir import held
 from shared.errors import Misconfigured
 from shared.runtime import Runtime
 
@@ -34,7 +35,7 @@ async def held_for_run(
                 say(f"waiting for another 'drawbar run'{by} to leave {data}")
                 is_told = True
             if signals.stop.is_set():
-                raise Interrupted
+                raise Interrupted("stopped waiting; nothing was run")
             await runtime.sleep(LOOK_AGAIN_S)
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
@@ -70,4 +71,15 @@ def _try_lock(lock: int) -> bool:
 
 @contextmanager
 def _held_from_daemons(folder: Path) -> Iterator[None]:
-    yield
+    """Misconfigured: a daemon serves from this folder; other runs wait at the lock before it."""
+    try:
+        with held(folder):
+            yield
+    except Misconfigured as error:
+        if "holder" not in error.facts:
+            raise
+        raise Misconfigured(
+            f"{folder.parent} is in use by a running service (process {error.facts['holder']}): "
+            "hand it the pipeline with 'drawbar submit FILE' or 'drawbar run FILE --server URL', "
+            "or name another data directory with --data"
+        ) from None

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -43,7 +44,7 @@ def run_pipeline(pipeline: PipelineSpec, wishes: Wishes) -> int:
 async def _run(pipeline: PipelineSpec, wishes: Wishes, runtime: Runtime) -> int:
     async def hurry() -> None:
         await signals.hurry.wait()
-        raise Interrupted
+        raise Interrupted("killed before the run had ended")
 
     place = _run_here if wishes.server is None else _run_there
     with listening_to_signals() as signals:
@@ -60,12 +61,13 @@ async def _run_here(
     pipeline: PipelineSpec, wishes: Wishes, runtime: Runtime, signals: Signals
 ) -> RunView:
     from drawbar.cli.holding import held_for_run
-    from drawbar.cli.runlog import log_beside
+    from drawbar.cli.runlog import logging_beside
     from drawbar.embedded import Embedded
     from worker.machine import caller_env
 
-    async with held_for_run(wishes.data, runtime, signals) as data:
-        log_beside(data)
+    async with AsyncExitStack() as stack:
+        data = await stack.enter_async_context(held_for_run(wishes.data, runtime, signals))
+        stack.enter_context(logging_beside(data, runtime))
         embedded = Embedded(
             data, runtime, slots=wishes.slots, base_dir=Path.cwd(), job_env=caller_env()
         )

@@ -4,13 +4,16 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from drawbar.cli.failures import Usage, say
+from drawbar.cli.failures import Usage, is_debugging, say
 from drawbar.cli.pipelines import parse_pairs
 from drawbar.cli.places import data_dir
 from drawbar.embedded import default_slots
+from shared import logs
+from shared.datadir import held
 from shared.keys import Keys, load_keys, read_enrolment_secret
 from shared.runtime import Runtime, SystemRuntime
 from shared.tokens import Minter, Role
@@ -27,19 +30,19 @@ def serve_jobstore(listen: str, lease_s: float, data: Path | None) -> None:
     from jobstore.service import JobStoreSettings
 
     host, port = parse_address(listen)
-    runtime, place = SystemRuntime(), data_dir(data)
-    keys = _keys(place, runtime)
-    asyncio.run(
-        serve(
-            place / "jobstore",
-            keys,
-            runtime,
-            host=host,
-            port=port,
-            settings=JobStoreSettings.scaled_to(lease_s),
-            started=_announce("job service"),
+    place, runtime = _prepare(data)
+    with held(place / "jobstore") as folder:
+        asyncio.run(
+            serve(
+                folder,
+                _keys(place, runtime),
+                runtime,
+                host=host,
+                port=port,
+                settings=JobStoreSettings.scaled_to(lease_s),
+                started=_announce("job service"),
+            )
         )
-    )
 
 
 def serve_registry(listen: str, silent_after_s: float, data: Path | None) -> None:
@@ -48,35 +51,31 @@ def serve_registry(listen: str, silent_after_s: float, data: Path | None) -> Non
     from registry.service import RegistrySettings
 
     host, port = parse_address(listen)
-    runtime, place = SystemRuntime(), data_dir(data)
-    keys = _keys(place, runtime)
-    asyncio.run(
-        serve(
-            place / "registry",
-            keys,
-            runtime,
-            host=host,
-            port=port,
-            settings=RegistrySettings(
-                report_s=silent_after_s / REPORTS_BEFORE_SILENT, silent_after_s=silent_after_s
-            ),
-            started=_announce("registry"),
+    place, runtime = _prepare(data)
+    with held(place / "registry") as folder:
+        asyncio.run(
+            serve(
+                folder,
+                _keys(place, runtime),
+                runtime,
+                host=host,
+                port=port,
+                settings=RegistrySettings(
+                    report_s=silent_after_s / REPORTS_BEFORE_SILENT, silent_after_s=silent_after_s
+                ),
+                started=_announce("registry"),
+            )
         )
-    )
 
 
 def serve_gateway(listen: str, jobstore_url: str, data: Path | None) -> None:
-    """Served until a signal."""
+    """Served until a signal. Holds nothing: several gateways may share a data directory."""
     from gateway.app import serve
 
     host, port = parse_address(listen)
-    runtime = SystemRuntime()
-    keys = _keys(data_dir(data), runtime)
-    asyncio.run(
-        serve(
-            jobstore_url, keys.signing, runtime, host=host, port=port, started=_announce("gateway")
-        )
-    )
+    place, runtime = _prepare(data)
+    key, started = _keys(place, runtime).signing, _announce("gateway")
+    asyncio.run(serve(jobstore_url, key, runtime, host=host, port=port, started=started))
 
 
 def serve_worker(
@@ -92,7 +91,6 @@ def serve_worker(
     """Worked until a signal, an operator's wish, or a newer worker of the same name."""
     from worker.app import serve
 
-    runtime, place = SystemRuntime(), data_dir(data)
     settings = WorkerSettings(
         name=checked_name(name or socket.gethostname()),
         slots=slots or default_slots(),
@@ -100,22 +98,24 @@ def serve_worker(
         registry_policy=parse_policy(policy),
         base_env=daemon_env(),
     )
+    place, runtime = _prepare(data)
 
     def started() -> None:
         say(f"worker {settings.name} pulls from {gateway_url}, {settings.slots} jobs at a time")
 
-    return asyncio.run(
-        serve(
-            settings,
-            data=place / "workers" / settings.name,
-            gateway_url=gateway_url,
-            registry_url=registry_url,
-            enrolment_secret=_enrolment_secret(place, runtime),
-            runtime=runtime,
-            drain_s=drain_s,
-            started=started,
+    with held(place / "workers" / settings.name) as folder:
+        return asyncio.run(
+            serve(
+                settings,
+                data=folder,
+                gateway_url=gateway_url,
+                registry_url=registry_url,
+                enrolment_secret=_enrolment_secret(place, runtime),
+                runtime=runtime,
+                drain_s=drain_s,
+                started=started,
+            )
         )
-    )
 
 
 def serve_up(
@@ -129,7 +129,6 @@ def serve_up(
     """All of it served until a signal."""
     from drawbar.up import Addresses, serve
 
-    runtime, place = SystemRuntime(), data_dir(data)
     settings = WorkerSettings(
         # Not the name that `drawbar worker` takes on this machine: that would supersede this one.
         name=checked_name(f"{socket.gethostname()}-up"),
@@ -137,6 +136,7 @@ def serve_up(
         labels=parse_pairs("--label", labels),
         base_env=daemon_env(),
     )
+    place, runtime = _prepare(data)
 
     def started(at: Addresses) -> None:
         say(f"gateway      {at.gateway}", prefix="")
@@ -146,18 +146,21 @@ def serve_up(
         say(f"data         {place}", prefix="")
         say("submit with: drawbar submit FILE (Ctrl-C stops)", prefix="")
 
-    return asyncio.run(
-        serve(
-            place,
-            _keys(place, runtime),
-            settings,
-            runtime,
-            host=host,
-            port_base=port_base,
-            drain_s=drain_s,
-            started=started,
+    with ExitStack() as stack:
+        for folder in ("jobstore", "registry", f"workers/{settings.name}"):
+            stack.enter_context(held(place / folder))
+        return asyncio.run(
+            serve(
+                place,
+                _keys(place, runtime),
+                settings,
+                runtime,
+                host=host,
+                port_base=port_base,
+                drain_s=drain_s,
+                started=started,
+            )
         )
-    )
 
 
 def make_token(role: str, name: str, days: float, data: Path | None) -> str:
@@ -196,6 +199,16 @@ def checked_name(name: str) -> str:
     if not name.isprintable() or "/" in name or name in ("", ".", "..") or len(name) > 200:
         raise Usage(f"{name!r} cannot be a worker's name: it is also the name of its folder")
     return name
+
+
+def _prepare(data: Path | None) -> tuple[Path, Runtime]:
+    """This process logs as a daemon does."""
+    runtime = SystemRuntime()
+    level = "debug" if is_debugging() else os.environ.get("DRAWBAR_LOG_LEVEL", "info").lower()
+    if level not in ("debug", "info", "warning", "error"):
+        raise Usage(f"DRAWBAR_LOG_LEVEL takes debug, info, warning or error; found {level!r}")
+    logs.configure(runtime, level=level)
+    return data_dir(data), runtime
 
 
 def _keys(place: Path, runtime: Runtime) -> Keys:
