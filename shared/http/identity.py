@@ -27,7 +27,17 @@ class Caller:
 
 
 Scopes = frozenset[Scope]
-Identify = Callable[[web.Request, Scopes], Caller]
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a call brings along to say who asks."""
+
+    token: str | None
+    worker: str  # for whom a gateway asks; empty from anybody else
+
+
+Identify = Callable[[Presented, Scopes], Caller]
 
 OWN: Final[Scopes] = frozenset({Scope.WORKER})  # in the worker's own name: claim, heartbeats
 START: Final[Scopes] = frozenset({Scope.WORKLOAD})  # run, refuse
@@ -50,11 +60,15 @@ def bearer(request: web.Request) -> str | None:
     return token.strip()
 
 
+def presented(request: web.Request) -> Presented:
+    return Presented(bearer(request), request.headers.get(WORKER, ""))
+
+
 def workers_own(verifier: Verifier) -> Identify:
     """At the gateway: a worker is whom its token names."""
 
-    def identify(request: web.Request, scopes: Scopes) -> Caller:
-        who = verifier.verify(bearer(request), Audience.GATEWAY, scopes, grace_s=LATE_S)
+    def identify(by: Presented, scopes: Scopes) -> Caller:
+        who = verifier.verify(by.token, Audience.GATEWAY, scopes, grace_s=LATE_S)
         return Caller(WorkerId(who.subject), who.attempt_id)
 
     return identify
@@ -63,10 +77,9 @@ def workers_own(verifier: Verifier) -> Identify:
 def through_gateway(verifier: Verifier) -> Identify:
     """At the job service: a gateway asks for a worker whose token it has checked."""
 
-    def identify(request: web.Request, _: Scopes) -> Caller:
-        verifier.verify(bearer(request), Audience.JOBSTORE, _SERVICE)
-        worker_id = request.headers.get(WORKER, "")
-        return Caller(WorkerId(plain_id(worker_id, WORKER)), None)
+    def identify(by: Presented, _: Scopes) -> Caller:
+        verifier.verify(by.token, Audience.JOBSTORE, _SERVICE)
+        return Caller(WorkerId(plain_id(by.worker, WORKER)), None)
 
     return identify
 

@@ -4,18 +4,37 @@ They only translate: who asks comes from `identify`, what to do is the service's
 gateway hands in `tokens` and so attaches workload and execution tokens on the way back.
 """
 
+import asyncio
 import math
 import re
 from typing import Final
 
 from aiohttp import web
 
-from shared.errors import AttemptArchived, BadRequest, Conflict, Forbidden, UnknownAttempt
+from shared.errors import (
+    AttemptArchived,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    ServiceError,
+    UnknownAttempt,
+)
 from shared.http import wire
-from shared.http.identity import ATTEMPT, OWN, START, Caller, Identify, Scopes, plain_id
+from shared.http.identity import (
+    ATTEMPT,
+    OWN,
+    START,
+    Caller,
+    Identify,
+    Presented,
+    Scopes,
+    plain_id,
+    presented,
+)
 from shared.http.server import body_pieces, read_message, reply, stream
 from shared.ids import AttemptId, JobId
 from shared.protocol import gateway as g
+from shared.protocol.batch import Call, CallAnswer, CallAnswers, Calls, Failure
 from shared.services import Gateway
 from shared.tokens import AttemptTokens
 
@@ -31,6 +50,7 @@ def add_worker_routes(
     app.add_routes(
         [
             web.post("/v1/claims", verbs.claim),
+            web.post("/v1/batch", verbs.batch),
             web.post("/v1/heartbeats", verbs.heartbeats),
             web.post(f"{one}/run", verbs.run),
             web.post(f"{one}/finish", verbs.finish),
@@ -52,7 +72,7 @@ class _Verbs:
 
     async def claim(self, request: web.Request) -> web.Response:
         """200: leases on jobs. 204: none, and Drawbar-Reason says why."""
-        caller = self._identify(request, OWN)
+        caller = self._identify(presented(request), OWN)
         body = await read_message(request, wire.CLAIM.body)
         found = await self._service.claim(wire.CLAIM.join(body, worker_id=caller.worker_id))
         if not found.claims:
@@ -82,17 +102,51 @@ class _Verbs:
         """200: the run context. 409: do not start."""
         caller, attempt_id = self._of_attempt(request, START)
         body = await read_message(request, wire.RUN.body)
-        context = await self._service.run(
-            wire.RUN.join(body, worker_id=caller.worker_id, attempt_id=attempt_id)
-        )
-        if self._tokens is not None:
-            token = self._tokens.execution(caller.worker_id, attempt_id, context.fence)
-            context = context.model_copy(update={"token": token})
-        return reply(context)
+        ask = wire.RUN.join(body, worker_id=caller.worker_id, attempt_id=attempt_id)
+        return reply(await self._run(ask))
+
+    async def _run(self, ask: g.RunRequest) -> g.RunContext:
+        context = await self._service.run(ask)
+        if self._tokens is None:
+            return context
+        token = self._tokens.execution(ask.worker_id, ask.attempt_id, context.fence)
+        return context.model_copy(update={"token": token})
+
+    async def batch(self, request: web.Request) -> web.Response:
+        """200: an answer for each call, as if each had come alone."""
+        ask = await read_message(request, Calls)
+        own = presented(request)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._answer(call, own), name="call") for call in ask.calls]
+        return reply(CallAnswers(answers=tuple(task.result() for task in tasks)))
+
+    async def _answer(self, call: Call, own: Presented) -> CallAnswer:
+        ask = call.run or call.finish
+        try:
+            if ask is None:
+                raise BadRequest("a call must be a run or a finish")
+            scopes = START if call.run is not None else ATTEMPT
+            caller = self._identify(Presented(call.token or own.token, ask.worker_id), scopes)
+            _check_attempt(caller, ask.attempt_id)
+            if caller.worker_id != ask.worker_id:
+                raise Forbidden("the token is another worker's", check="worker")
+            if call.run is not None:
+                return CallAnswer.model_construct(context=await self._run(call.run))
+            assert call.finish is not None
+            return CallAnswer.model_construct(reply=await self._service.finish(call.finish))
+        except ServiceError as error:
+            return CallAnswer.model_construct(
+                failure=Failure(
+                    code=error.code,
+                    message=error.message,
+                    facts=error.facts,
+                    retryable=error.retryable,
+                )
+            )
 
     async def heartbeats(self, request: web.Request) -> web.Response:
         """200: a verdict for each lease, with a fresh execution token where the last is old."""
-        caller = self._identify(request, OWN)
+        caller = self._identify(presented(request), OWN)
         body = await read_message(request, wire.HEARTBEATS.body)
         ask = wire.HEARTBEATS.join(body, worker_id=caller.worker_id)
         answer = await self._service.heartbeat(ask)
@@ -187,10 +241,9 @@ class _Verbs:
         return reply(answer, status=200 if isinstance(answer, g.Receipt) else 202)
 
     def _of_attempt(self, request: web.Request, scopes: Scopes) -> tuple[Caller, AttemptId]:
-        caller = self._identify(request, scopes)
+        caller = self._identify(presented(request), scopes)
         attempt_id = AttemptId(plain_id(request.match_info["attempt_id"], "attempt_id"))
-        if caller.attempt_id not in (None, attempt_id):
-            raise Forbidden("the token is for another attempt", check="attempt")
+        _check_attempt(caller, attempt_id)
         return caller, attempt_id
 
     def _refresh(
@@ -201,6 +254,11 @@ class _Verbs:
         attempt_id = verdict.attempt_id
         token = self._tokens.refresh(caller.worker_id, attempt_id, fences[attempt_id])
         return verdict if token is None else verdict.model_copy(update={"token": token})
+
+
+def _check_attempt(caller: Caller, attempt_id: AttemptId) -> None:
+    if caller.attempt_id not in (None, attempt_id):
+        raise Forbidden("the token is for another attempt", check="attempt")
 
 
 def _no_job(answer: g.ClaimReply) -> web.Response:

@@ -9,6 +9,7 @@ from shared.protocol.base import Message, Number
 from shared.protocol.pipeline import Labels, Name
 from shared.protocol.states import Desired, WorkerStatus
 
+
 class EnrolRequest(Message):
     """Join under `name`. An earlier incarnation of the same name is superseded."""
 

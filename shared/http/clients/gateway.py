@@ -4,13 +4,23 @@ A worker's client keeps the tokens of attempts as claims and run contexts bring 
 them when the attempt is settled. A gateway's client never sees any and uses its service token.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
-from shared.errors import Conflict, NotFound, ServiceError, Unauthenticated, Unavailable
+from shared.errors import (
+    Conflict,
+    NotFound,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+    from_wire,
+)
 from shared.http import wire
+from shared.http.together import Together
 from shared.http.transport import CALL_S, Answer, Transport
 from shared.ids import AttemptId
 from shared.protocol import gateway as g
+from shared.protocol.batch import MAX_CALLS, Call, CallAnswer, CallAnswers, Calls, Failure
 from shared.services import Body
 
 KEPT_TOKENS: Final = 2 * g.MAX_SLOTS  # of each kind; far more than a worker has attempts
@@ -23,6 +33,7 @@ class GatewayClient:
     def __init__(self, transport: Transport, *, retry_for_s: float = 0.0) -> None:
         self._transport = transport
         self._retry_for_s = retry_for_s
+        self._together = Together(self._send_together, MAX_CALLS)
         self._workload: dict[AttemptId, str] = {}
         self._execution: dict[AttemptId, str] = {}
 
@@ -47,11 +58,20 @@ class GatewayClient:
 
     async def refuse(self, ask: g.RefuseRequest) -> None:
         # Its token stays until newer ones push it out: a refusal may have to be sent again.
-        await self._start(ask, "refuse", wire.REFUSE.dump(ask))
+        try:
+            await self._start(ask, "refuse", wire.REFUSE.dump(ask))
+        except (Conflict, NotFound):
+            self._drop(ask.attempt_id)
+            raise
 
     async def run(self, ask: g.RunRequest) -> g.RunContext:
-        answer = await self._start(ask, "run", wire.RUN.dump(ask))
-        context = g.RunContext.model_validate_json(answer.body)
+        call = Call.model_construct(token=self._workload.get(ask.attempt_id), run=ask)
+        try:
+            context = (await self._together.call(call)).context
+        except (Conflict, NotFound):
+            self._drop(ask.attempt_id)
+            raise
+        assert context is not None
         # The workload token stays until the end: `run` may have to be sent again.
         _keep(self._execution, ask.attempt_id, context.token)
         return context
@@ -118,38 +138,58 @@ class GatewayClient:
             raise self._forgotten(ask.attempt_id, error) from None
 
     async def finish(self, ask: g.FinishRequest) -> g.FinishReply:
+        call = Call.model_construct(token=self._execution.get(ask.attempt_id), finish=ask)
         try:
-            answer = await self._transport.request(
-                "POST",
-                wire.path("v1", "attempts", ask.attempt_id, "finish"),
-                wire.FINISH.dump(ask),
-                headers={wire.WORKER: ask.worker_id},
-                token=self._execution.get(ask.attempt_id),
-                retry_for_s=self._retry_for_s,
-            )
+            reply = (await self._together.call(call)).reply
         except Unauthenticated as error:
             raise self._forgotten(ask.attempt_id, error) from None
         except (Conflict, NotFound):
             self._drop(ask.attempt_id)
             raise
-        if answer.status == 202:
-            return g.Incomplete.model_validate_json(answer.body)
-        self._drop(ask.attempt_id)
-        return g.Receipt.model_validate_json(answer.body)
+        assert reply is not None
+        if isinstance(reply, g.Receipt):
+            self._drop(ask.attempt_id)
+        return reply
+
+    async def _send_together(self, calls: Sequence[Call]) -> Sequence[CallAnswer | Exception]:
+        """One call goes by its own door, several in one envelope."""
+        if len(calls) == 1:
+            return [await self._send_alone(calls[0])]
+        ask = Calls.model_construct(calls=tuple(calls))
+        answer = await self._transport.request(
+            "POST", "/v1/batch", ask.__pydantic_serializer__.to_json(ask)
+        )
+        found = CallAnswers.model_validate_json(answer.body).answers
+        if len(found) != len(calls):
+            raise Unavailable("the gateway answered another number of calls than were asked")
+        return [_raised(one.failure) if one.failure is not None else one for one in found]
+
+    async def _send_alone(self, call: Call) -> CallAnswer:
+        if call.run is not None:
+            answer = await self._start(call.run, "run", wire.RUN.dump(call.run))
+            context = g.RunContext.model_validate_json(answer.body)
+            return CallAnswer.model_construct(context=context)
+        assert call.finish is not None
+        answer = await self._transport.request(
+            "POST",
+            wire.path("v1", "attempts", call.finish.attempt_id, "finish"),
+            wire.FINISH.dump(call.finish),
+            headers={wire.WORKER: call.finish.worker_id},
+            token=call.token,
+            retry_for_s=self._retry_for_s,
+        )
+        model = g.Incomplete if answer.status == 202 else g.Receipt
+        return CallAnswer.model_construct(reply=model.model_validate_json(answer.body))
 
     async def _start(self, ask: g.RunRequest | g.RefuseRequest, verb: str, body: bytes) -> Answer:
-        try:
-            return await self._transport.request(
-                "POST",
-                wire.path("v1", "attempts", ask.attempt_id, verb),
-                body,
-                headers={wire.WORKER: ask.worker_id},
-                token=self._workload.get(ask.attempt_id),
-                retry_for_s=self._retry_for_s,
-            )
-        except (Conflict, NotFound):
-            self._drop(ask.attempt_id)
-            raise
+        return await self._transport.request(
+            "POST",
+            wire.path("v1", "attempts", ask.attempt_id, verb),
+            body,
+            headers={wire.WORKER: ask.worker_id},
+            token=self._workload.get(ask.attempt_id),
+            retry_for_s=self._retry_for_s,
+        )
 
     async def _upload(
         self,
@@ -183,6 +223,10 @@ class GatewayClient:
     def _drop(self, attempt_id: AttemptId) -> None:
         self._workload.pop(attempt_id, None)
         self._execution.pop(attempt_id, None)
+
+
+def _raised(failure: Failure) -> ServiceError:
+    return from_wire(failure.code, failure.message, failure.facts)
 
 
 def _headers(
