@@ -18,6 +18,7 @@ from worker.settings import WorkerSettings
 
 REPLY_SLACK_S = 10.0  # beyond the time for which a poll may wait
 RECHECK_TIMEOUT_S = 2.0
+IN_DOUBT = "jobstore_unavailable"  # it may have claimed for us before its answer was lost
 QUICK_S = 0.05  # an empty answer that came sooner than this did not wait for a job
 
 log = structlog.get_logger()
@@ -142,7 +143,8 @@ class Poller:
         )
         async with asyncio.timeout(timeout_s):
             reply = await self._gateway.claim(ask)
-        self._claim_id = None
+        if reply.reason != IN_DOUBT:
+            self._claim_id = None
         _accept_all(reply.claims, worker_id, self._accept)
         return reply
 

@@ -205,6 +205,20 @@ async def test_a_no_job_with_retry_after_is_obeyed(stage: Stage) -> None:
     assert (before, len(stage.gateway.asks)) == (1, 2)
 
 
+async def test_after_an_outage_of_the_job_service_the_same_claim_is_asked_for_again(
+    stage: Stage,
+) -> None:
+    stage.gateway.no_job = ClaimReply(claims=(), reason="jobstore_unavailable", retry_after_s=1.0)
+    await stage.worker()
+    await stage.gateway.polled.wait()
+
+    stage.gateway.end_polls()
+    await stage.runtime.advance(2.0)
+
+    first, second = stage.gateway.asks
+    assert first.claim_id == second.claim_id
+
+
 async def test_a_gateway_that_is_away_is_asked_ever_more_rarely(stage: Stage) -> None:
     stage.gateway.away.add("claim")
 
