@@ -230,7 +230,11 @@ async def _call(conn: aiosqlite.Connection, call: Callable[[sqlite3.Connection],
 
 async def _connect(path: Path) -> aiosqlite.Connection:
     conn = await aiosqlite.connect(path, isolation_level=None, timeout=0)
-    await _call(conn, _configure)
+    try:
+        await _call(conn, _configure)
+    except BaseException:
+        await conn.close()  # or its thread would keep this process alive
+        raise
     return conn
 
 

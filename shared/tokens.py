@@ -107,7 +107,7 @@ class Verifier:
         *,
         grace_s: float = 0.0,
     ) -> Identity:
-        """Who sent `token`. An execution token that expired less than `grace_s` ago still counts.
+        """Who sent `token`. One that expired less than `grace_s` ago still counts.
 
         Unauthenticated or Forbidden: facts["check"] names the check that failed.
         """
@@ -117,8 +117,6 @@ class Verifier:
         if who is None:
             who = self._authenticate(token)
             self.admit(token, who)
-        if who.scope is not Scope.EXECUTION:
-            grace_s = 0.0
         now = self.runtime.now().timestamp()
         if now >= who.expires_at + grace_s:
             ago_s = round(now - who.expires_at, 3)

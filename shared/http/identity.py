@@ -15,7 +15,10 @@ from shared.http.wire import WORKER
 from shared.ids import AttemptId, WorkerId
 from shared.tokens import Audience, Identity, Role, Scope, Verifier
 
-LATE_S: Final = 600.0  # an execution token still counts that long: leases are the authority
+# What is done for a live lease is judged by the lease, not by the clock: an outage of the registry
+# or of the job service may outlast a token, and must not stop a job that runs. So such verbs take
+# a token up to a day after its end. A claim takes none that has ended.
+LATE_S: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,12 @@ class Caller:
     attempt_id: AttemptId | None
 
 
-Scopes = frozenset[Scope]
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Which tokens open it, and how long after their end they still do."""
+
+    scopes: frozenset[Scope]
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +45,17 @@ class Presented:
     worker: str  # for whom a gateway asks; empty from anybody else
 
 
-Identify = Callable[[Presented, Scopes], Caller]
+Identify = Callable[[Presented, Door], Caller]
 
-OWN: Final[Scopes] = frozenset({Scope.WORKER})  # in the worker's own name: claim, heartbeats
-START: Final[Scopes] = frozenset({Scope.WORKLOAD})  # run, refuse
+OWN: Final = Door(frozenset({Scope.WORKER}))  # in the worker's own name: claim
+BEAT: Final = Door(frozenset({Scope.WORKER}), LATE_S)
+START: Final = Door(frozenset({Scope.WORKLOAD}))  # run, refuse
 # What is done for a running attempt. Its worker's own token will do as well: heartbeats would
 # give it an execution token anyway, and a worker that was restarted has no other.
-ATTEMPT: Final[Scopes] = frozenset({Scope.EXECUTION, Scope.WORKER})
+ATTEMPT: Final = Door(frozenset({Scope.EXECUTION, Scope.WORKER}), LATE_S)
 
-_SERVICE: Final[Scopes] = frozenset({Scope.SERVICE})
-_CLIENT: Final[Scopes] = frozenset({Scope.CLIENT})
+_SERVICE: Final = frozenset({Scope.SERVICE})
+_CLIENT: Final = frozenset({Scope.CLIENT})
 
 
 def bearer(request: web.Request) -> str | None:
@@ -67,8 +76,8 @@ def presented(request: web.Request) -> Presented:
 def workers_own(verifier: Verifier) -> Identify:
     """At the gateway: a worker is whom its token names."""
 
-    def identify(by: Presented, scopes: Scopes) -> Caller:
-        who = verifier.verify(by.token, Audience.GATEWAY, scopes, grace_s=LATE_S)
+    def identify(by: Presented, door: Door) -> Caller:
+        who = verifier.verify(by.token, Audience.GATEWAY, door.scopes, grace_s=door.late_s)
         return Caller(WorkerId(who.subject), who.attempt_id)
 
     return identify
@@ -77,7 +86,7 @@ def workers_own(verifier: Verifier) -> Identify:
 def through_gateway(verifier: Verifier) -> Identify:
     """At the job service: a gateway asks for a worker whose token it has checked."""
 
-    def identify(by: Presented, _: Scopes) -> Caller:
+    def identify(by: Presented, _: Door) -> Caller:
         verifier.verify(by.token, Audience.JOBSTORE, _SERVICE)
         return Caller(WorkerId(plain_id(by.worker, WORKER)), None)
 

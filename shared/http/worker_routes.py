@@ -22,12 +22,13 @@ from shared.errors import (
 from shared.http import wire
 from shared.http.identity import (
     ATTEMPT,
+    BEAT,
     OWN,
     START,
     Caller,
+    Door,
     Identify,
     Presented,
-    Scopes,
     plain_id,
     presented,
 )
@@ -125,8 +126,8 @@ class _Verbs:
         try:
             if ask is None:
                 raise BadRequest("a call must be a run or a finish")
-            scopes = START if call.run is not None else ATTEMPT
-            caller = self._identify(Presented(call.token or own.token, ask.worker_id), scopes)
+            door = START if call.run is not None else ATTEMPT
+            caller = self._identify(Presented(call.token or own.token, ask.worker_id), door)
             _check_attempt(caller, ask.attempt_id)
             if caller.worker_id != ask.worker_id:
                 raise Forbidden("the token is another worker's", check="worker")
@@ -146,7 +147,7 @@ class _Verbs:
 
     async def heartbeats(self, request: web.Request) -> web.Response:
         """200: a verdict for each lease, with a fresh execution token where the last is old."""
-        caller = self._identify(presented(request), OWN)
+        caller = self._identify(presented(request), BEAT)
         body = await read_message(request, wire.HEARTBEATS.body)
         ask = wire.HEARTBEATS.join(body, worker_id=caller.worker_id)
         answer = await self._service.heartbeat(ask)
@@ -240,8 +241,8 @@ class _Verbs:
         )
         return reply(answer, status=200 if isinstance(answer, g.Receipt) else 202)
 
-    def _of_attempt(self, request: web.Request, scopes: Scopes) -> tuple[Caller, AttemptId]:
-        caller = self._identify(presented(request), scopes)
+    def _of_attempt(self, request: web.Request, door: Door) -> tuple[Caller, AttemptId]:
+        caller = self._identify(presented(request), door)
         attempt_id = AttemptId(plain_id(request.match_info["attempt_id"], "attempt_id"))
         _check_attempt(caller, attempt_id)
         return caller, attempt_id

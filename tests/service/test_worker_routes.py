@@ -236,6 +236,20 @@ async def test_an_execution_token_is_good_for_a_while_after_it_expired(gate: Gat
     assert (await gate.finish(claim, token)).status == 200
 
 
+async def test_an_outage_of_the_registry_ends_no_lease_but_lets_no_claim_in(gate: Gate) -> None:
+    claim, _ = await gate.run()
+    worker = gate.minter.worker(ANN)
+    beats = {"leases": [{"attempt_id": claim.attempt_id, "fence": claim.fence, "phase": "x"}]}
+    ask = {"claim_id": "late", "labels": {}, "free_slots": 1, "wait_s": 0}
+
+    await gate.runtime.advance(12 * 3_600)  # the worker's token was good for one hour
+    beat = await gate.call("POST", "/v1/heartbeats", token=worker, data=json.dumps(beats).encode())
+    refused = await gate.call("POST", "/v1/claims", token=worker, data=json.dumps(ask).encode())
+
+    assert (beat.status, beat.json["leases"][0]["verdict"]) == (200, "renewed")
+    assert check(refused) == (401, "expired")
+
+
 async def test_a_result_outlives_its_token_by_its_workers_own(gate: Gate) -> None:
     claim, token = await gate.run()
     await gate.runtime.advance(EXECUTION_S + LATE_S + 1)

@@ -165,11 +165,11 @@ async def test_an_expired_token_says_since_when(
     await runtime.advance(WORKER_S + 5)
 
     with pytest.raises(Unauthenticated, match="expired 5 s ago") as refused:
-        verifier.verify(token, Audience.GATEWAY, WORKER, grace_s=600)
+        verifier.verify(token, Audience.GATEWAY, WORKER)
     assert refused.value.facts == {"check": "expired", "expired_s": 5.0}
 
 
-async def test_only_an_execution_token_may_be_late(
+async def test_a_token_may_be_as_late_as_the_door_allows(
     verifier: Verifier, minter: Minter, runtime: ManualRuntime
 ) -> None:
     token = minter.execution(ANN, ATTEMPT, 1)
