@@ -4,17 +4,21 @@ import argparse
 import contextlib
 import gc
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from simulation.universe import Verdict, run_seed
 
 
 def main() -> int:
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    if arguments.trace is not None and arguments.replay is None:
+        parser.error("--trace needs --replay")
     gc.freeze()  # what was imported stays: the collector need not look at it for every seed
     if arguments.replay is not None:
-        with contextlib.ExitStack() as stack:
-            trace = stack.enter_context(arguments.trace.open("w")) if arguments.trace else None
+        with _opened(arguments.trace) as trace:
             verdicts = [run_seed(arguments.replay, trace)]
         _print(verdicts[0])
     else:
@@ -52,14 +56,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument("--replay", type=int, metavar="SEED", help="one seed again")
     parser.add_argument(
-        "--trace", type=Path, metavar="FILE", help="with --replay: every step, byte and log line"
+        "--trace",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="with --replay: every step, segment, call and log line, to FILE or standard output",
     )
     return parser
 
 
+@contextlib.contextmanager
+def _opened(trace: str | None) -> Iterator[IO[str] | None]:
+    if trace is None or trace == "-":
+        yield sys.stdout if trace else None
+    else:
+        with Path(trace).open("w") as file:
+            yield file
+
+
 def _seeds(text: str) -> range:
     first, _, last = text.partition(":")
-    return range(int(first), int(last))
+    seeds = range(int(first), int(last))
+    if not seeds:
+        raise argparse.ArgumentTypeError("no seed lies between the two numbers")
+    return seeds
 
 
 if __name__ == "__main__":

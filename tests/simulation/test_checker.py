@@ -1,0 +1,398 @@
+"""The checker finds each kind of broken promise in a story that is otherwise flawless."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from shared.ids import AttemptId, JobId, RunId
+from shared.protocol.jobs import AttemptView, Event, JobView, RunView
+from shared.protocol.pipeline import JobSpec, PipelineSpec
+from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
+from simulation.checker import check
+from simulation.final_state import FinalState
+from simulation.history import EVENT, INVOKED, OK, Entry
+from simulation.runner import artifact_of, line_of
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+KEY = (1, "job")
+PIPELINE = PipelineSpec(
+    name="p",
+    max_workers=1,
+    jobs=(JobSpec(id="job", argv=("sim",), artifacts=("*.txt",)),),
+)
+
+
+class Story:
+    """One job: refused by worker-1, lost on worker-0, run again by worker-1, which finishes."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self._answered: dict[str, int] = {}
+        self._claim("worker-1.1", "refused", 1)
+        self.call("worker-1.1", "refuse", attempt="refused")
+        self._claim("worker-0.1", "lost", 2)
+        self._announce("worker-0.1", "lost")
+        self.call("worker-0.1", "run", {"tries": 1}, attempt="lost")
+        self.event("worker-0.1", "spawn", attempt="lost", inputs=[])
+        self.event("worker-0.1", "exit", attempt="lost", exit_code=None, signal=9)
+        self._claim("worker-1.1", "won", 3)
+        self._announce("worker-1.1", "won")
+        self.call("worker-1.1", "run", {"tries": 2}, attempt="won")
+        self.event("worker-1.1", "spawn", attempt="won", inputs=[])
+        self.call("worker-1.1", "heartbeat", {"renewed": ["won"]})
+        self.event("worker-1.1", "exit", attempt="won", exit_code=0, signal=None, log_bytes=240)
+        self.finish("worker-1.1", "won", 3, "r1")
+        self.final = FinalState(
+            runs={1: a_run()},
+            attempts={
+                KEY: (
+                    an_attempt("refused", 1, AttemptStatus.REFUSED, started=False),
+                    an_attempt("lost", 2, AttemptStatus.LOST),
+                    an_attempt("won", 3, AttemptStatus.REPORTED, exit_code=0, receipt_id="r1"),
+                )
+            },
+            events={1: some_events()},
+            logs={"won": line_of("won", 0) + line_of("won", 1)},
+            artifacts={KEY: {"out.txt": artifact_of("won")}},
+        )
+
+    def verdict(self) -> list[str]:
+        return check(self.entries, self.final, [PIPELINE])
+
+    # -- telling it -----------------------------------------------------------------------------
+
+    def event(self, who: str, op: str, **facts: Any) -> None:
+        self._add(who, op, EVENT, len(self.entries), facts)
+
+    def call(self, who: str, op: str, told: dict[str, Any] | None = None, **facts: Any) -> None:
+        invoked = len(self.entries)
+        self._add(who, op, INVOKED, invoked, facts)
+        self._add(who, op, OK, invoked, facts | (told or {}))
+
+    def finish(self, who: str, attempt: str, fence: int, receipt: str, exit_code: int = 0) -> None:
+        self.call(
+            who,
+            "finish",
+            {"receipt": receipt, "job_status": "success"},
+            attempt=attempt,
+            fence=fence,
+            outcome="exited",
+            exit_code=exit_code,
+            artifacts=["out.txt"],
+        )
+
+    def drop(self, op: str, who: str) -> None:
+        """It never happened. Numbers stay, as gaps."""
+        self.entries = [e for e in self.entries if (e.op, e.who) != (op, who)]
+
+    def submit(self, name: str, run: int) -> None:
+        self.call("submitter.1", "submit", name=name)
+        self.event("submitter.1", "submitted", name=name, run=run)
+
+    def attempt(self, n: int, **changes: Any) -> None:
+        attempts = list(self.final.attempts[KEY])
+        attempts[n] = attempts[n].model_copy(update=changes)
+        self.final.attempts[KEY] = tuple(attempts)
+
+    def job(self, **changes: Any) -> None:
+        (job,) = self.final.runs[1].jobs
+        self.run(jobs=(job.model_copy(update=changes),))
+
+    def run(self, **changes: Any) -> None:
+        self.final.runs[1] = self.final.runs[1].model_copy(update=changes)
+
+    def happened(self, place: int, kind: str, attempt: str | None, **facts: Any) -> None:
+        """An event of the job stands at `place` in the job service's log."""
+        self.final.events[1].insert(place, an_event(kind, attempt, **facts))
+
+    def _claim(self, who: str, attempt: str, fence: int) -> None:
+        self.call(who, "poll")
+        self.event(who, "claim", run=1, job="job", attempt=attempt, fence=fence)
+
+    def _announce(self, who: str, attempt: str) -> None:
+        self.call(who, "report", status="Working", attempts=[attempt])
+
+    def _add(self, who: str, op: str, phase: str, call: int, facts: dict[str, Any]) -> None:
+        n = len(self.entries)
+        self.entries.append(Entry(n, float(n), who, op, phase, call, facts))
+
+
+def a_run() -> RunView:
+    job = JobView(
+        id=JobId("job"),
+        stage=None,
+        status=JobStatus.SUCCESS,
+        exit_code=0,
+        reason=None,
+        tries=2,
+        attempts=2,
+        refusals=1,
+        needs=(),
+        allow_failure=False,
+        started_at=T0,
+        ended_at=T0,
+    )
+    return RunView(
+        run_id=RunId(1),
+        name="p",
+        status=RunStatus.SUCCESS,
+        exit_code=0,
+        created_at=T0,
+        started_at=T0,
+        ended_at=T0,
+        counts={"success": 1},
+        retry_of=None,
+        stages=(),
+        jobs=(job,),
+    )
+
+
+def an_attempt(
+    attempt_id: str,
+    fence: int,
+    status: AttemptStatus,
+    *,
+    started: bool = True,
+    exit_code: int | None = None,
+    receipt_id: str | None = None,
+) -> AttemptView:
+    return AttemptView(
+        attempt_id=AttemptId(attempt_id),
+        fence=fence,
+        worker_id="w",
+        status=status,
+        claimed_at=T0,
+        started_at=T0 if started else None,
+        ended_at=T0,
+        exit_code=exit_code,
+        signal=None,
+        reason=None,
+        receipt_id=receipt_id,
+        log_size_bytes=0,
+        log_lost_bytes=0,
+        usage=None,
+        evidence=None,
+    )
+
+
+def an_event(kind: str, attempt: str | None, **facts: Any) -> Event:
+    return Event(
+        seq=1,
+        at=T0,
+        kind=kind,
+        run_id=RunId(1),
+        job_id=JobId("job"),
+        attempt_id=None if attempt is None else AttemptId(attempt),
+        facts=facts,
+    )
+
+
+def some_events() -> list[Event]:
+    return [
+        an_event("job.queued", None),
+        an_event("job.claimed", "refused", fence=1),
+        an_event("job.refused", "refused"),
+        an_event("job.claimed", "lost", fence=2),
+        an_event("job.running", "lost"),
+        an_event("attempt.lost", "lost"),
+        an_event("job.requeued", "lost"),
+        an_event("job.claimed", "won", fence=3),
+        an_event("job.running", "won"),
+        an_event("job.success", "won"),
+    ]
+
+
+def told_story() -> Story:
+    story = Story()
+    story.submit("p", 1)
+    return story
+
+
+def test_a_flawless_story_is_found_flawless() -> None:
+    assert told_story().verdict() == []
+
+
+def lose_a_submit(s: Story) -> None:
+    s.submit("q", 2)
+
+
+def store_what_nobody_submitted(s: Story) -> None:
+    s.drop("submit", "submitter.1")
+
+
+def leave_a_job_unended(s: Story) -> None:
+    s.job(status=JobStatus.QUEUED)
+
+
+def end_a_run_otherwise_than_its_jobs(s: Story) -> None:
+    s.run(status=RunStatus.FAILED)
+
+
+def take_an_end_back(s: Story) -> None:
+    s.event("onlooker.1", "seen", run=1, status=None, ended={"job": "failed"})
+
+
+def grant_one_fence_twice(s: Story) -> None:
+    s.event("worker-2.1", "claim", run=1, job="job", attempt="won", fence=3)
+
+
+def forget_a_claim(s: Story) -> None:
+    s.final.attempts[KEY] = s.final.attempts[KEY][1:]
+
+
+def lower_a_fence(s: Story) -> None:
+    s.attempt(1, fence=3)
+
+
+def leave_a_lease_open(s: Story) -> None:
+    s.attempt(1, status=AttemptStatus.RUNNING)
+
+
+def renew_an_old_lease(s: Story) -> None:
+    s.call("worker-0.1", "heartbeat", {"renewed": ["lost"]})
+
+
+def run_an_old_attempt(s: Story) -> None:
+    s.call("worker-0.1", "run", {"tries": 3}, attempt="lost")
+
+
+def accept_an_old_result(s: Story) -> None:
+    s.finish("worker-0.1", "lost", 2, "r2")
+
+
+def lose_a_finish(s: Story) -> None:
+    s.attempt(2, status=AttemptStatus.LOST)
+
+
+def change_a_receipt(s: Story) -> None:
+    s.attempt(2, receipt_id="r9")
+
+
+def change_an_exit_code(s: Story) -> None:
+    s.attempt(2, exit_code=1)
+
+
+def lose_an_artifact(s: Story) -> None:
+    s.final.artifacts[KEY] = {}
+
+
+def spoil_an_artifact(s: Story) -> None:
+    s.final.artifacts[KEY] = {"out.txt": b"something else"}
+
+
+def lose_log_bytes(s: Story) -> None:
+    s.final.logs["won"] = line_of("won", 0)
+
+
+def succeed_without_a_process(s: Story) -> None:
+    s.drop("exit", "worker-1.1")
+
+
+def start_unannounced(s: Story) -> None:
+    s.drop("report", "worker-1.1")
+
+
+def start_on_an_older_report(s: Story) -> None:
+    s.entries = [
+        Entry(e.n, e.at, e.who, e.op, e.phase, 0, e.facts) if e.op == "report" else e
+        for e in s.entries
+    ]
+
+
+def start_unclaimed(s: Story) -> None:
+    s.event("worker-2.1", "spawn", attempt="won", inputs=[])
+
+
+def charge_a_refusal(s: Story) -> None:
+    s.job(tries=3)
+
+
+def start_for_nothing(s: Story) -> None:
+    s.job(tries=1)
+
+
+def forget_a_refusal(s: Story) -> None:
+    s.attempt(0, status=AttemptStatus.LAPSED)
+
+
+def run_a_lapsed_claim(s: Story) -> None:
+    s.attempt(1, status=AttemptStatus.LAPSED)
+
+
+def run_two_at_once(s: Story) -> None:
+    s.drop("exit", "worker-0.1")
+
+
+def place_inputs_from_nowhere(s: Story) -> None:
+    s.event("worker-1.1", "spawn", attempt="won", inputs=[("out.txt", b"?")])
+
+
+def grant_beside_a_live_lease(s: Story) -> None:
+    del s.final.events[1][6]  # job.requeued
+
+
+def end_twice(s: Story) -> None:
+    s.happened(10, "job.success", "won")
+
+
+def let_an_old_attempt_end_the_job(s: Story) -> None:
+    s.final.events[1][9] = an_event("job.success", "lost")
+
+
+def call_the_holder_late(s: Story) -> None:
+    s.happened(8, "attempt.reported_late", "won")
+
+
+def end_without_a_word(s: Story) -> None:
+    del s.final.events[1][9]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lose_a_submit, "P1: acknowledged submit of q is lost"),
+        (store_what_nobody_submitted, "P1: p was never submitted"),
+        (leave_a_job_unended, "P1: job 1/job never ended"),
+        (end_a_run_otherwise_than_its_jobs, "P1: run 1 is failed, its jobs say success"),
+        (take_an_end_back, "P1: job 1/job was seen failed, is success"),
+        (grant_one_fence_twice, "was granted to"),
+        (forget_a_claim, "P2: acknowledged claim refused is not in the store"),
+        (lower_a_fence, "do not rise: [1, 3, 3]"),
+        (leave_a_lease_open, "still holds a lease"),
+        (renew_an_old_lease, "P2: the lease of lost was renewed after a newer claim"),
+        (run_an_old_attempt, "P2: run of lost was accepted after a newer claim"),
+        (accept_an_old_result, "P2: the result of lost was accepted after a newer claim"),
+        (lose_a_finish, "P3: acknowledged finish of won is lost"),
+        (change_a_receipt, "P3: receipt r1 of won is r9"),
+        (change_an_exit_code, "P3: won reported 0: 1 kept"),
+        (lose_an_artifact, "P3: artifacts of won are []"),
+        (spoil_an_artifact, "P3: artifact out.txt of 1/job is not what was made"),
+        (lose_log_bytes, "P3: the log of won has 120 bytes, its process wrote 240"),
+        (succeed_without_a_process, "P2: job 1/job is a success that its last claim did not earn"),
+        (start_unannounced, "P4: worker-1.1 started won without an acknowledged Working"),
+        (start_on_an_older_report, "P4: worker-1.1 started won without an acknowledged Working"),
+        (start_unclaimed, "P4: worker-2.1 started won, which it never claimed"),
+        (charge_a_refusal, "P5: 1/job spent 3 tries on 2 starts"),
+        (start_for_nothing, "P5: 1/job spent 1 tries on 2 starts"),
+        (forget_a_refusal, "P5: acknowledged refusal of refused is lost"),
+        (run_a_lapsed_claim, "P5: lost of 1/job is lapsed, and was run"),
+        (run_two_at_once, "P6: lost still ran when won of the same job began"),
+        (place_inputs_from_nowhere, "began with inputs ['out.txt'], not []"),
+        (grant_beside_a_live_lease, "lost still holds the lease"),
+        (end_twice, "it had ended with job.success"),
+        (let_an_old_attempt_end_the_job, "the lease is with won"),
+        (call_the_holder_late, "a report by the holder of the lease was called late"),
+        (end_without_a_word, "P1: 1/job is success, its events end with None"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_the_checker_finds_it_when_someone_managed_to(
+    spoil: Callable[[Story], None], line: str
+) -> None:
+    story = told_story()
+
+    spoil(story)
+
+    assert [found for found in story.verdict() if line in found]
