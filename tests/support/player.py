@@ -40,11 +40,13 @@ class Player:
         ask = self._claim(slots, wait_s)
         while True:
             try:
-                return list((await self.gateway.claim(ask)).claims)
+                reply = await self.gateway.claim(ask)
+                if reply.reason != "jobstore_unavailable":
+                    return list(reply.claims)
             except ServiceError as error:
                 if not error.retryable:
                     raise
-                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)
 
     async def claim_raw(self, *, wait_s: float) -> Answer:
         """The gateway's answer as it is on the wire."""

@@ -1,6 +1,7 @@
 """kill -9 of each process while jobs run and wait: nothing acknowledged is lost (P1, P3)."""
 
 import asyncio
+from collections.abc import Sized
 
 import pytest
 
@@ -125,7 +126,7 @@ def small_pipeline() -> PipelineSpec:
     return PipelineSpec.model_validate({"name": "small", "jobs": jobs})
 
 
-async def until_counted(things: dict[str, RunId] | list[object], number: int) -> None:
+async def until_counted(things: Sized, number: int) -> None:
     async def is_counted() -> bool:
         return len(things) >= number
 
