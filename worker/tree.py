@@ -14,6 +14,8 @@ from functools import partial
 from hashlib import sha256
 from typing import BinaryIO
 
+from pydantic import ValidationError
+
 from shared.protocol.gateway import ArtifactEntry
 from worker.ports import CannotCollect
 
@@ -206,7 +208,11 @@ def _entry(path: str, file: BinaryIO) -> ArtifactEntry:
     for piece in iter(partial(file.read, PIECE_BYTES), b""):
         digest.update(piece)
         size += len(piece)
-    return ArtifactEntry(path=path, size_bytes=size, sha256=digest.hexdigest())
+    try:
+        return ArtifactEntry(path=path, size_bytes=size, sha256=digest.hexdigest())
+    except ValidationError as error:  # a name that a file may have, but an artifact may not
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise CannotCollect(f"{path!r}: {why}") from None
 
 
 def _reason(error: OSError) -> str:

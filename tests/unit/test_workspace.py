@@ -191,7 +191,7 @@ async def test_pipes_and_sockets_are_no_artifacts_and_hang_nobody(files: DiskFil
     os.close(folder)
 
 
-@pytest.mark.parametrize("name", [b"new\nline", b"not-utf8-\xff"])
+@pytest.mark.parametrize("name", [b"new\nline", b"not-utf8-\xff", b"back\\slash"])
 async def test_a_file_whose_name_cannot_travel_is_an_error(files: DiskFiles, name: bytes) -> None:
     (files.cwd / os.fsdecode(name)).write_text("x")
 
