@@ -75,13 +75,15 @@ class Cluster:
         self._keys = load_keys(self.data / "keys", self._runtime)
         self._transports: list[Transport] = []
         self._numbers = count(1)
+        self.connect()
+
+    def connect(self) -> None:
+        """`jobs` and `operator` ask where `env` says that the services are."""
         token = Minter(self._keys.signing, self._runtime).client("tests", Role.ADMIN)
-        self.jobs = JobsClient(
-            self.transport(f"http://{jobstore}", "jobstore", lambda: token), retry_for_s=LIMIT_S
-        )
-        self.operator = RegistryClient(
-            self.transport(f"http://{registry}", "registry", lambda: token)
-        )
+        jobs = self.transport(self.env["DRAWBAR_JOBSTORE_URL"], "jobstore", lambda: token)
+        self.jobs = JobsClient(jobs, retry_for_s=LIMIT_S)
+        operator = self.transport(self.env["DRAWBAR_REGISTRY_URL"], "registry", lambda: token)
+        self.operator = RegistryClient(operator)
 
     # -- processes ---------------------------------------------------------------------------
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,10 +25,13 @@ LONG = "name: long\njobs: [{id: a, command: 'echo begun; sleep 60'}]\n"
 class Up:
     """`drawbar up` on free ports, and commands that know where it is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log_level: str) -> None:
+        """With `info`, somebody has to read what it says: a full pipe would hold it up."""
         self.command = Command(folder)
-        self.process = self.command.start("up", "--port-base", "0", "--slots", "2")
-        self.said = self._read_until("submit with")
+        self.process = self.command.start(
+            "up", "--port-base", "0", "--slots", "2", DRAWBAR_LOG_LEVEL=log_level
+        )
+        self.said = self.read_until("submit with")
         self.at = dict(re.findall(r"^(gateway|registry|job service) +(http\S+)$", self.said, re.M))
         self.command.env |= {
             "DRAWBAR_GATEWAY_URL": self.at["gateway"],
@@ -37,7 +39,7 @@ class Up:
             "DRAWBAR_JOBSTORE_URL": self.at["job service"],
         }
 
-    def _read_until(self, text: str) -> str:
+    def read_until(self, text: str) -> str:
         assert self.process.stderr is not None
         said = ""
         for line in self.process.stderr:
@@ -65,7 +67,7 @@ class Up:
 @pytest.fixture(scope="module")
 def shared_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One for all tests that leave it as they found it."""
-    up = Up(tmp_path_factory.mktemp("up"))
+    up = Up(tmp_path_factory.mktemp("up"), "warning")
     yield up
     up.end(signal.SIGTERM, signal.SIGTERM)
 
@@ -77,7 +79,7 @@ def drawbar(shared_up: Up) -> Command:
 
 @pytest.fixture
 def up(tmp_path: Path) -> Iterator[Up]:
-    up = Up(tmp_path)
+    up = Up(tmp_path, "info")
     yield up
     if up.process.poll() is None:
         up.process.kill()
@@ -154,7 +156,7 @@ def test_artifacts_are_listed_and_fetched_whole(drawbar: Command, run_id: str) -
     ("words", "said"),
     [
         (["show", "999"], "there is no run 999"),
-        (["cancel", "999"], "999"),
+        (["cancel", "999"], "there is no run 999"),
         (["logs", "RUN", "nope"], "run RUN has no job 'nope'"),
         (["artifacts", "RUN", "--get", "nope"], "there is no artifact 'nope'"),
         (["worker-drain", "nobody", "--reason", "x"], "nobody"),
@@ -264,7 +266,7 @@ def test_up_stops_hard_on_the_second_signal(up: Up) -> None:
     _until_begun(up, run_id)
 
     up.process.send_signal(signal.SIGINT)
-    up._read_until("worker.told")
+    up.read_until("worker.told")
     code, said = up.end(signal.SIGINT)
 
     assert (code, "Traceback" in said) == (1, False)
