@@ -6,13 +6,17 @@ from hashlib import sha256
 
 from shared.errors import ServiceError, Unavailable
 from shared.ids import JobId
-from shared.protocol.gateway import ArtifactEntry, InputListRequest, InputRequest
+from shared.protocol.gateway import (
+    MIN_BYTES_PER_S,
+    ArtifactEntry,
+    InputListRequest,
+    InputRequest,
+)
 from shared.runtime import Runtime
 from shared.services import Gateway
 from worker.backoff import Backoff
 from worker.lease import Holder
 from worker.ports import AttemptFiles, CannotCollect
-from worker.report import MIN_BYTES_PER_S
 
 CALL_TIMEOUT_S = 10.0
 

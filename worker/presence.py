@@ -23,7 +23,7 @@ from shared.errors import (
 )
 from shared.faultpoints import faultpoint
 from shared.ids import WorkerId
-from shared.protocol.registry import EnrolRequest, StatusReply, StatusReport
+from shared.protocol.registry import MAX_NAMED, EnrolRequest, StatusReply, StatusReport
 from shared.protocol.states import WorkerStatus
 from shared.runtime import Runtime
 from shared.services import Registry
@@ -34,7 +34,6 @@ from worker.settings import WorkerSettings
 CALL_TIMEOUT_S = 3.0
 SLACK_S = 1.0  # for a report that is on its way when the freshness of the last one is judged
 SETTLE_S = 0.02  # the next job of a chain comes sooner, and its report need not queue behind ours
-MAX_NAMED = 10_000  # attempts that one report can name
 
 # Answers to a first enrolment that no waiting will change.
 HOPELESS = (Unauthenticated, Forbidden, UnsupportedVersion, BadRequest, Misconfigured)

@@ -9,6 +9,7 @@ import structlog
 from shared.errors import BadRequest, Conflict, NotFound, ServiceError, TooLarge
 from shared.faultpoints import faultpoint
 from shared.protocol.gateway import (
+    MIN_BYTES_PER_S,
     ArtifactEntry,
     ArtifactUpload,
     FinishRequest,
@@ -27,7 +28,6 @@ from worker.logstream import LogStream
 from worker.ports import AttemptFiles, CannotCollect
 
 CALL_TIMEOUT_S = 30.0
-MIN_BYTES_PER_S = 50_000  # an upload slower than this is given up and begun again
 TRIES_WHEN_GONE = 3  # the result is evidence only; somebody else has the job
 
 FINAL = (Conflict, NotFound, BadRequest, TooLarge)

@@ -16,12 +16,11 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
-from shared.protocol.gateway import ArtifactEntry
+from shared.protocol.gateway import MAX_ARTIFACTS, ArtifactEntry
 from worker.ports import CannotCollect
 
 PIECE_BYTES = 65_536
 MAX_PATH = 1_024
-MAX_ARTIFACTS = 100_000
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a pipe that nobody writes to must not hang; it means nothing for files.
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

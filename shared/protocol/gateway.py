@@ -15,7 +15,9 @@ from shared.protocol.pipeline import Labels
 from shared.protocol.states import AttemptStatus, JobStatus
 
 MAX_SLOTS = 10_000
+MAX_ARTIFACTS = 100_000  # of one attempt
 INLINE_LOG_BYTES = 65_536  # a log up to this size travels inside finish
+MIN_BYTES_PER_S = 50_000  # a body that comes slower than this is given up and begun again
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\\\ud800-\udfff]")
@@ -64,7 +66,7 @@ class ClaimReply(Message):
     """Claims, or none and why. `retry_after_s` is a wish of the other side; 0 means ask again."""
 
     claims: tuple[Claim, ...]
-    reason: str | None = None  # no_job | jobstore_unavailable | superseded
+    reason: str | None = None  # no_job | jobstore_unavailable
     retry_after_s: float = 0.0
 
 
@@ -252,7 +254,7 @@ class FinishRequest(Message):
     fence: Fence
     result: Result
     log: LogSummary
-    artifacts: tuple[ArtifactEntry, ...] = Field(max_length=100_000)
+    artifacts: tuple[ArtifactEntry, ...] = Field(max_length=MAX_ARTIFACTS)
     usage: Usage
 
 

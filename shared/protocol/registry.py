@@ -6,8 +6,11 @@ from pydantic import Field
 
 from shared.ids import WorkerId
 from shared.protocol.base import Message, Number
+from shared.protocol.gateway import MAX_SLOTS
 from shared.protocol.pipeline import Labels, Name
 from shared.protocol.states import Desired, WorkerStatus
+
+MAX_NAMED = 10_000  # attempts that one report can name
 
 
 class EnrolRequest(Message):
@@ -18,7 +21,7 @@ class EnrolRequest(Message):
     pid: Number
     version: str = Field(max_length=100)
     labels: Labels
-    slots: int = Field(ge=1, le=10_000)
+    slots: int = Field(ge=1, le=MAX_SLOTS)
 
 
 class EnrolReply(Message):
@@ -34,8 +37,8 @@ class StatusReport(Message):
     worker_id: WorkerId
     incarnation: Number
     status: WorkerStatus
-    attempts: tuple[str, ...] = Field(max_length=10_000)
-    free_slots: int = Field(ge=0, le=10_000)
+    attempts: tuple[str, ...] = Field(max_length=MAX_NAMED)
+    free_slots: int = Field(ge=0, le=MAX_SLOTS)
 
 
 class StatusReply(Message):

@@ -24,7 +24,6 @@ from shared.protocol.batch import MAX_CALLS, Call, CallAnswer, CallAnswers, Call
 from shared.services import Body
 
 KEPT_TOKENS: Final = 2 * g.MAX_SLOTS  # of each kind; far more than a worker has attempts
-BYTES_PER_S: Final = 1_000_000  # the slowest link whose uploads do not run into the deadline
 
 
 class GatewayClient:
@@ -208,7 +207,7 @@ class GatewayClient:
                 size_bytes,
                 headers=headers,
                 token=self._execution.get(attempt_id),
-                timeout_s=CALL_S + size_bytes / BYTES_PER_S,
+                timeout_s=CALL_S + size_bytes / g.MIN_BYTES_PER_S,
             )
         except Unauthenticated as error:
             raise self._forgotten(attempt_id, error) from None
