@@ -5,6 +5,7 @@ so what works here works there. It imports nothing of HTTP: that would double it
 """
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,11 +15,13 @@ from typing import Final
 from gateway.service import GatewayService
 from jobstore.service import JobStoreService, JobStoreSettings
 from registry.service import RegistryService
-from shared.errors import UnknownRun
+from shared.errors import ServiceError, UnknownRun
 from shared.files import DiskFiles
-from shared.ids import RunId
-from shared.protocol.jobs import CancelRequest, SubmitRequest
+from shared.ids import JobId, RunId, WorkerId
+from shared.protocol.gateway import FinishRequest, LogSummary, Outcome, Result, Usage
+from shared.protocol.jobs import AttemptView, CancelRequest, SubmitRequest
 from shared.protocol.pipeline import PipelineSpec
+from shared.protocol.states import JobStatus
 from shared.runtime import Runtime
 from worker.daemon import Worker
 from worker.machine import prepare_machine
@@ -27,8 +30,9 @@ from worker.settings import WorkerSettings
 
 NAME: Final = "embedded"
 MAX_SLOTS: Final = 32
-# Nobody else shares this process's attention, so beats cost little and a cancellation is quick.
-SETTINGS: Final = JobStoreSettings(heartbeat_s=0.2)
+# Beats cost nothing here, and make a cancellation quick. The worker is never lost without the job
+# service, so leases are long: a process suspended with Ctrl-Z finds its jobs still its own.
+SETTINGS: Final = JobStoreSettings(heartbeat_s=0.2, lease_s=600.0)
 
 
 def default_slots() -> int:
@@ -76,7 +80,7 @@ class Embedded:
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
-        """Jobs are run. A run whose `drawbar run` was killed is cancelled, not taken up again."""
+        """Jobs are run. A run whose process was killed is over, and not taken up again."""
         # Not a TaskGroup: the failure of one must not cancel the other half-way into its file.
         outcomes = await asyncio.gather(
             self.jobs.start(), self.registry.start(), return_exceptions=True
@@ -84,7 +88,7 @@ class Embedded:
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
-        await self._foreground.cancel_abandoned(self.jobs)
+        await self._foreground.end(self.jobs, "the process that ran it was killed")
         self._runner, workspace = prepare_machine(
             self._data / "workers" / NAME, self._base_dir, self._runtime
         )
@@ -104,6 +108,8 @@ class Embedded:
         """Nothing runs any more; what still did was killed. Everything is on disk."""
         if self._worker is not None:
             await self._worker.stop()
+            with suppress(ServiceError):  # the store failed: the next start will do it
+                await self._foreground.end(self.jobs, "the process that ran it was stopped")
         if self._runner is not None:
             self._runner.close()
         await self.registry.stop()
@@ -142,14 +148,45 @@ class Foreground:
     def forget(self) -> None:
         self._path.unlink(missing_ok=True)
 
-    async def cancel_abandoned(self, jobs: JobStoreService) -> None:
-        """No job of the noted run starts any more."""
+    async def end(self, jobs: JobStoreService, why: str) -> None:
+        """The noted run, if there is one, has ended. No process of it lives: the caller knows."""
         try:
             run_id = RunId(int(self._path.read_text()))
         except (FileNotFoundError, ValueError):  # ValueError: killed while it was written
             return
         with suppress(UnknownRun):  # the database was replaced
-            await jobs.cancel(
-                CancelRequest(run_id=run_id, reason="its 'drawbar run' was killed before it ended")
-            )
+            await jobs.cancel(CancelRequest(run_id=run_id, reason=why))
+            for job in (await jobs.show_run(run_id)).jobs:
+                if job.status is JobStatus.RUNNING:
+                    attempts = (await jobs.list_attempts(run_id, job.id)).attempts
+                    await _finish_for(jobs, run_id, job.id, attempts[-1], why)
         self.forget()
+
+
+async def _finish_for(
+    jobs: JobStoreService, run_id: RunId, job_id: JobId, attempt: AttemptView, why: str
+) -> None:
+    """The report that the worker could not make any more: as much of the log as had arrived."""
+    digest, size = hashlib.sha256(), 0
+    async for piece in jobs.read_log(
+        run_id, job_id, attempt=attempt.attempt_id, offset=0, follow=False
+    ):
+        digest.update(piece)
+        size += len(piece)
+    await jobs.finish(
+        FinishRequest(
+            attempt_id=attempt.attempt_id,
+            worker_id=WorkerId(attempt.worker_id),
+            fence=attempt.fence,
+            result=Result(outcome=Outcome.CANCELLED, message=why),
+            log=LogSummary(
+                size_bytes=size,
+                sha256=digest.hexdigest(),
+                tail_offset=size,
+                tail=b"",
+                lost_bytes=0,
+            ),
+            artifacts=(),
+            usage=Usage(wall_s=0.0, cpu_s=None, max_rss_bytes=None),
+        )
+    )

@@ -28,12 +28,16 @@ TOKEN_S: Final = 3_600.0  # of a token that one command makes for itself
 
 
 def asking_jobs(
-    verb: Callable[[JobService, Runtime], Awaitable[T]], server: str | None, data: Path | None
+    verb: Callable[[JobService, Runtime], Awaitable[T]],
+    server: str | None,
+    data: Path | None,
+    *,
+    only_looks: bool = False,
 ) -> T:
-    """What `verb` returned."""
+    """What `verb` returned. See `job_service`."""
 
     async def ask() -> T:
-        async with job_service(server, data) as jobs:
+        async with job_service(server, data, only_looks=only_looks) as jobs:
             return await verb(jobs, SystemRuntime())
 
     return asyncio.run(ask())
@@ -59,12 +63,44 @@ async def with_now(answer: Awaitable[T], runtime: Runtime) -> tuple[T, datetime]
 
 
 @asynccontextmanager
-async def job_service(server: str | None, data: Path | None) -> AsyncIterator[JobService]:
-    """The job service at `server`, or where it is by default."""
+async def job_service(
+    server: str | None, data: Path | None, *, only_looks: bool = False
+) -> AsyncIterator[JobService]:
+    """The job service at `server`, or where it is by default.
+
+    Who `only_looks` at what was need not start one: what `drawbar run` did is in the data
+    directory, and is read from there when no server is named and none serves from it.
+    """
+    place = data_dir(data)
+    names_none = server is None and not os.environ.get("DRAWBAR_TOKEN")
+    if only_looks and names_none and (place / "jobstore" / "jobs.db").exists():
+        from drawbar.cli.holding import held_to_look
+
+        with held_to_look(place) as is_ours:
+            if is_ours:
+                async with _from_disk(place / "jobstore") as jobs:
+                    yield jobs
+                return
     from shared.http.clients import JobsClient
 
     async with _transport(server or JOBSTORE_URL, "job service", data) as transport:
         yield JobsClient(transport)
+
+
+@asynccontextmanager
+async def _from_disk(folder: Path) -> AsyncIterator[JobService]:
+    from jobstore.service import JobStoreService
+    from shared import logs
+    from shared.files import DiskFiles
+
+    runtime = SystemRuntime()
+    logs.configure(runtime, level="error")
+    jobs = JobStoreService(folder / "jobs.db", DiskFiles(folder / "files", runtime), runtime)
+    try:
+        await jobs.start()
+        yield jobs
+    finally:
+        await jobs.stop()
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ def list_artifacts(
     """The artifacts are listed on stdout."""
     job_id = None if job is None else JobId(job)
     found = asking_jobs(
-        lambda jobs, _: jobs.list_artifacts(RunId(run), job_id), server, data
+        lambda jobs, _: jobs.list_artifacts(RunId(run), job_id), server, data, only_looks=True
     ).artifacts
     if as_json:
         write_all(found)
@@ -47,7 +47,7 @@ def fetch_artifacts(
     job_id = None if job is None else JobId(job)
 
     async def fetch() -> None:
-        async with job_service(server, data) as jobs:
+        async with job_service(server, data, only_looks=True) as jobs:
             found = (await jobs.list_artifacts(RunId(run), job_id)).artifacts
             if path is not None:
                 found = (_the_one(found, path),)

@@ -1,4 +1,4 @@
-"""Having the data directory for oneself while a pipeline runs in this process."""
+"""Having the data directory for oneself while a pipeline runs in this process, or for a look."""
 
 import fcntl
 import os
@@ -30,9 +30,7 @@ async def held_for_run(
         is_told = False
         while not _try_lock(lock):
             if not is_told:
-                holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
-                by = f" (process {holder})" if holder else ""
-                say(f"waiting for another 'drawbar run'{by} to leave {data}")
+                say(f"waiting for another 'drawbar run'{_holder(lock)} to leave {data}")
                 is_told = True
             if signals.stop.is_set():
                 raise Interrupted("stopped waiting; nothing was run")
@@ -43,6 +41,27 @@ async def held_for_run(
             for part in ("jobstore", "registry"):
                 parts.enter_context(_held_from_daemons(data / part))
             yield data
+
+
+@contextmanager
+def held_to_look(data: Path) -> Iterator[bool]:
+    """The job service's files stay as they are; False: a service works with them, ask that.
+
+    Misconfigured: a run works with them, and cannot be asked.
+    """
+    with _opened(data / "run.lock") as lock, ExitStack() as stack:
+        if not _try_lock(lock):
+            raise Misconfigured(
+                f"a 'drawbar run'{_holder(lock)} is using {data}: look again when it has ended"
+            )
+        try:
+            stack.enter_context(held(data / "jobstore"))
+            is_ours = True
+        except Misconfigured as error:
+            if "holder" not in error.facts:
+                raise
+            is_ours = False
+        yield is_ours
 
 
 @contextmanager
@@ -59,6 +78,11 @@ def _opened(path: Path) -> Iterator[int]:
         yield lock
     finally:
         os.close(lock)
+
+
+def _holder(lock: int) -> str:
+    holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
+    return f" (process {holder})" if holder else ""
 
 
 def _try_lock(lock: int) -> bool:

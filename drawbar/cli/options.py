@@ -6,14 +6,20 @@ from typing import Annotated
 import typer
 
 PipelineFile = Annotated[
-    Path, typer.Argument(help="The pipeline: YAML, JSON or TOML.", show_default=False)
+    Path,
+    typer.Argument(metavar="FILE", help="The pipeline: YAML, JSON or TOML.", show_default=False),
 ]
-RunNumber = Annotated[int, typer.Argument(help="The run's number.", min=1, show_default=False)]
-JobName = Annotated[str, typer.Argument(help="The job's id.", show_default=False)]
+RunNumber = Annotated[
+    int, typer.Argument(metavar="RUN", help="The run's number.", min=1, show_default=False)
+]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
 AnyJobName = Annotated[
-    str | None, typer.Argument(help="A job's id; without it: all jobs.", show_default=False)
+    str | None,
+    typer.Argument(metavar="JOB", help="A job's id; without it: all jobs.", show_default=False),
 ]
-WorkerName = Annotated[str, typer.Argument(help="The worker's name.", show_default=False)]
+WorkerName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The worker's name.", show_default=False)
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Data = Annotated[

@@ -29,7 +29,7 @@ def print_log(
     which = None if attempt is None else AttemptId(attempt)
 
     async def copy() -> int:
-        async with job_service(server, data) as jobs:
+        async with job_service(server, data, only_looks=not follow) as jobs:
             pieces = jobs.read_log(RunId(run), JobId(job), attempt=which, offset=0, follow=follow)
             async for piece in pieces:
                 sys.stdout.buffer.write(piece)
@@ -50,7 +50,7 @@ def print_events(
     write = _write_object if as_json else _write_line
 
     async def copy() -> None:
-        async with job_service(server, data) as jobs:
+        async with job_service(server, data, only_looks=not follow) as jobs:
             if follow:
                 async for event in jobs.follow_events(RunId(run), after=0):
                     write(event)

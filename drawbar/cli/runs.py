@@ -26,7 +26,10 @@ def runs(
     from drawbar.cli.render.tables import runs_table
 
     found, now = asking_jobs(
-        lambda jobs, runtime: with_now(jobs.list_runs(limit=limit), runtime), server, data
+        lambda jobs, runtime: with_now(jobs.list_runs(limit=limit), runtime),
+        server,
+        data,
+        only_looks=True,
     )
     if as_json:
         write_all(found.runs)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from drawbar.cli.failures import Usage, is_debugging, say
 from drawbar.cli.pipelines import parse_pairs
@@ -73,6 +74,7 @@ def serve_gateway(listen: str, jobstore_url: str, data: Path | None) -> None:
     from gateway.app import serve
 
     host, port = parse_address(listen)
+    checked_url("--jobstore", jobstore_url)
     place, runtime = _prepare(data)
     key, started = _keys(place, runtime).signing, _announce("gateway")
     asyncio.run(serve(jobstore_url, key, runtime, host=host, port=port, started=started))
@@ -91,6 +93,8 @@ def serve_worker(
     """Worked until a signal, an operator's wish, or a newer worker of the same name."""
     from worker.app import serve
 
+    checked_url("--gateway", gateway_url)
+    checked_url("--registry", registry_url)
     settings = WorkerSettings(
         name=checked_name(name or socket.gethostname()),
         slots=slots or default_slots(),
@@ -176,6 +180,18 @@ def parse_address(listen: str) -> tuple[str, int]:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise Usage(f"--listen takes HOST:PORT, for example 127.0.0.1:7402; found {listen!r}")
     return host.strip("[]") or "0.0.0.0", int(port)
+
+
+def checked_url(option: str, url: str) -> str:
+    """A URL that can be asked. Without this check a mistyped one looks like an outage."""
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or half of an IPv6 address
+        is_good = False
+    if not is_good:
+        raise Usage(f"{option} takes a URL, for example http://127.0.0.1:7400; found {url!r}")
+    return url
 
 
 def parse_policy(text: str) -> RegistryPolicy:

@@ -28,7 +28,7 @@ async def _show(
 ) -> int:
     runtime = SystemRuntime()
     stream = sys.stderr if as_json else sys.stdout
-    async with job_service(server, data) as jobs:
+    async with job_service(server, data, only_looks=not follow) as jobs:
         view = await jobs.show_run(run_id)
         if follow and not view.status.is_ended:
             progress = Progress(job.id for job in view.jobs)

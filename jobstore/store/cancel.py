@@ -23,7 +23,7 @@ def cancel_run(work: Work, run_id: int, why: str) -> list[str]:
     """The attempts that have to be stopped. A run that has ended is left as it is."""
     row = work.conn.execute("SELECT status FROM run WHERE id = ?", (run_id,)).fetchone()
     if row is None:
-        raise UnknownRun(run_id=run_id)
+        raise UnknownRun(f"there is no run {run_id}", run_id=run_id)
     if RunStatus(row[0]).is_ended:
         return []
     flagged = work.conn.execute(
@@ -41,8 +41,8 @@ def cancel_job(work: Work, run_id: int, job_id: str, why: str) -> list[str]:
     ).fetchone()
     if row is None:
         if work.conn.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone() is None:
-            raise UnknownRun(run_id=run_id)
-        raise UnknownJob(run_id=run_id, job_id=job_id)
+            raise UnknownRun(f"there is no run {run_id}", run_id=run_id)
+        raise UnknownJob(f"run {run_id} has no job {job_id!r}", run_id=run_id, job_id=job_id)
     status = JobStatus(row[1])
     if status.is_ended and status is not JobStatus.CANCELLED:
         raise Conflict(f"job {job_id!r} has ended: {status.value}", state=status.value)

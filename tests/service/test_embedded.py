@@ -17,6 +17,7 @@ from shared.protocol.jobs import CancelRequest, JobView, RunView
 from shared.protocol.pipeline import JobSpec, PipelineSpec, RetryRule
 from shared.protocol.states import JobStatus, RunStatus
 from shared.runtime import SystemRuntime
+from tests.support.cli import is_alive
 
 Start = Callable[..., AbstractAsyncContextManager[Embedded]]
 AT_ONCE = RetryRule(max=1, delay_s=0.0)
@@ -86,10 +87,6 @@ async def until_event(drawbar: Embedded, run_id: RunId, kind: str) -> None:
     async for event in drawbar.jobs.follow_events(run_id, after=0):
         if event.kind == kind:
             return
-
-
-def _lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def test_it_imports_nothing_that_only_http_or_a_terminal_needs() -> None:
@@ -304,28 +301,27 @@ async def test_history_outlasts_the_process(start: Start) -> None:
     assert (again, log) == (first, "kept\n")
 
 
-async def test_stopping_in_the_middle_of_a_job_kills_it(start: Start, tmp_path: Path) -> None:
-    async with start() as drawbar:
-        run_id = await drawbar.submit(a_pipeline(a_job("a", "echo $$ > pid; echo begun; sleep 60")))
-        await until_it_wrote(drawbar, run_id, "a")
-        pid = int((tmp_path / "pid").read_text())
-
-    assert not _lives(pid)
-
-
-async def test_a_run_whose_process_was_killed_is_not_taken_up_again(
+async def test_stopping_in_the_middle_of_a_run_ends_job_and_run(
     start: Start, tmp_path: Path
 ) -> None:
     async with start() as drawbar:
         run_id = await drawbar.submit(
-            a_pipeline(a_job("a", "echo begun; sleep 60"), a_job("b", "touch ran", needs=["a"]))
+            a_pipeline(
+                a_job("a", "echo $$ > pid; echo begun; sleep 60"),
+                a_job("b", "touch ran", needs=["a"]),
+            )
         )
         await until_it_wrote(drawbar, run_id, "a")
+        pid = int((tmp_path / "pid").read_text())
+    lives_on = is_alive(pid)
     async with start() as drawbar:
-        await run(drawbar, a_job("other"))
         view = await drawbar.jobs.show_run(run_id)
+        log = await log_of(drawbar, run_id, "a")
 
-    assert view.jobs[1].status is JobStatus.CANCELLED
+    assert not lives_on
+    assert view.status is RunStatus.CANCELLED
+    assert [job.status for job in view.jobs] == [JobStatus.CANCELLED, JobStatus.CANCELLED]
+    assert log == "begun\n"
     assert not (tmp_path / "ran").exists()
 
 
