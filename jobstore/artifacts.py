@@ -2,15 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable
-from typing import Final
 
 from shared.errors import BadRequest, TooLarge
 from shared.files import Files
 from shared.protocol.gateway import ArtifactEntry
 from shared.runtime import Runtime
-from shared.services import Body
-
-PIECE: Final = 65_536
+from shared.services import PIECE_BYTES, Body
 
 
 class Artifacts:
@@ -52,7 +49,7 @@ class Artifacts:
     async def read(self, sha256: str) -> Body:
         """The blob's bytes, in pieces."""
         offset = 0
-        while piece := await self._files.read(path_of(sha256), offset, PIECE):
+        while piece := await self._files.read(path_of(sha256), offset, PIECE_BYTES):
             yield piece
             offset += len(piece)
 

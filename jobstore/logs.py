@@ -7,17 +7,15 @@ into the database instead (docs/adr/0004).
 import asyncio
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shared.errors import LogOffsetMismatch, TooLarge
 from shared.files import Files
 from shared.ids import AttemptId
-from shared.services import Body
+from shared.services import PIECE_BYTES, Body
 
 if TYPE_CHECKING:
     from hashlib import _Hash
-
-PIECE: Final = 65_536
 
 
 @dataclass(slots=True)
@@ -72,13 +70,13 @@ class Logs:
 
     async def read(self, attempt_id: AttemptId, offset: int) -> bytes:
         """The next piece from `offset`; empty at the end."""
-        return await self._files.read(path_of(attempt_id), offset, PIECE)
+        return await self._files.read(path_of(attempt_id), offset, PIECE_BYTES)
 
     async def _find(self, attempt_id: AttemptId) -> OpenLog:
         log = self._open.get(attempt_id)
         if log is None:
             log = OpenLog(0, hashlib.sha256())
-            while piece := await self._files.read(path_of(attempt_id), log.size, PIECE):
+            while piece := await self._files.read(path_of(attempt_id), log.size, PIECE_BYTES):
                 log.digest.update(piece)
                 log.size += len(piece)
             log = self._open.setdefault(attempt_id, log)

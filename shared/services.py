@@ -6,14 +6,15 @@ come from every verb and leaves its effect unknown, so each verb may be sent aga
 """
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from shared.ids import AttemptId, JobId, RunId, WorkerId
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol import registry as r
 
-Body = AsyncIterator[bytes]  # pieces of at most 64 KiB
+PIECE_BYTES: Final = 65_536
+Body = AsyncIterator[bytes]  # pieces of at most PIECE_BYTES
 
 
 class Gateway(Protocol):

@@ -14,7 +14,7 @@ from shared.errors import LogOffsetMismatch, ServiceError
 from shared.faultpoints import faultpoint
 from shared.protocol.gateway import INLINE_LOG_BYTES, LogChunk, LogSummary
 from shared.runtime import Runtime
-from shared.services import Gateway
+from shared.services import PIECE_BYTES, Gateway
 from worker.backoff import Backoff
 from worker.bell import Bell
 from worker.lease import Holder
@@ -23,7 +23,6 @@ from worker.ports import AttemptFiles
 # A byte is looked at within two ticks (the first of a young job is skipped) and must be with
 # followers 200 ms after it was written: 2 * 80 ms + 40 ms for the way.
 TICK_S = 0.08
-PIECE_BYTES = 65_536
 CALL_TIMEOUT_S = 30.0
 
 log = structlog.get_logger()

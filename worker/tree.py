@@ -17,9 +17,9 @@ from typing import BinaryIO
 from pydantic import ValidationError
 
 from shared.protocol.gateway import MAX_ARTIFACTS, ArtifactEntry
+from shared.services import PIECE_BYTES
 from worker.ports import CannotCollect
 
-PIECE_BYTES = 65_536
 MAX_PATH = 1_024
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a pipe that nobody writes to must not hang; it means nothing for files.

@@ -14,6 +14,7 @@ from pathlib import Path
 from shared.ids import AttemptId
 from shared.protocol.gateway import ArtifactEntry
 from shared.runtime import Runtime
+from shared.services import PIECE_BYTES
 from worker import tree
 from worker.ports import CannotCollect, CannotStart
 
@@ -68,7 +69,7 @@ class DiskFiles:
     async def read_artifact(self, path: str) -> AsyncIterator[bytes]:
         file = await self._runtime.offload(tree.open_file, str(self.cwd), path)
         try:
-            while piece := await self._runtime.offload(file.read, tree.PIECE_BYTES):
+            while piece := await self._runtime.offload(file.read, PIECE_BYTES):
                 yield piece
         except OSError as error:
             raise CannotCollect(f"{path!r}: {error.strerror}") from error

@@ -20,7 +20,8 @@ from shared.errors import (
     Unavailable,
     UnsupportedVersion,
 )
-from shared.http.wire import PIECE_BYTES, PROTOCOL, RANGE, RETRY_AFTER, STATE
+from shared.http.wire import PROTOCOL, RANGE, RETRY_AFTER, STATE
+from shared.services import PIECE_BYTES
 
 log = structlog.get_logger()
 M = TypeVar("M", bound=BaseModel)

@@ -17,9 +17,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from yarl import URL
 
 from shared.errors import BY_CODE, ServiceError, Unavailable, from_wire
-from shared.http.wire import PIECE_BYTES, PROTOCOL, RETRY_AFTER
+from shared.http.wire import PROTOCOL, RETRY_AFTER
 from shared.runtime import Runtime
-from shared.services import Body
+from shared.services import PIECE_BYTES, Body
 
 CALL_S: Final = 10.0  # the usual deadline of one call
 CONNECT_S: Final = 5.0

@@ -14,8 +14,6 @@ from shared.protocol.base import Message
 
 M = TypeVar("M", bound=Message)
 
-PIECE_BYTES: Final = 65_536  # of a streamed body
-
 PROTOCOL: Final = "Drawbar-Protocol"
 WORKER: Final = "Drawbar-Worker"  # for whom a gateway asks
 FENCE: Final = "Drawbar-Fence"  # where the body is bytes

@@ -8,10 +8,11 @@ import pytest
 from shared.errors import Unavailable
 from shared.protocol.gateway import INLINE_LOG_BYTES
 from shared.protocol.states import AttemptStatus
+from shared.services import PIECE_BYTES
 from tests.support.gateway import FakeGateway, Held, Job
 from tests.support.processes import MemoryFiles
 from tests.support.runtime import ManualRuntime
-from worker.logstream import PIECE_BYTES, TICK_S, LogStream
+from worker.logstream import TICK_S, LogStream
 
 
 class Holder:
