@@ -122,6 +122,18 @@ async def test_a_database_of_a_newer_drawbar(
     assert "newer" in ended.err
 
 
+@pytest.mark.parametrize(
+    "words", [["gateway", "--jobstore"], ["worker", "--gateway"], ["worker", "--registry"]]
+)
+async def test_an_address_that_is_no_url(
+    words: list[str], env: dict[str, str], tmp_path: Path
+) -> None:
+    ended = await run_command([*words, "nonsense"], env, tmp_path)
+
+    assert f"{words[-1]} takes a URL" in said_once(ended)
+    assert ended.code == 2
+
+
 async def test_a_signing_key_that_is_none(env: dict[str, str], tmp_path: Path) -> None:
     key = tmp_path / "signing.pem"
     key.write_text("a secret that must not be shown")
