@@ -11,27 +11,14 @@ from shared.http.identity import bearer, plain_id, require_role
 from shared.http.server import read_message, reply
 from shared.ids import WorkerId
 from shared.keys import is_same_secret
-from shared.protocol.base import Message, Number
-from shared.protocol.registry import EnrolRequest, WishRequest
+from shared.protocol.registry import EnrolRequest, Goodbye
 from shared.protocol.states import Desired
 from shared.services import Registry
 from shared.tokens import WORKER_S, Audience, Identity, Minter, Role, Scope, Verifier
 
 REPORT_BYTES: Final = 1024 * 1024  # 10,000 attempts of 40 bytes, and room
-WISHES: Final = {
-    "drain": Desired.DRAIN,
-    "pause": Desired.PAUSE,
-    "resume": Desired.RUN,
-    "stop": Desired.STOP,
-}
-
-WISH = wire.Split(WishRequest, "desired")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Goodbye(Message):
-    incarnation: Number
 
 
 def add_registry_routes(
@@ -52,7 +39,7 @@ def add_registry_routes(
             web.delete("/v1/workers/{name}", verbs.remove),
             *(
                 web.post(f"/v1/workers/{{name}}/{word}", verbs.wish(desired))
-                for word, desired in WISHES.items()
+                for word, desired in wire.WISHES.items()
             ),
         ]
     )
@@ -103,8 +90,8 @@ class _Verbs:
         async def handle(request: web.Request) -> web.Response:
             """200: the wish is durable; the worker hears of it with its next report."""
             self._require(request, Role.OPERATOR)
-            body = await read_message(request, WISH.body)
-            ask = WISH.join(body, desired=desired)
+            body = await read_message(request, wire.WISH.body)
+            ask = wire.WISH.join(body, desired=desired)
             return reply(await self._service.wish(request.match_info["name"], ask))
 
         return handle

@@ -11,6 +11,7 @@ from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol import registry as r
 from shared.protocol.base import Message
+from shared.protocol.states import Desired
 
 M = TypeVar("M", bound=Message)
 
@@ -61,6 +62,13 @@ SUBMIT: Final = Split(j.SubmitRequest, "idempotency_key")
 RETRY: Final = Split(j.RetryRequest, "idempotency_key", "run_id")
 CANCEL: Final = Split(j.CancelRequest, "run_id")
 REPORT: Final = Split(r.StatusReport, "worker_id")
+WISH: Final = Split(r.WishRequest, "desired")  # which is the last step of its path
+WISHES: Final = {
+    "drain": Desired.DRAIN,
+    "pause": Desired.PAUSE,
+    "resume": Desired.RUN,
+    "stop": Desired.STOP,
+}
 
 
 def path(*steps: str | int) -> str:

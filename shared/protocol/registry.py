@@ -49,6 +49,12 @@ class StatusReply(Message):
     token: str | None = None  # a fresh worker token, when the old one is near its end
 
 
+class Goodbye(Message):
+    """This incarnation ends, and means to."""
+
+    incarnation: Number
+
+
 class WishRequest(Message):
     """What an operator wants of a worker, and why."""
 

@@ -4,14 +4,8 @@ from shared.http import wire
 from shared.http.transport import Credential, Transport
 from shared.ids import WorkerId
 from shared.protocol import registry as r
-from shared.protocol.states import Desired
 
-WISHES = {
-    Desired.RUN: "resume",
-    Desired.PAUSE: "pause",
-    Desired.DRAIN: "drain",
-    Desired.STOP: "stop",
-}
+WORDS = {desired: word for word, desired in wire.WISHES.items()}
 
 
 class RegistryClient:
@@ -53,7 +47,7 @@ class RegistryClient:
         await self._transport.request(
             "POST",
             wire.path("v1", "workers", worker_id, "leave"),
-            b'{"incarnation":%d}' % incarnation,
+            r.Goodbye(incarnation=incarnation).model_dump_json().encode(),
         )
 
     async def list_workers(self) -> r.WorkerList:
@@ -63,8 +57,8 @@ class RegistryClient:
     async def wish(self, name: str, ask: r.WishRequest) -> r.WorkerView:
         answer = await self._transport.request(
             "POST",
-            wire.path("v1", "workers", name, WISHES[ask.desired]),
-            ask.model_dump_json(exclude={"desired"}).encode(),
+            wire.path("v1", "workers", name, WORDS[ask.desired]),
+            wire.WISH.dump(ask),
         )
         return r.WorkerView.model_validate_json(answer.body)
 
