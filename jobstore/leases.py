@@ -86,9 +86,6 @@ class LeaseBook:
         self._deadlines.arm(beat.attempt_id, now + self._lease_s)
         return Verdict.CANCEL if lease.is_cancelled else Verdict.RENEWED
 
-    def next_at(self) -> float | None:
-        return self._deadlines.next_at()
-
     def take_expired(self, now: float) -> list[str]:
         """Attempts whose lease has ended. From here on a beat for them comes too late."""
         expired = self._deadlines.take_due(now)

@@ -198,7 +198,11 @@ class JobStoreService:
         if ask.log.tail_offset + len(tail) not in (ask.log.size_bytes, ask.log.tail_offset):
             raise BadRequest("the log's tail does not end where the log does")
         inline = tail if ask.log.tail_offset == 0 and len(tail) == ask.log.size_bytes else None
-        resend_from = _check_inline(ask.log) if inline is not None else await self._take_tail(ask)
+        resend_from = None
+        if inline is None:
+            resend_from = await self._take_tail(ask)
+        elif hashlib.sha256(inline).hexdigest() != ask.log.sha256:
+            raise BadRequest("the log inside this finish does not have the SHA-256 that it names")
         missing = await self._artifacts.missing(ask.artifacts)
         if resend_from is not None or missing:
             return g.Incomplete(resend_log_from=resend_from, missing_artifacts=missing)
@@ -319,13 +323,6 @@ class JobStoreService:
             fence=ask.fence,
             job_status=accepted.job_status,
         )
-
-
-def _check_inline(summary: g.LogSummary) -> int | None:
-    """None: what came inside the finish is the log."""
-    if hashlib.sha256(summary.tail).hexdigest() != summary.sha256:
-        raise BadRequest("the log inside this finish does not have the SHA-256 that it names")
-    return None
 
 
 def _entry(entries: Sequence[g.ArtifactEntry], path: str) -> g.ArtifactEntry:

@@ -117,7 +117,6 @@ STAGE: Final[Mapping[tuple[StageStatus, StageEvent], StageStatus]] = {
 # fmt: on
 
 LIVE: Final = (A.CLAIMED, A.RUNNING)  # attempts that hold a lease
-ADMITTED: Final = (S.QUEUED, S.CLAIMED, S.RUNNING)  # jobs that count against max_workers
 
 State = TypeVar("State", bound=StrEnum)
 Event = TypeVar("Event", bound=StrEnum)

@@ -30,7 +30,11 @@ class Batch:
 
 @dataclass(slots=True)
 class Work:
-    """Moves things along the tables of `states.py`, each move one compare-and-set."""
+    """Moves things along the tables of `states.py`.
+
+    A job's move is a compare-and-set. Stages and runs are moved from the state that was read a
+    moment before, in the same transaction.
+    """
 
     tx: Tx
     batch: Batch

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobstore.states import ADMITTED, ATTEMPT, JOB, LIVE, RUN, STAGE, IllegalTransition, after
+from jobstore.states import ATTEMPT, JOB, LIVE, RUN, STAGE, IllegalTransition, after
 from jobstore.states import JobEvent as E
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, StageStatus
 
@@ -51,8 +51,7 @@ def test_only_a_claimed_job_can_be_refused_or_lapse() -> None:
     assert [s for s, event in JOB if event in (E.REFUSE, E.LAPSE)] == [JobStatus.CLAIMED] * 2
 
 
-def test_jobs_that_count_against_max_workers_are_those_that_are_or_may_be_on_a_worker() -> None:
-    assert set(ADMITTED) == {JobStatus.QUEUED, JobStatus.CLAIMED, JobStatus.RUNNING}
+def test_attempts_that_hold_a_lease_are_those_that_have_not_ended() -> None:
     assert set(LIVE) == {AttemptStatus.CLAIMED, AttemptStatus.RUNNING}
 
 
