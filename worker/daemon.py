@@ -131,7 +131,7 @@ class Worker:
 
     async def _poll_as_wished(self, group: asyncio.TaskGroup) -> None:
         """Jobs are asked for while the wish is to run; returns when it is to drain."""
-        while self._desired in (Desired.RUN, Desired.PAUSE):
+        while not self._is_leaving:
             if self._desired is Desired.PAUSE:
                 await self._wishes.wait()
                 continue
@@ -153,11 +153,10 @@ class Worker:
 
     def _obey(self, reply: StatusReply) -> None:
         """What the operator wants, as the last report brought it."""
-        if self._is_leaving:
-            if reply.desired is Desired.STOP:
-                self.begin_drain(0)
-        elif reply.desired is Desired.STOP:
+        if reply.desired is Desired.STOP:
             self.begin_drain(0)
+        elif self._is_leaving:
+            return  # only a stop goes beyond a drain
         elif reply.desired is Desired.DRAIN:
             self.begin_drain(reply.deadline_s)
         else:
