@@ -65,9 +65,9 @@ class Hands:
             )
         )
 
-    async def start(self, worker: WorkerId = ANN, **labels: str) -> g.Claim:
+    async def start(self, worker: WorkerId = ANN) -> g.Claim:
         """The next job is claimed and runs."""
-        (claim,) = await self.claim(worker, **labels)
+        (claim,) = await self.claim(worker)
         await self.run(claim, worker)
         return claim
 

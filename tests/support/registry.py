@@ -23,10 +23,9 @@ class FakeRegistry:
         self.gate = asyncio.Event()  # reports are answered while it is set
         self.gate.set()
         self.asked = 0
-        self.changed = asyncio.Condition()
 
     async def enrol(self, ask: r.EnrolRequest) -> r.EnrolReply:
-        await self._enter()
+        self._enter()
         self.incarnation += 1
         self.is_known = True
         return r.EnrolReply(
@@ -36,15 +35,13 @@ class FakeRegistry:
         )
 
     async def report(self, ask: r.StatusReport) -> r.StatusReply:
-        await self._enter()
+        self._enter()
         await self.gate.wait()
         if not self.is_known:
             raise UnknownWorker()
         if ask.incarnation != self.incarnation:
             raise WorkerSuperseded()
         self.reports.append(ask)
-        async with self.changed:
-            self.changed.notify_all()
         return r.StatusReply(
             desired=self.desired,
             reason=None,
@@ -53,7 +50,7 @@ class FakeRegistry:
         )
 
     async def leave(self, worker_id: WorkerId, incarnation: int) -> None:
-        await self._enter()
+        self._enter()
         self.has_left = True
 
     async def list_workers(self) -> r.WorkerList:
@@ -65,21 +62,7 @@ class FakeRegistry:
     async def remove(self, name: str) -> None:
         raise NotFound(name=name)
 
-    async def until_asked(self, count: int) -> None:
-        """`count` calls were made since this registry was."""
-        async with self.changed:
-            await self.changed.wait_for(lambda: self.asked >= count)
-
-    async def until_reported(self, status: str) -> None:
-        """The last acknowledged report had that status."""
-        async with self.changed:
-            await self.changed.wait_for(
-                lambda: bool(self.reports) and self.reports[-1].status == status
-            )
-
-    async def _enter(self) -> None:
+    def _enter(self) -> None:
         self.asked += 1
-        async with self.changed:
-            self.changed.notify_all()
         if self.is_away:
             raise Unavailable(service="registry")
