@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from shared.runtime import Runtime
-from worker.runners.groups import GroupLedger
+from worker.runners.groups import GroupLedger, kill_marked
 from worker.runners.shell import ShellRunner
 from worker.workspace import DiskWorkspace
 
@@ -30,10 +30,11 @@ def prepare_machine(
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     ledger = GroupLedger(data / "groups")
-    leftovers = ledger.kill_leftovers()
-    if leftovers:
-        log.warning("worker.leftovers_killed", groups=leftovers)
     workspace = DiskWorkspace(data / "attempts", base_dir, runtime)
+    groups = ledger.kill_leftovers()
+    processes = kill_marked(workspace.left_behind())
+    if groups or processes:
+        log.warning("worker.leftovers_killed", groups=groups, processes=processes)
     workspace.clear()
     return ShellRunner(runtime, ledger), workspace
 

@@ -95,6 +95,10 @@ class DiskWorkspace:
         self._base_dir = base_dir
         self._runtime = runtime
 
+    def left_behind(self) -> list[str]:
+        """Attempts of an earlier incarnation that may have been started: their logs are here."""
+        return sorted(path.stem for path in self._root.glob("*.log"))
+
     def clear(self) -> None:
         """The root exists, and holds nothing of an earlier incarnation."""
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)

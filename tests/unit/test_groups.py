@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.runners.groups import TICKS, GroupLedger, has_living_members
+from worker.runners.groups import TICKS, GroupLedger, has_living_members, kill_marked
 
 Popen = subprocess.Popen[bytes]
 
@@ -82,3 +82,26 @@ def test_a_ledger_that_is_garbage_kills_nobody(tmp_path: Path) -> None:
     (tmp_path / "groups").write_bytes(b"\xff\x00 1 2\n1 1\n-1 0 x\n" * 3)
 
     assert GroupLedger(tmp_path / "groups").kill_leftovers() == []
+
+
+def test_processes_that_were_never_noted_are_killed_by_the_mark_of_their_attempt(
+    groups: list[Popen],
+) -> None:
+    script = "setsid sleep 100 & echo up; wait"  # the child is in a group of its own
+    mine = a_group(groups, script, DRAWBAR_ATTEMPT_ID="a1")
+    other = a_group(groups, script, DRAWBAR_ATTEMPT_ID="a11")
+    for process in (mine, other):
+        assert process.stdout is not None
+        process.stdout.readline()
+
+    killed = kill_marked(["a1", "a2"])
+
+    assert mine.pid in killed
+    assert len(killed) == 2
+    assert mine.wait(10) == -signal.SIGKILL
+    assert other.poll() is None
+    assert kill_marked(["a11"])  # also what this test left in a session of its own
+
+
+def test_without_attempts_nothing_is_looked_for() -> None:
+    assert kill_marked([]) == []

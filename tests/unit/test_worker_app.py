@@ -1,6 +1,8 @@
 """What signals do to a worker."""
 
 import asyncio
+import signal
+import subprocess
 from pathlib import Path
 
 from shared.daemon import Signals
@@ -66,3 +68,16 @@ def test_a_daemons_jobs_inherit_no_secret() -> None:
     env = daemon_env({"PATH": "/bin", "LC_ALL": "C", "DRAWBAR_TOKEN": "s", "AWS_SECRET": "s"})
 
     assert env == {"PATH": "/bin", "LC_ALL": "C"}
+
+
+def test_a_successor_ends_what_was_started_but_never_noted(tmp_path: Path) -> None:
+    """As when a worker is killed between the start of a process and its note."""
+    (tmp_path / "attempts").mkdir()
+    (tmp_path / "attempts" / "attempt-1.log").touch()
+    left = subprocess.Popen(["sleep", "100"], env={"DRAWBAR_ATTEMPT_ID": "attempt-1"})
+
+    runner, _ = prepare_machine(tmp_path, None, SystemRuntime())
+
+    runner.close()
+    assert left.wait(10) == -signal.SIGKILL
+    assert list((tmp_path / "attempts").iterdir()) == []

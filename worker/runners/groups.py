@@ -7,6 +7,7 @@ has to survive the worker's death only, for a power cut ends the processes as we
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ RECORD: Final = 64  # bytes; b"<pid> <start time> <boot id>", padded with blanks
 BLANK: Final = b" " * (RECORD - 1) + b"\n"
 MARK: Final = b"DRAWBAR_ATTEMPT_ID="
 TICKS: Final = os.sysconf("SC_CLK_TCK")
+ROUNDS: Final = 10  # of looking for processes that fork while they are being ended
 SLACK_S: Final = 2  # between a start and its note; a number is not given twice in that time
 
 
@@ -64,6 +66,29 @@ class GroupLedger:
         return killed
 
 
+def kill_marked(attempts: Iterable[str]) -> list[int]:
+    """Every process that bears the mark of one of these attempts was sent SIGKILL; their numbers.
+
+    The ledger cannot name all: a worker may die between a start and its note, and a process may
+    leave its group.
+    """
+    marks = {MARK + attempt.encode() for attempt in attempts}
+    killed: dict[int, None] = {}
+    for _ in range(ROUNDS if marks else 0):
+        found = [
+            pid
+            for pid, fields in _all_processes()
+            if fields[0] not in "ZX" and pid != os.getpid() and not marks.isdisjoint(_environ(pid))
+        ]
+        if not found:
+            break
+        for pid in found:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+                killed[pid] = None
+    return list(killed)
+
+
 def ticks_since_boot() -> int:
     """Now, on the clock in which proc(5) tells when a process started. Reading that file for each
     start instead would cost a tenth of a millisecond."""
@@ -87,11 +112,15 @@ def _is_ours(group: int, noted: int) -> bool:
 
 
 def _bears_mark(pid: int) -> bool:
+    return any(entry.startswith(MARK) for entry in _environ(pid))
+
+
+def _environ(pid: int) -> list[bytes]:
+    """What it was started with; nothing when it has ended or is not ours to look at."""
     try:
-        environ = Path(f"/proc/{pid}/environ").read_bytes()
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
-        return False
-    return any(entry.startswith(MARK) for entry in environ.split(b"\0"))
+        return []
 
 
 def _all_processes() -> list[tuple[int, list[str]]]:
