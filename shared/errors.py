@@ -187,6 +187,16 @@ def _tree(root: type[ServiceError]) -> dict[str, type[ServiceError]]:
 BY_CODE = _tree(ServiceError)
 
 
+def to_wire(error: ServiceError) -> dict[str, Any]:
+    """The error as a body; `retryable`: the same request may succeed later."""
+    return {
+        "code": error.code,
+        "message": error.message,
+        "facts": error.facts,
+        "retryable": error.retryable,
+    }
+
+
 def from_wire(code: str, message: str, facts: dict[str, Any]) -> ServiceError:
     """The error that the other side raised; a plain ServiceError for a code that is newer."""
     return BY_CODE.get(code, ServiceError)(message, **facts)

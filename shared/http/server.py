@@ -19,6 +19,7 @@ from shared.errors import (
     TooLarge,
     Unavailable,
     UnsupportedVersion,
+    to_wire,
 )
 from shared.http.wire import PROTOCOL, RANGE, RETRY_AFTER, STATE
 from shared.services import PIECE_BYTES
@@ -128,15 +129,8 @@ def error_response(error: ServiceError) -> web.Response:
         headers[STATE] = str(error.facts["state"])
     if isinstance(error, LogOffsetMismatch):
         headers[RANGE] = f"0-{error.facts.get('resume_at', 0)}"
-    body = {
-        "code": error.code,
-        "message": error.message,
-        "facts": error.facts,
-        "retryable": error.retryable,
-    }
-    return web.Response(
-        status=error.status, body=json.dumps(body, default=str).encode(), headers=headers
-    )
+    body = json.dumps(to_wire(error), default=str).encode()
+    return web.Response(status=error.status, body=body, headers=headers)
 
 
 def describe(error: ValidationError) -> BadRequest:

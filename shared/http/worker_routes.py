@@ -18,6 +18,7 @@ from shared.errors import (
     Forbidden,
     ServiceError,
     UnknownAttempt,
+    to_wire,
 )
 from shared.http import wire
 from shared.http.identity import (
@@ -136,14 +137,7 @@ class _Verbs:
             assert call.finish is not None
             return CallAnswer.model_construct(reply=await self._service.finish(call.finish))
         except ServiceError as error:
-            return CallAnswer.model_construct(
-                failure=Failure(
-                    code=error.code,
-                    message=error.message,
-                    facts=error.facts,
-                    retryable=error.retryable,
-                )
-            )
+            return CallAnswer.model_construct(failure=Failure(**to_wire(error)))
 
     async def heartbeats(self, request: web.Request) -> web.Response:
         """200: a verdict for each lease, with a fresh execution token where the last is old."""
