@@ -5,7 +5,8 @@ it and sets `failure`; whoever started the service watches that and stops the pr
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -20,11 +21,11 @@ class Loops:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self._loops: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._owner: asyncio.Task[None] | None = None
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def add(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+    def add(self, name: str, loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `loop`, which returns only when its work is done for good."""
         self._loops.append((name, loop))
 
@@ -60,7 +61,7 @@ class Loops:
         try:
             async with asyncio.TaskGroup() as group:
                 for name, loop in self._loops:
-                    group.create_task(loop(), name=name)  # type: ignore[arg-type]  # any awaitable
+                    group.create_task(loop(), name=name)
         except BaseExceptionGroup as failed:
             log.error("loop.died", error=repr(failed.exceptions[0]))
             if not self.failure.done():
