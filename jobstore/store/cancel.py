@@ -3,9 +3,10 @@
 from jobstore.states import AttemptEvent, JobEvent
 from jobstore.store.admit import release
 from jobstore.store.claim import move_attempt
+from jobstore.store.reads import find_job, no_such_run
 from jobstore.store.settle import Ended, settle
 from jobstore.store.work import Work
-from shared.errors import Conflict, UnknownJob, UnknownRun
+from shared.errors import Conflict
 from shared.protocol.jobs import Reason
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
 
@@ -23,7 +24,7 @@ def cancel_run(work: Work, run_id: int, why: str) -> list[str]:
     """The attempts that have to be stopped. A run that has ended is left as it is."""
     row = work.conn.execute("SELECT status FROM run WHERE id = ?", (run_id,)).fetchone()
     if row is None:
-        raise UnknownRun(f"there is no run {run_id}", run_id=run_id)
+        raise no_such_run(run_id)
     if RunStatus(row[0]).is_ended:
         return []
     flagged = work.conn.execute(
@@ -36,17 +37,12 @@ def cancel_run(work: Work, run_id: int, why: str) -> list[str]:
 
 def cancel_job(work: Work, run_id: int, job_id: str, why: str) -> list[str]:
     """The attempt that has to be stopped, if it runs. Conflict: the job has ended otherwise."""
-    row = work.conn.execute(
-        "SELECT seq, status FROM job WHERE run_id = ? AND id = ?", (run_id, job_id)
-    ).fetchone()
-    if row is None:
-        if work.conn.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone() is None:
-            raise UnknownRun(f"there is no run {run_id}", run_id=run_id)
-        raise UnknownJob(f"run {run_id} has no job {job_id!r}", run_id=run_id, job_id=job_id)
-    status = JobStatus(row[1])
+    seq = find_job(work.conn, run_id, job_id)
+    (raw,) = work.conn.execute("SELECT status FROM job WHERE seq = ?", (seq,)).fetchone()
+    status = JobStatus(raw)
     if status.is_ended and status is not JobStatus.CANCELLED:
         raise Conflict(f"job {job_id!r} has ended: {status.value}", state=status.value)
-    return _cancel(work, run_id, "seq = ?", (row[0],), why)
+    return _cancel(work, run_id, "seq = ?", (seq,), why)
 
 
 def _cancel(

@@ -28,7 +28,7 @@ def list_runs(conn: sqlite3.Connection, limit: int) -> list[j.RunSummary]:
 def show_run(conn: sqlite3.Connection, run_id: int) -> j.RunView:
     row = conn.execute(f"SELECT {_RUN} FROM run WHERE id = ?", (run_id,)).fetchone()
     if row is None:
-        raise UnknownRun(f"there is no run {run_id}", run_id=run_id)
+        raise no_such_run(run_id)
     stages = conn.execute(
         "SELECT name, status FROM stage WHERE run_id = ? ORDER BY position", (run_id,)
     ).fetchall()
@@ -87,8 +87,8 @@ def list_artifacts(
     """Those of the attempts that count."""
     if job_id is not None:
         find_job(conn, run_id, job_id)
-    elif conn.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone() is None:
-        raise UnknownRun(f"there is no run {run_id}", run_id=run_id)
+    else:
+        check_run(conn, run_id)
     rows = conn.execute(
         "SELECT job.id, artifact.path, artifact.size_bytes, artifact.sha256 FROM job"
         " JOIN artifact ON artifact.attempt_id = job.attempt_id"
@@ -117,8 +117,7 @@ def find_dependency(conn: sqlite3.Connection, attempt_id: str, job_id: str) -> i
 
 
 def list_events(conn: sqlite3.Connection, run_id: int, after: int, limit: int) -> list[j.Event]:
-    if conn.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone() is None:
-        raise UnknownRun(f"there is no run {run_id}", run_id=run_id)
+    check_run(conn, run_id)
     rows = conn.execute(
         "SELECT seq, at, kind, run_id, job_id, attempt_id, facts FROM event"
         " WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?",
@@ -138,6 +137,16 @@ def list_events(conn: sqlite3.Connection, run_id: int, after: int, limit: int) -
     ]
 
 
+def no_such_run(run_id: int) -> UnknownRun:
+    return UnknownRun(f"there is no run {run_id}", run_id=run_id)
+
+
+def check_run(conn: sqlite3.Connection, run_id: int) -> None:
+    """UnknownRun: there is none of that number."""
+    if conn.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone() is None:
+        raise no_such_run(run_id)
+
+
 def find_job(conn: sqlite3.Connection, run_id: int, job_id: str) -> int:
     """The job's queue place. UnknownRun, UnknownJob."""
     row = conn.execute(
@@ -145,8 +154,7 @@ def find_job(conn: sqlite3.Connection, run_id: int, job_id: str) -> int:
     ).fetchone()
     if row is not None:
         return int(row[0])
-    if conn.execute("SELECT 1 FROM run WHERE id = ?", (run_id,)).fetchone() is None:
-        raise UnknownRun(f"there is no run {run_id}", run_id=run_id)
+    check_run(conn, run_id)
     raise UnknownJob(f"run {run_id} has no job {job_id!r}", run_id=run_id, job_id=job_id)
 
 
@@ -183,7 +191,7 @@ def log_of(conn: sqlite3.Connection, run_id: int, job_id: str, attempt_id: str |
 def status_of(conn: sqlite3.Connection, run_id: int) -> RunStatus:
     row = conn.execute("SELECT status FROM run WHERE id = ?", (run_id,)).fetchone()
     if row is None:
-        raise UnknownRun(f"there is no run {run_id}", run_id=run_id)
+        raise no_such_run(run_id)
     return RunStatus(row[0])
 
 
@@ -195,7 +203,7 @@ def pipeline_of(
         "SELECT name, description, max_workers, status FROM run WHERE id = ?", (run_id,)
     ).fetchone()
     if row is None:
-        raise UnknownRun(f"there is no run {run_id}", run_id=run_id)
+        raise no_such_run(run_id)
     stages = conn.execute(
         "SELECT name FROM stage WHERE run_id = ? ORDER BY position", (run_id,)
     ).fetchall()

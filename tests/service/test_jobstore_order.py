@@ -1,5 +1,7 @@
 """Which job comes when: dependencies, stages, priorities, labels, max_workers."""
 
+import asyncio
+
 from shared.protocol.gateway import Claim
 from tests.support.jobstore import ANN, BEN, Hands, a_job
 
@@ -136,8 +138,6 @@ async def test_held_jobs_of_higher_priority_get_the_room_first(hands: Hands) -> 
 
 
 async def test_a_waiting_claim_gets_what_a_finish_sets_free(hands: Hands) -> None:
-    import asyncio
-
     await hands.submit(a_job("a"), a_job("b", needs=["a"]))
     claim = await hands.start()
 
@@ -150,8 +150,6 @@ async def test_a_waiting_claim_gets_what_a_finish_sets_free(hands: Hands) -> Non
 
 
 async def test_waiting_workers_share_what_becomes_ready(hands: Hands) -> None:
-    import asyncio
-
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         ann = group.create_task(hands.claim(ANN, slots=8, wait_s=60))
         ben = group.create_task(hands.claim(BEN, slots=8, wait_s=60))
