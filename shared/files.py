@@ -20,9 +20,6 @@ class Files(Protocol):
     async def read(self, path: str, offset: int, limit: int) -> bytes:
         """Up to `limit` bytes; empty at the end or when there is no such file."""
 
-    async def size(self, path: str) -> int:
-        """Bytes in the file; 0 when there is none."""
-
     async def exists(self, path: str) -> bool: ...
 
     async def sync(self, path: str) -> None:
@@ -47,9 +44,6 @@ class DiskFiles:
 
     async def read(self, path: str, offset: int, limit: int) -> bytes:
         return await self._runtime.offload(_read, self._root / path, offset, limit)
-
-    async def size(self, path: str) -> int:
-        return await self._runtime.offload(_size, self._root / path)
 
     async def exists(self, path: str) -> bool:
         return await self._runtime.offload((self._root / path).exists)
@@ -84,13 +78,6 @@ def _read(path: Path, offset: int, limit: int) -> bytes:
             return file.read(limit)
     except FileNotFoundError:
         return b""
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _sync(path: Path) -> None:
