@@ -111,13 +111,17 @@ def _count_in_stage(work: Work, run_id: int, job: Ended) -> tuple[list[Ready], l
         return [], []
     if failed:
         work.move_stage(run_id, job.stage, StageStatus.RUNNING, StageEvent.FAIL)
-    elif job.status is JobStatus.CANCELLED or _is_cancelled(work, run_id):
+    elif _is_cancelled(work, run_id) or _has_cancelled_jobs(work, run_id, job.stage):
         work.move_stage(run_id, job.stage, StageStatus.RUNNING, StageEvent.CANCEL)
     else:
         work.move_stage(run_id, job.stage, StageStatus.RUNNING, StageEvent.SUCCEED)
-        return _open_next_stage(work, run_id, job.stage), []
-    _skip_empty_stages(work, run_id, job.stage)
-    return [], _skip(work, run_id, "run_id = ? AND stage > ?", (run_id, job.stage), "stage")
+        return _open_next_stage(work, run_id, job.stage)
+    return [], _skip_later_stages(work, run_id, job.stage)
+
+
+def _skip_later_stages(work: Work, run_id: int, position: int) -> list[Ended]:
+    _skip_empty_stages(work, run_id, position)
+    return _skip(work, run_id, "run_id = ? AND stage > ?", (run_id, position), "stage")
 
 
 def _skip_empty_stages(work: Work, run_id: int, position: int) -> None:
@@ -129,15 +133,16 @@ def _skip_empty_stages(work: Work, run_id: int, position: int) -> None:
         work.move_stage(run_id, later, StageStatus.PENDING, StageEvent.SKIP)
 
 
-def _open_next_stage(work: Work, run_id: int, position: int) -> list[Ready]:
-    """The first later stage that still has open jobs is open; those before it are done."""
+def _open_next_stage(work: Work, run_id: int, position: int) -> tuple[list[Ready], list[Ended]]:
+    """The first later stage that still has open jobs is open; those before it are done. Or one
+    of those did not succeed, all of its jobs being cancelled or skipped: the rest is skipped."""
     for later, open_jobs, status in work.conn.execute(
         "SELECT position, open_jobs, status FROM stage WHERE run_id = ? AND position > ?"
         " ORDER BY position",
         (run_id, position),
     ).fetchall():
         if status != StageStatus.PENDING:
-            continue
+            return [], _skip_later_stages(work, run_id, later)
         work.move_stage(run_id, later, StageStatus.PENDING, StageEvent.OPEN)
         if open_jobs == 0:
             work.move_stage(run_id, later, StageStatus.RUNNING, StageEvent.SUCCEED)
@@ -147,8 +152,8 @@ def _open_next_stage(work: Work, run_id: int, position: int) -> list[Ready]:
             f" AND status = '{JobStatus.BLOCKED}' RETURNING waits, {COLUMNS}",
             (run_id, later),
         ).fetchall()
-        return [ready(row[1:]) for row in rows if row[0] == 0]
-    return []
+        return [ready(row[1:]) for row in rows if row[0] == 0], []
+    return [], []
 
 
 def _count_in_run(work: Work, run_id: int, job: Ended) -> None:
@@ -171,10 +176,11 @@ def _is_cancelled(work: Work, run_id: int) -> bool:
     return bool(flag)
 
 
-def _has_cancelled_jobs(work: Work, run_id: int) -> bool:
-    """One look at the run's jobs, once, when it ends."""
+def _has_cancelled_jobs(work: Work, run_id: int, stage: int | None = None) -> bool:
+    """One look at the run's jobs, once, when it or that stage of it ends."""
     row = work.conn.execute(
-        f"SELECT 1 FROM job WHERE run_id = ? AND status = '{JobStatus.CANCELLED}' LIMIT 1",
-        (run_id,),
+        f"SELECT 1 FROM job WHERE run_id = ?1 AND status = '{JobStatus.CANCELLED}'"
+        " AND stage = coalesce(?2, stage) LIMIT 1",
+        (run_id, stage),
     ).fetchone()
     return row is not None
