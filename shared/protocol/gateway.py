@@ -248,13 +248,21 @@ class Usage(Message):
     max_rss_bytes: Bytes | None
 
 
+def _differ(entries: tuple[ArtifactEntry, ...]) -> tuple[ArtifactEntry, ...]:
+    if len({entry.path for entry in entries}) < len(entries):
+        raise ValueError("two artifacts have the same path")
+    return entries
+
+
 class FinishRequest(Message):
     attempt_id: AttemptId
     worker_id: WorkerId
     fence: Fence
     result: Result
     log: LogSummary
-    artifacts: tuple[ArtifactEntry, ...] = Field(max_length=MAX_ARTIFACTS)
+    artifacts: Annotated[
+        tuple[ArtifactEntry, ...], Field(max_length=MAX_ARTIFACTS), AfterValidator(_differ)
+    ]
     usage: Usage
 
 

@@ -371,6 +371,7 @@ async def test_a_bad_claim_claims_nothing(gate: Gate, body: bytes) -> None:
         {"usage": {"wall_s": float("nan"), "cpu_s": None, "max_rss_bytes": None}},
         {"artifacts": [{"path": "../etc/passwd", "size_bytes": 1, "sha256": "0" * 64}]},
         {"artifacts": [{"path": "a", "size_bytes": 1, "sha256": "G" * 64}]},
+        {"artifacts": 2 * [{"path": "a", "size_bytes": 0, "sha256": "0" * 64}]},
         {"log": {"size_bytes": 1, "sha256": "0" * 64, "tail_offset": 0, "tail": "%%%"}},
     ],
 )

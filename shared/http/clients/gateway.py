@@ -4,6 +4,7 @@ A worker's client keeps the tokens of attempts as claims and run contexts bring 
 them when the attempt is settled. A gateway's client never sees any and uses its service token.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
@@ -155,9 +156,16 @@ class GatewayClient:
         if len(calls) == 1:
             return [await self._send_alone(calls[0])]
         ask = Calls.model_construct(calls=tuple(calls))
-        answer = await self._transport.request(
-            "POST", "/v1/batch", ask.__pydantic_serializer__.to_json(ask)
-        )
+        try:
+            answer = await self._transport.request(
+                "POST", "/v1/batch", ask.__pydantic_serializer__.to_json(ask)
+            )
+        except ServiceError as error:
+            if error.retryable:
+                raise
+            # The envelope was turned down, as too large for one: no call has its answer yet.
+            alone = (self._send_alone(call) for call in calls)
+            return [_answered(one) for one in await asyncio.gather(*alone, return_exceptions=True)]
         found = CallAnswers.model_validate_json(answer.body).answers
         if len(found) != len(calls):
             raise Unavailable("the gateway answered another number of calls than were asked")
@@ -222,6 +230,12 @@ class GatewayClient:
     def _drop(self, attempt_id: AttemptId) -> None:
         self._workload.pop(attempt_id, None)
         self._execution.pop(attempt_id, None)
+
+
+def _answered(outcome: CallAnswer | BaseException) -> CallAnswer | Exception:
+    if isinstance(outcome, CallAnswer | Exception):
+        return outcome
+    raise outcome
 
 
 def _raised(failure: Failure) -> ServiceError:
