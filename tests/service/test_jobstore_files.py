@@ -140,6 +140,39 @@ async def test_nobody_else_can_write_the_log(hands: Hands) -> None:
         await send(hands, claim, b"x")
 
 
+async def test_a_finish_of_somebody_else_leaves_the_log_alone(hands: Hands) -> None:
+    run_id = await hands.submit(a_job("a"))
+    claim = await hands.start()
+    await send(hands, claim, BIG)
+
+    with pytest.raises(StaleFence):
+        await hands.finish(claim, worker=BEN, log=b"x", tail_offset=1)
+
+    assert await collect(log_of(hands, run_id, "a")) == BIG
+
+
+async def test_a_small_log_that_differs_from_its_hash_is_asked_for_again(hands: Hands) -> None:
+    await hands.submit(a_job("a"))
+    claim = await hands.start()
+    read_before = hashlib.sha256(b"the job has written over this").hexdigest()
+
+    reply = await hands.service.finish(
+        g.FinishRequest(
+            attempt_id=claim.attempt_id,
+            worker_id=ANN,
+            fence=claim.fence,
+            result=g.Result(outcome=g.Outcome.EXITED, exit_code=0),
+            log=g.LogSummary(
+                size_bytes=3, sha256=read_before, tail_offset=0, tail=b"now", lost_bytes=0
+            ),
+            artifacts=(),
+            usage=g.Usage(wall_s=1, cpu_s=None, max_rss_bytes=None),
+        )
+    )
+
+    assert reply == g.Incomplete(resend_log_from=0, missing_artifacts=())
+
+
 async def test_a_follower_sees_the_log_grow_and_end(hands: Hands) -> None:
     run_id = await hands.submit(a_job("a"))
     seen: list[bytes] = []
