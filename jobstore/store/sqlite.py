@@ -75,7 +75,7 @@ class SqliteJobStore:
         retry_of: int | None = None,
         carried: Mapping[str, str] | None = None,
     ) -> int:
-        digest = digest_of(pipeline, retry_of)
+        digest = digest_of(pipeline, retry_of, of_all=carried is None)
 
         def call(work: Work) -> int:
             selectors = dict(self._room.selectors)

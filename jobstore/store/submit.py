@@ -46,9 +46,9 @@ def submit_run(
     return run_id
 
 
-def digest_of(pipeline: PipelineSpec, retry_of: int | None = None) -> str:
+def digest_of(pipeline: PipelineSpec, retry_of: int | None = None, *, of_all: bool = True) -> str:
     """What makes two submissions the same."""
-    text = f"{retry_of}:{pipeline.model_dump_json()}"
+    text = f"{retry_of}:{'' if of_all else 'failed:'}{pipeline.model_dump_json()}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 

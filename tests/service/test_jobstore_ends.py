@@ -124,6 +124,41 @@ async def test_cancelling_one_job_skips_what_needs_it(hands: Hands) -> None:
     }
 
 
+async def test_a_stage_with_a_cancelled_job_has_not_succeeded(hands: Hands) -> None:
+    run_id = await hands.submit(
+        a_job("one", stage="build"),
+        a_job("two", stage="build"),
+        a_job("three", stage="build", needs=["two"]),
+        a_job("ship", stage="ship"),
+        stages=["build", "ship"],
+    )
+    one = await hands.start()
+
+    await hands.service.cancel(j.CancelRequest(run_id=run_id, job_id=JobId("two"), reason="no"))
+    await hands.finish(one)  # the last to end was not the one that was cancelled
+
+    view = await hands.service.show_run(run_id)
+    assert [stage.status.value for stage in view.stages] == ["cancelled", "skipped"]
+    assert (await hands.status(run_id))["ship"] == "skipped"
+    assert view.status.value == "cancelled"
+
+
+async def test_a_stage_cancelled_before_its_turn_lets_none_start_after_it(hands: Hands) -> None:
+    run_id = await hands.submit(
+        a_job("build", stage="build"),
+        a_job("test", stage="test"),
+        a_job("ship", stage="ship"),
+        stages=["build", "test", "ship"],
+    )
+
+    await hands.service.cancel(j.CancelRequest(run_id=run_id, job_id=JobId("test"), reason="no"))
+    await hands.do()
+
+    view = await hands.service.show_run(run_id)
+    assert [stage.status.value for stage in view.stages] == ["success", "cancelled", "skipped"]
+    assert view.status.value == "cancelled"
+
+
 async def test_what_is_not_there_cannot_be_cancelled(hands: Hands) -> None:
     run_id = await hands.submit(a_job("a"))
 
@@ -213,3 +248,18 @@ async def test_a_key_names_one_submission_for_ever(hands: Hands) -> None:
     with pytest.raises(KeyReused):
         await hands.service.submit(ask("two"))
     assert len((await hands.service.list_runs(limit=9)).runs) == 1
+
+
+async def test_a_key_names_one_retry_and_not_the_other_kind(hands: Hands) -> None:
+    run_id = await hands.submit(a_job("a"), a_job("b"))
+    await hands.do(exit_code=0)
+    await hands.do(exit_code=1)
+
+    def ask(*, failed_only: bool) -> j.RetryRequest:
+        return j.RetryRequest(idempotency_key="key", run_id=run_id, failed_only=failed_only)
+
+    first = await hands.service.retry(ask(failed_only=True))
+
+    assert await hands.service.retry(ask(failed_only=True)) == first
+    with pytest.raises(KeyReused):
+        await hands.service.retry(ask(failed_only=False))
