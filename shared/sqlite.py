@@ -102,11 +102,14 @@ class Database:
         self._reader = self._writer = None
         self._refuse_waiting(StoreFailed(f"{self._name} store is closed", service=self._name))
 
-    async def write(self, call: Callable[[Tx], T]) -> T:
-        """What `call` returned, once its effects are durable."""
+    async def write(self, call: Callable[[Tx], T], *, must: bool = False) -> T:
+        """What `call` returned, once its effects are durable.
+
+        Overloaded: too many wait. Not for what `must` be written, as nobody would ask again.
+        """
         if self._failed is not None or self._writer is None:
             raise self._failed or StoreFailed(f"{self._name} store is closed", service=self._name)
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= MAX_WAITING and not must:
             raise Overloaded(f"{self._name} store has {MAX_WAITING} writes waiting")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, future))
@@ -127,7 +130,13 @@ class Database:
             self._wake.clear()
             while self._waiting:
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                await self._commit(batch)
+                try:
+                    await self._commit(batch)
+                except BaseException:  # also when stopped: whether it is durable is not known
+                    stopped = StoreFailed(f"{self._name} store stopped", service=self._name)
+                    for _, future in batch:
+                        _settle(future, stopped)
+                    raise
 
     async def _commit(self, batch: list[tuple[Call, "asyncio.Future[Any]"]]) -> None:
         assert self._writer is not None

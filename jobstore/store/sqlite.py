@@ -111,7 +111,7 @@ class SqliteJobStore:
         return answer
 
     async def withdraw(self, ask: g.ClaimRequest) -> None:
-        await self._write(self._room.leave, ask.worker_id, ask.claim_id)
+        await self._must_write(self._room.leave, ask.worker_id, ask.claim_id)
 
     async def refuse(self, ask: g.RefuseRequest, *, rest_s: float) -> None:
         def call(work: Work) -> None:
@@ -122,7 +122,7 @@ class SqliteJobStore:
         await self._write(call)
 
     async def serve_waiting(self) -> None:
-        await self._write(self._room.serve_all)
+        await self._must_write(self._room.serve_all)
 
     async def run(self, ask: g.RunRequest) -> Started:
         return await self._write(run_attempt, ask)
@@ -135,13 +135,13 @@ class SqliteJobStore:
             for attempt_id in attempt_ids:
                 expire_lease(work, attempt_id, max_lost=max_lost)
 
-        await self._write(call)
+        await self._must_write(call)
 
     async def wake(self, job_seqs: Sequence[int]) -> None:
-        await self._write(wake_jobs, list(job_seqs))
+        await self._must_write(wake_jobs, list(job_seqs))
 
     async def time_out_queued(self, job_seq: int) -> bool:
-        return await self._write(time_out_queued, job_seq)
+        return await self._must_write(time_out_queued, job_seq)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -193,6 +193,17 @@ class SqliteJobStore:
     async def _write(
         self, call: Callable[Concatenate[Work, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
+        return await self._db.write(self._within(call, *args, **kwargs))
+
+    async def _must_write(
+        self, call: Callable[Concatenate[Work, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """As `_write`, and never Overloaded: a timer that has gone off does so once."""
+        return await self._db.write(self._within(call, *args, **kwargs), must=True)
+
+    def _within(
+        self, call: Callable[Concatenate[Work, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> Callable[[Tx], T]:
         def within(tx: Tx) -> T:
             batch = self._batch
             changes, ready = len(batch.journal.changes), batch.ready.copy()
@@ -203,7 +214,7 @@ class SqliteJobStore:
                 batch.ready = ready
                 raise
 
-        return await self._db.write(within)
+        return within
 
     def _before_commit(self, tx: Tx) -> None:
         batch, self._batch = self._batch, Batch()

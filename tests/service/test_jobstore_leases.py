@@ -274,3 +274,16 @@ async def test_a_receipt_outlasts_a_restart(tmp_path: Path) -> None:
 
     async with hands_on(tmp_path) as after:
         assert await after.finish(claim) == receipt
+
+
+async def test_a_lease_runs_out_also_while_the_store_sheds_load(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await hands.submit(a_job("a"))
+    await hands.start()
+
+    monkeypatch.setattr("shared.sqlite.MAX_WAITING", 0)
+    await hands.runtime.advance(31)
+
+    await hands.until(run_id, "attempt.lost")
+    assert (await hands.status(run_id))["a"] == "queued"
