@@ -101,22 +101,12 @@ class Transport:
         if retry_for_s <= 0:
             return await call(timeout_s)
         give_up_at = self._runtime.mono() + retry_for_s
-        try:
-            return await call(min(timeout_s, retry_for_s))
-        except ServiceError as error:
-            if not error.retryable:
-                raise
-            first: ServiceError | None = error
 
-        async def again() -> Answer:
-            nonlocal first
-            if first is not None:  # the policy meets the failure that is already known
-                known, first = first, None
-                raise known
+        async def call_in_time() -> Answer:
             left_s = give_up_at - self._runtime.mono()
             return await call(min(timeout_s, max(left_s, FIRST_PAUSE_S)))
 
-        return await retrying(self._runtime, give_up_at)(again)
+        return await retrying(self._runtime, give_up_at)(call_in_time)
 
     async def upload(
         self,
