@@ -90,6 +90,57 @@ class RunnerContract:
 
         assert sorted(lines) == sorted([f"PATH={os.environ['PATH']}", "MINE=ä=1"])
 
+    async def test_a_bare_command_is_found_in_the_jobs_own_path(
+        self, runner: Runner, launch: MakeLaunch, tmp_path: Path
+    ) -> None:
+        tool = tmp_path / "tools" / "greet"
+        tool.parent.mkdir()
+        tool.write_text("#!/bin/sh\necho hello\n")
+        tool.chmod(0o755)
+        ask = launch("greet", PATH=str(tool.parent))
+
+        await (process := await runner.start(ask)).wait()
+        await process.reap()
+
+        assert output(ask) == b"hello\n"
+        with pytest.raises(CannotStart, match="no such command: 'greet'"):
+            await runner.start(launch("greet"))
+
+    async def test_a_relative_command_is_found_from_the_working_directory(
+        self, runner: Runner, launch: MakeLaunch, tmp_path: Path
+    ) -> None:
+        tool = tmp_path / "greet"
+        tool.write_text("#!/bin/sh\necho hello\n")
+        tool.chmod(0o755)
+        ask = launch("./greet")
+
+        await (process := await runner.start(ask)).wait()
+        await process.reap()
+
+        assert output(ask) == b"hello\n"
+
+    async def test_signals_are_as_a_program_expects_them(
+        self, runner: Runner, launch: MakeLaunch
+    ) -> None:
+        ask = launch("grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status")
+
+        await (process := await runner.start(ask)).wait()
+        await process.reap()
+
+        masks = [int(line.split()[1], 16) for line in output(ask).splitlines()]
+        assert [mask & 0x7FFF_FFFF for mask in masks] == [0, 0]  # the real-time ones are libc's
+
+    async def test_no_descriptor_of_the_worker_is_inherited(
+        self, runner: Runner, launch: MakeLaunch, tmp_path: Path
+    ) -> None:
+        with (tmp_path / "secret").open("w") as secret:
+            os.set_inheritable(secret.fileno(), True)
+            ask = launch("ls", "/proc/self/fd")
+            await (process := await runner.start(ask)).wait()
+            await process.reap()
+
+        assert output(ask).split() == [b"0", b"1", b"2", b"3"]  # 3 is the listed folder itself
+
     async def test_usage_is_measured(self, runner: Runner, launch: MakeLaunch) -> None:
         process = await runner.start(launch(sys.executable, "-c", "b = bytes(30_000_000)"))
 
