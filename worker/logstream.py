@@ -98,7 +98,7 @@ class LogStream:
             sha256=self._hash.hexdigest(),
             tail_offset=self._sent,
             tail=tail,
-            lost_bytes=0,
+            lost_bytes=max(0, size - self._sent - len(tail)),
         )
 
     async def _send_piece(self) -> bool:

@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 JOBSTORE_URL: Final = "http://127.0.0.1:7402"
 REGISTRY_URL: Final = "http://127.0.0.1:7401"
+RETRY_S: Final = 2.0  # a service that is being restarted, or sheds load, is met again
 TOKEN_S: Final = 3_600.0  # of a token that one command makes for itself
 
 
@@ -84,7 +85,7 @@ async def job_service(
     from shared.http.clients import JobsClient
 
     async with _transport(server or JOBSTORE_URL, "job service", data) as transport:
-        yield JobsClient(transport)
+        yield JobsClient(transport, retry_for_s=RETRY_S)
 
 
 @asynccontextmanager

@@ -151,3 +151,16 @@ async def test_a_log_that_the_job_cut_short_still_adds_up(stage: Stage) -> None:
     whole = stage.attempt.log[: summary.tail_offset] + summary.tail
     assert summary.size_bytes == len(whole)
     assert summary.sha256 == sha256(whole).hexdigest()
+
+
+async def test_bytes_that_the_job_took_back_before_they_were_sent_are_counted(
+    stage: Stage,
+) -> None:
+    stage.files.log_bytes = b"abcdef"
+    await stage.stream.send_news()
+    stage.stream.rewind(2)  # the server lost what it had, and the job has emptied its log since
+    stage.files.log_bytes = b""
+
+    summary = await stage.stream.settle()
+
+    assert (summary.size_bytes, summary.lost_bytes) == (2, 4)
