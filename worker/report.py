@@ -70,7 +70,13 @@ class Report:
         while True:
             try:
                 summary = EMPTY_LOG if stream is None else await stream.settle()
-                reply = await self._finish(result, usage, artifacts, summary)
+                try:
+                    reply = await self._finish(result, usage, artifacts, summary)
+                except TooLarge as error:
+                    if not artifacts:
+                        raise
+                    result, artifacts = spoiled(result, f"too many artifacts: {error}"), ()
+                    continue
                 if isinstance(reply, Receipt):
                     return reply
                 if reply.resend_log_from is not None and stream is not None:

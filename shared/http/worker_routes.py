@@ -9,6 +9,7 @@ import math
 import re
 from typing import Final
 
+import structlog
 from aiohttp import web
 
 from shared.errors import (
@@ -39,6 +40,8 @@ from shared.protocol import gateway as g
 from shared.protocol.batch import Call, CallAnswer, CallAnswers, Calls, Failure
 from shared.services import Gateway
 from shared.tokens import AttemptTokens
+
+log = structlog.get_logger()
 
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
@@ -138,6 +141,10 @@ class _Verbs:
             return CallAnswer.model_construct(reply=await self._service.finish(call.finish))
         except ServiceError as error:
             return CallAnswer.model_construct(failure=Failure(**to_wire(error)))
+        except Exception:  # as when it comes alone; the others have answers of their own
+            log.exception("request.crashed", path="/v1/batch")
+            broken = ServiceError("something broke inside; the service's log has more")
+            return CallAnswer.model_construct(failure=Failure(**to_wire(broken)))
 
     async def heartbeats(self, request: web.Request) -> web.Response:
         """200: a verdict for each lease, with a fresh execution token where the last is old."""

@@ -15,6 +15,7 @@ from shared.http.worker_routes import add_worker_routes
 from shared.ids import AttemptId, JobId, RunId, WorkerId
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
+from shared.protocol.batch import Call, CallAnswers, Calls
 from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.protocol.states import JobStatus
 from shared.tokens import (
@@ -380,6 +381,33 @@ async def test_a_bad_finish_settles_nothing(gate: Gate, changes: dict[str, objec
 
     assert (await gate.finish(claim, token, **changes)).status == 400
     assert await gate.status(claim) is JobStatus.RUNNING
+
+
+async def test_a_call_that_breaks_takes_no_other_of_its_envelope_along(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, _ = await gate.run()
+    ask = g.RunRequest(
+        attempt_id=claim.attempt_id, worker_id=ANN, fence=claim.fence, host="h", pid=1
+    )
+    broken = ask.model_copy(update={"attempt_id": "broken"})
+    run = gate.jobs.run
+
+    async def break_one(ask: g.RunRequest) -> g.RunContext:
+        if ask.attempt_id == "broken":
+            raise KeyError
+        return await run(ask)
+
+    monkeypatch.setattr(gate.jobs, "run", break_one)
+    tokens = claim.token, gate.minter.workload(ANN, AttemptId("broken"), 1)
+    both = [Call(token=token, run=one) for token, one in zip(tokens, (ask, broken), strict=True)]
+    body = Calls(calls=tuple(both)).model_dump_json().encode()
+    answer = await gate.call("POST", "/v1/batch", token=gate.minter.worker(ANN), data=body)
+
+    first, second = CallAnswers.model_validate_json(answer.body).answers
+    assert first.context is not None
+    assert second.failure is not None
+    assert second.failure.code == "internal"
 
 
 @pytest.mark.parametrize(

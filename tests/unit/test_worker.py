@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from shared.errors import Unauthenticated, WorkerSuperseded
-from shared.protocol.gateway import ClaimReply, Outcome
+from shared.errors import TooLarge, Unauthenticated, WorkerSuperseded
+from shared.protocol.gateway import ClaimReply, FinishReply, FinishRequest, Outcome
 from shared.protocol.registry import EnrolReply, EnrolRequest
 from shared.protocol.states import AttemptStatus, Desired
 from tests.support.gateway import FakeGateway, Held, Job
@@ -455,6 +455,27 @@ async def test_a_success_without_its_artifacts_is_an_artifact_error(stage: Stage
 
     assert attempt.result.outcome is Outcome.ARTIFACT_ERROR
     assert "'out'" in attempt.result.message
+
+
+async def test_a_result_with_more_artifacts_than_fit_is_reported_without_them(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish = stage.gateway.finish
+
+    async def narrow(ask: FinishRequest) -> FinishReply:
+        if ask.artifacts:
+            raise TooLarge("the body has more than 1 bytes")
+        return await finish(ask)
+
+    monkeypatch.setattr(stage.gateway, "finish", narrow)
+    stage.workspace.artifacts = {"out": b"1"}
+    attempt, process = await stage.running(Job(artifacts=("out",)))
+
+    process.end(0)
+    await stage.settled(attempt)
+
+    assert attempt.result.outcome is Outcome.ARTIFACT_ERROR
+    assert "too many artifacts" in attempt.result.message
 
 
 async def test_a_failed_job_hands_over_what_artifacts_it_has(stage: Stage) -> None:
