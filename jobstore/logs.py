@@ -35,15 +35,17 @@ class Logs:
         self._max_bytes = max_bytes
         self._open: dict[AttemptId, OpenLog] = {}
 
-    async def append(self, attempt_id: AttemptId, offset: int, body: Body) -> int:
-        """The new size. LogOffsetMismatch: the log ends elsewhere; nothing was appended."""
+    async def append(self, attempt_id: AttemptId, offset: int, size_bytes: int, body: Body) -> int:
+        """The new size. LogOffsetMismatch: the log ends elsewhere. TooLarge: it may not grow
+        that far. Nothing was appended then."""
+        if offset + size_bytes > self._max_bytes:
+            limit = self._max_bytes
+            raise TooLarge(f"a log may have {limit} bytes", what="log", limit=limit)
         log = await self._find(attempt_id)
         async for piece in body:
             async with log.lock:  # the same range may arrive twice at the same time
                 if offset != log.size:
                     raise LogOffsetMismatch(resume_at=log.size)
-                if log.size + len(piece) > self._max_bytes:
-                    raise TooLarge(f"a log may have {self._max_bytes} bytes", limit=self._max_bytes)
                 log.size = await self._files.append(path_of(attempt_id), offset, piece)
                 log.digest.update(piece)
                 offset = log.size

@@ -157,7 +157,7 @@ class JobStoreService:
 
     async def append_log(self, chunk: g.LogChunk, body: Body) -> g.LogReply:
         lease = await self._holder(chunk.attempt_id, chunk.worker_id, chunk.fence)
-        size = await self._logs.append(chunk.attempt_id, chunk.offset, body)
+        size = await self._logs.append(chunk.attempt_id, chunk.offset, chunk.size_bytes, body)
         self._watchers.notify(("log", chunk.attempt_id))
         return g.LogReply(
             next_offset=size,
@@ -308,7 +308,8 @@ class JobStoreService:
         """None: the whole log is here, verified and durable. Else: where to send it from."""
         if ask.log.tail:
             with suppress(LogOffsetMismatch):  # it came before, or bytes before it are missing
-                await self._logs.append(ask.attempt_id, ask.log.tail_offset, _one(ask.log.tail))
+                tail = ask.log.tail
+                await self._logs.append(ask.attempt_id, ask.log.tail_offset, len(tail), _one(tail))
         return await self._logs.complete(ask.attempt_id, ask.log.size_bytes, ask.log.sha256)
 
     async def _settle(self, ask: g.FinishRequest, inline: bytes | None) -> g.FinishReply:

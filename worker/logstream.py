@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import structlog
 
-from shared.errors import LogOffsetMismatch, ServiceError
+from shared.errors import LogOffsetMismatch, ServiceError, TooLarge
 from shared.faultpoints import faultpoint
 from shared.protocol.gateway import INLINE_LOG_BYTES, LogChunk, LogSummary
 from shared.runtime import Runtime
@@ -51,6 +51,7 @@ class LogStream:
         self._hashed = 0  # of the bytes [0, hashed)
         self._backoff = Backoff(runtime, cap_s=5.0)
         self._not_before = runtime.mono() + TICK_S
+        self._is_full = False
         self._is_refused = False
         self.sender: asyncio.Task[None] | None = None
 
@@ -88,6 +89,8 @@ class LogStream:
         """
         if self.sender is not None:
             await asyncio.wait([self.sender])
+        if self._is_full:
+            return await self._cut()
         size = max(await self._files.log_size(), self._hashed)
         while size - self._sent > INLINE_LOG_BYTES:
             if not await self._send_piece():
@@ -99,6 +102,25 @@ class LogStream:
             tail_offset=self._sent,
             tail=tail,
             lost_bytes=max(0, size - self._sent - len(tail)),
+        )
+
+    def fill(self) -> None:
+        """The server takes no more of this log: what it holds is the log, the rest is lost."""
+        self._is_full = True
+
+    async def _cut(self) -> LogSummary:
+        """What the server holds, and how much it does not."""
+        held = sha256()
+        for offset in range(0, self._sent, PIECE_BYTES):
+            limit = min(PIECE_BYTES, self._sent - offset)
+            held.update(await self._files.read_log(offset, limit))
+            await self._runtime.sleep(0)  # gigabytes: others have a turn
+        return LogSummary(
+            size_bytes=self._sent,
+            sha256=held.hexdigest(),
+            tail_offset=self._sent,
+            tail=b"",
+            lost_bytes=max(0, await self._files.log_size() - self._sent),
         )
 
     async def _send_piece(self) -> bool:
@@ -119,6 +141,9 @@ class LogStream:
                 reply = await self._gateway.append_log(chunk, _once(piece))
         except LogOffsetMismatch as error:
             self._sent = int(error.facts["resume_at"])
+        except TooLarge:
+            self.fill()
+            raise
         else:
             self._sent = reply.next_offset
             if reply.cancel_requested:

@@ -69,13 +69,16 @@ class Report:
         last: Incomplete | None = None
         while True:
             try:
-                summary = EMPTY_LOG if stream is None else await stream.settle()
                 try:
+                    summary = EMPTY_LOG if stream is None else await stream.settle()
                     reply = await self._finish(result, usage, artifacts, summary)
                 except TooLarge as error:
-                    if not artifacts:
+                    if error.facts.get("what") == "log" and stream is not None:
+                        stream.fill()
+                    elif artifacts:
+                        result, artifacts = spoiled(result, f"too many artifacts: {error}"), ()
+                    else:
                         raise
-                    result, artifacts = spoiled(result, f"too many artifacts: {error}"), ()
                     continue
                 if isinstance(reply, Receipt):
                     return reply

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from drawbar.embedded import Embedded
+from jobstore.service import JobStoreSettings
 from shared.errors import StoreUnusable
 from shared.ids import JobId, RunId
 from shared.protocol.gateway import ClaimRequest
@@ -356,3 +357,23 @@ async def test_an_idle_worker_waits_for_jobs_in_one_poll(drawbar: Embedded) -> N
     await SystemRuntime().sleep(0.1)
 
     assert len(asked) <= 2
+
+
+async def test_a_log_over_the_limit_costs_its_end_but_not_the_result(tmp_path: Path) -> None:
+    limited = JobStoreSettings(heartbeat_s=0.2, max_log_bytes=100_000)
+    system = Embedded(tmp_path, SystemRuntime(), slots=1, settings=limited)
+    await system.start()
+    try:
+        pipeline = PipelineSpec(
+            name="loud", jobs=(JobSpec(id="loud", command="yes | head -c 300000"),)
+        )
+        run_id = await system.submit(pipeline)
+        async for _ in system.jobs.follow_events(run_id, after=0):
+            pass
+        (attempt,) = (await system.jobs.list_attempts(run_id, JobId("loud"))).attempts
+    finally:
+        await system.stop()
+
+    assert attempt.exit_code == 0
+    assert attempt.log_size_bytes + attempt.log_lost_bytes == 300_000
+    assert 0 < attempt.log_size_bytes <= 100_000

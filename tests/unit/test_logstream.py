@@ -164,3 +164,18 @@ async def test_bytes_that_the_job_took_back_before_they_were_sent_are_counted(
     summary = await stage.stream.settle()
 
     assert (summary.size_bytes, summary.lost_bytes) == (2, 4)
+
+
+async def test_a_log_over_the_servers_limit_is_cut_there_and_the_rest_counted(
+    stage: Stage,
+) -> None:
+    stage.files.log_bytes = data = os.urandom(3 * PIECE_BYTES + 17)
+    await stage.stream.send_news()
+    held = len(stage.attempt.log)
+    stage.stream.fill()
+
+    summary = await stage.stream.settle()
+
+    assert (summary.size_bytes, summary.tail) == (held, b"")
+    assert summary.sha256 == sha256(data[:held]).hexdigest()
+    assert summary.lost_bytes == len(data) - held
