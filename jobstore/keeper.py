@@ -98,10 +98,9 @@ class Keeper:
             if event.facts["queue_timeout_s"] is not None:
                 self._queue_timeouts.arm(seq, now + event.facts["queue_timeout_s"])
         elif event.kind == "job.claimed" and attempt_id is not None:
-            lease = Lease(seq, event.run_id, event.facts["worker_id"], event.facts["fence"])
-            self._leases.grant(attempt_id, lease, now)
+            self._leases.grant(attempt_id, _lease_of(event, seq), now)
         elif event.kind == "job.running" and attempt_id is not None:
-            self._leases.start(attempt_id, now)
+            self._leases.start(attempt_id, _lease_of(event, seq), now)
             self._queue_timeouts.disarm(seq)
         elif event.kind == "attempt.reported_late":
             return
@@ -110,3 +109,7 @@ class Keeper:
             self._watchers.notify(("log", attempt_id))
         if event.kind == "job.retrying":
             self._retries.arm(seq, now + event.facts["delay_s"])
+
+
+def _lease_of(event: Event, seq: int) -> Lease:
+    return Lease(seq, event.run_id, event.facts["worker_id"], event.facts["fence"])

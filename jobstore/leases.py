@@ -7,6 +7,7 @@ learns of claims, starts and ends from the store's committed changes, so it cann
 
 from dataclasses import dataclass
 
+from jobstore.store.finish import Expired
 from jobstore.store.interface import LiveAttempt
 from shared.deadlines import Deadlines
 from shared.ids import AttemptId
@@ -55,12 +56,10 @@ class LeaseBook:
         ttl = self._lease_s if lease.is_running else self._start_ttl_s
         self._deadlines.arm(attempt_id, now + ttl)
 
-    def start(self, attempt_id: str, now: float) -> None:
-        """The attempt runs; its lease lasts lease_s from now."""
-        lease = self._leases.get(attempt_id)
-        if lease is not None:
-            lease.is_running = True
-            self._deadlines.arm(attempt_id, now + self._lease_s)
+    def start(self, attempt_id: str, lease: Lease, now: float) -> None:
+        """The attempt runs; its lease lasts lease_s from now, even if it was about to lapse."""
+        self._leases.setdefault(attempt_id, lease).is_running = True
+        self._deadlines.arm(attempt_id, now + self._lease_s)
 
     def cancel(self, attempt_id: str) -> None:
         """Its worker is told to stop it, at the next beat."""
@@ -86,12 +85,12 @@ class LeaseBook:
         self._deadlines.arm(beat.attempt_id, now + self._lease_s)
         return Verdict.CANCEL if lease.is_cancelled else Verdict.RENEWED
 
-    def take_expired(self, now: float) -> list[str]:
+    def take_expired(self, now: float) -> list[Expired]:
         """Attempts whose lease has ended. From here on a beat for them comes too late."""
-        expired = self._deadlines.take_due(now)
-        for attempt_id in expired:
-            del self._leases[attempt_id]
-        return expired
+        return [
+            Expired(attempt_id, self._leases.pop(attempt_id).is_running)
+            for attempt_id in self._deadlines.take_due(now)
+        ]
 
     def forgive(self, now: float) -> None:
         """This service slept: silence was its own, so every lease lasts lease_s from now."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from jobstore.retry import Verdict, judge_loss, judge_result
 from jobstore.states import AttemptEvent, JobEvent
-from jobstore.store.admit import Ready, admit, release
+from jobstore.store.admit import COLUMNS, admit, ready, release
 from jobstore.store.claim import Held, check_holder, find_attempt, lapse_claim, move_attempt
 from jobstore.store.settle import Ended, settle
 from jobstore.store.work import Work
@@ -27,6 +27,13 @@ class Late(NamedTuple):
     """A report that came too late: it was kept, and changes nothing."""
 
     error: StaleFence
+
+
+class Expired(NamedTuple):
+    """An attempt that was not started in time, or whose worker was silent for too long."""
+
+    attempt_id: str
+    was_running: bool
 
 
 def finish_attempt(
@@ -86,12 +93,16 @@ def finish_attempt(
     return Accepted(receipt_id, job_status)
 
 
-def expire_lease(work: Work, attempt_id: str, *, max_lost: int) -> None:
-    """The attempt lapsed or is lost, unless it was settled a moment ago: then nothing happens."""
+def expire_lease(work: Work, expired: Expired, *, max_lost: int) -> None:
+    """The attempt lapsed or is lost, unless it was settled a moment ago: then nothing happens.
+
+    Nor when it was started a moment ago, while it was found to lapse: it has a new lease.
+    """
+    attempt_id = expired.attempt_id
     held = find_attempt(work, attempt_id)
     if held.status is AttemptStatus.CLAIMED:
         lapse_claim(work, attempt_id, held)
-    elif held.status is AttemptStatus.RUNNING:
+    elif held.status is AttemptStatus.RUNNING and expired.was_running:
         losses, spec, is_cancelled = work.conn.execute(
             "UPDATE job SET losses = losses + 1 WHERE seq = ? RETURNING losses, spec, is_cancelled",
             (held.seq,),
@@ -160,13 +171,12 @@ def wake_jobs(work: Work, seqs: list[int]) -> None:
     """The delay of these jobs is over: those that still wait for their next try are queued."""
     for seq in seqs:
         row = work.conn.execute(
-            "SELECT run_id, seq, id, status, selector_id, priority FROM job"
+            f"SELECT run_id, {COLUMNS} FROM job"
             f" WHERE seq = ? AND status = '{JobStatus.RETRYING}'",
             (seq,),
         ).fetchone()
         if row is not None:
-            job = Ready(row[1], row[2], JobStatus(row[3]), row[4], row[5], None)
-            admit(work, row[0], [job])
+            admit(work, row[0], [ready(row[1:])])
 
 
 def digest_of(ask: FinishRequest) -> str:
@@ -188,11 +198,16 @@ def _receipt_again(work: Work, ask: FinishRequest, digest: str) -> Accepted:
 
 
 def _keep_evidence(work: Work, ask: FinishRequest, held: Held) -> None:
+    """Once, and only from the worker whose attempt it was: anybody else has nothing to tell."""
+    if held.worker_id != ask.worker_id:
+        return
     evidence = ask.model_dump_json(include={"worker_id", "fence", "result", "artifacts", "usage"})
-    work.conn.execute(
+    kept = work.conn.execute(
         "UPDATE attempt SET evidence = ? WHERE id = ? AND evidence IS NULL",
         (evidence, ask.attempt_id),
-    )
+    ).rowcount
+    if not kept:
+        return
     work.record(
         "attempt.reported_late",
         held.run_id,

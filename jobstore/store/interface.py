@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from jobstore.store.claim import Granted
-from jobstore.store.finish import Accepted, Late
+from jobstore.store.finish import Accepted, Expired, Late
 from jobstore.store.journal import Change
 from jobstore.store.reads import LogPlace
 from jobstore.store.run import Started
@@ -88,7 +88,7 @@ class JobStore(Protocol):
     async def finish(self, ask: g.FinishRequest, *, log_inline: bytes | None) -> Accepted | Late:
         """The result is settled, or kept as evidence because it came too late."""
 
-    async def expire(self, attempt_ids: Sequence[str], *, max_lost: int) -> None:
+    async def expire(self, leases: Sequence[Expired], *, max_lost: int) -> None:
         """Those that are still live have lapsed or are lost."""
 
     async def wake(self, job_seqs: Sequence[int]) -> None:

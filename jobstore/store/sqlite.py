@@ -14,7 +14,7 @@ from jobstore.states import LIVE
 from jobstore.store import reads
 from jobstore.store.cancel import cancel_job, cancel_run, time_out_queued
 from jobstore.store.claim import Granted, refuse_job
-from jobstore.store.finish import Accepted, Late, expire_lease, finish_attempt, wake_jobs
+from jobstore.store.finish import Accepted, Expired, Late, expire_lease, finish_attempt, wake_jobs
 from jobstore.store.interface import Leftovers, LiveAttempt, OnCommit
 from jobstore.store.run import Started, run_attempt
 from jobstore.store.submit import digest_of, submit_run
@@ -130,10 +130,10 @@ class SqliteJobStore:
     async def finish(self, ask: g.FinishRequest, *, log_inline: bytes | None) -> Accepted | Late:
         return await self._write(finish_attempt, ask, log_inline=log_inline, rng=self._rng)
 
-    async def expire(self, attempt_ids: Sequence[str], *, max_lost: int) -> None:
+    async def expire(self, leases: Sequence[Expired], *, max_lost: int) -> None:
         def call(work: Work) -> None:
-            for attempt_id in attempt_ids:
-                expire_lease(work, attempt_id, max_lost=max_lost)
+            for expired in leases:
+                expire_lease(work, expired, max_lost=max_lost)
 
         await self._must_write(call)
 
@@ -236,6 +236,6 @@ def _leftovers(conn: sqlite3.Connection) -> Leftovers:
     ).fetchall()
     queued = conn.execute(
         f"SELECT seq, queue_timeout_s FROM job WHERE status = '{JobStatus.QUEUED}'"
-        " AND queue_timeout_s IS NOT NULL ORDER BY seq"
+        " AND queue_timeout_s IS NOT NULL AND started_at IS NULL ORDER BY seq"
     ).fetchall()
     return Leftovers([LiveAttempt(*row) for row in live], retrying, queued)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ResultConflict, StaleFence, UnknownAttempt
+from shared.faultpoints import injector
 from shared.ids import AttemptId
 from shared.protocol.gateway import Claim, Outcome, Receipt, Verdict
 from tests.support.jobstore import ANN, BEN, Hands, a_job, hands_on
@@ -287,3 +288,27 @@ async def test_a_lease_runs_out_also_while_the_store_sheds_load(
 
     await hands.until(run_id, "attempt.lost")
     assert (await hands.status(run_id))["a"] == "queued"
+
+
+async def test_a_claim_that_is_run_while_it_is_found_to_lapse_is_not_lost(tmp_path: Path) -> None:
+    # The disk is slow: `run` waits for its commit when the claim falls due.
+    disk, is_slow = asyncio.Event(), False
+
+    async def hold_up(point: str) -> None:
+        if is_slow and point == "jobstore.store.before_commit":
+            await disk.wait()
+
+    injector.set(hold_up)
+    async with hands_on(tmp_path) as hands, asyncio.timeout(10), asyncio.TaskGroup() as group:
+        run_id = await hands.submit(a_job("a"))
+        (claim,) = await hands.claim()
+        is_slow = True
+        running = group.create_task(hands.run(claim))
+        await hands.runtime.advance(START_TTL_S + 1)
+        disk.set()
+        assert (await running).tries == 1
+
+        assert (await hands.beat(claim)).verdict is Verdict.RENEWED
+        await hands.finish(claim)
+
+        assert (await hands.status(run_id))["a"] == "success"
