@@ -75,6 +75,7 @@ def check(
         *_tries(evidence),
         *_overlaps(evidence),
         *_order(evidence),
+        *_known_errors(evidence),
         *check_events(final, evidence.pipelines),
     ]
 
@@ -386,6 +387,13 @@ def _order(e: Evidence) -> Iterator[str]:
         placed = dict(entry.facts["inputs"])
         if placed != {path: artifact_of(by) for path, by in expected.items()}:
             yield f"order: {of.key} began with inputs {sorted(placed)}, not {sorted(expected)}"
+
+
+def _known_errors(e: Evidence) -> Iterator[str]:
+    """A service that crashed on a request, or an error that no contract names."""
+    for entry in e.entries:
+        if entry.phase == FAILED and entry.facts["error"] == "ServiceError":
+            yield f"{entry.op} of {entry.who} met an internal error: {entry.facts['message']}"
 
 
 def unanswered(entries: Sequence[Entry]) -> Counter[str]:

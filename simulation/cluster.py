@@ -18,6 +18,7 @@ from jobstore.app import build_app as jobstore_app
 from jobstore.service import JobStoreService, JobStoreSettings
 from registry.app import build_app as registry_app
 from registry.service import RegistryService, RegistrySettings
+from shared.errors import WorkerSuperseded
 from shared.faultpoints import injector
 from shared.http.clients import GatewayClient, JobsClient, RegistryClient
 from shared.http.server import Server
@@ -49,6 +50,7 @@ JOBSTORE_SETTINGS: Final = JobStoreSettings(
 )
 REGISTRY_SETTINGS: Final = RegistrySettings(report_s=3.0, silent_after_s=10.0)
 SLOTS: Final = 2
+RESTART_S: Final = 2.0  # after which a supervisor starts a worker again
 
 KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 ENROLMENT_SECRET: Final = "not a secret: it opens simulated doors"
@@ -162,6 +164,12 @@ class Cluster:
         main = {JOBSTORE: self._jobstore, GATEWAY: self._gateway, REGISTRY: self._registry}
         try:
             await main.get(name, self._worker)(process)
+        except WorkerSuperseded:
+            # An enrolment of its former life was on its way for long and arrived after its own.
+            # It leaves, as it must, and whoever supervises it starts it again.
+            self.history.event("superseded", process=process.label)
+            process.kill()
+            self.loop.after(RESTART_S, self.loop.world, self.boot, name)
         except Exception as error:
             self.breakdowns.append(f"{process.label} broke down: {error!r}")
             process.kill()

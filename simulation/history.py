@@ -49,7 +49,7 @@ class History:
     def fail(self, invoked: Entry, error: BaseException) -> None:
         """The caller got an error; one that is retryable leaves the effect unknown."""
         is_certain = isinstance(error, ServiceError) and not error.retryable
-        facts = invoked.facts | {"error": type(error).__name__}
+        facts = invoked.facts | {"error": type(error).__name__, "message": str(error)}
         self._add(invoked.op, FAILED if is_certain else UNKNOWN, invoked.n, facts)
 
     def _add(self, op: str, phase: str, call: int, facts: dict[str, Any]) -> Entry:

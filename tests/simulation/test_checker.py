@@ -12,7 +12,7 @@ from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
 from simulation.checker import check
 from simulation.final_state import FinalState
-from simulation.history import EVENT, INVOKED, OK, Entry
+from simulation.history import EVENT, FAILED, INVOKED, OK, Entry
 from simulation.runner import artifact_of, line_of
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -70,6 +70,10 @@ class Story:
         invoked = len(self.entries)
         self._add(who, op, INVOKED, invoked, facts)
         self._add(who, op, OK, invoked, facts | (told or {}))
+
+    def fail(self, who: str, op: str, error: str) -> None:
+        facts = {"attempt": "won", "error": error, "message": "it broke"}
+        self._add(who, op, FAILED, len(self.entries), facts)
 
     def finish(self, who: str, attempt: str, fence: int, receipt: str, exit_code: int = 0) -> None:
         self.call(
@@ -349,6 +353,10 @@ def end_without_a_word(s: Story) -> None:
     del s.final.events[1][9]
 
 
+def crash_on_a_request(s: Story) -> None:
+    s.fail("worker-1.1", "run", "ServiceError")
+
+
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
@@ -384,6 +392,7 @@ def end_without_a_word(s: Story) -> None:
         (end_twice, "it had ended with job.success"),
         (let_an_old_attempt_end_the_job, "the lease is with won"),
         (call_the_holder_late, "a report by the holder of the lease was called late"),
+        (crash_on_a_request, "run of worker-1.1 met an internal error"),
         (end_without_a_word, "P1: 1/job is success, its events end with None"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",

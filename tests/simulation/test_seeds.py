@@ -14,6 +14,9 @@ from simulation.mutants import MUTANTS
 from simulation.nemesis import FAULTS
 from simulation.universe import Verdict, run_seed
 
+# Twenty seeds take 10 s on two idle cores; a busy machine may need a while.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
 SEEDS = range(20)
 DETERMINISM_SEEDS = range(3)
 
@@ -34,19 +37,16 @@ def counts(verdicts: list[Verdict]) -> Counter[str]:
     return sum((verdict.counts for verdict in verdicts), Counter())
 
 
-@pytest.mark.slow
 def test_no_seed_breaks_a_promise(verdicts: list[Verdict]) -> None:
     broken = {verdict.seed: verdict.violations for verdict in verdicts if not verdict.is_good}
 
     assert broken == {}
 
 
-@pytest.mark.slow
 def test_every_seed_is_another_universe(verdicts: list[Verdict]) -> None:
     assert len({verdict.digest for verdict in verdicts}) == len(SEEDS)
 
 
-@pytest.mark.slow
 def test_every_kind_of_fault_struck_again_and_again(verdicts: list[Verdict]) -> None:
     faults = sum((verdict.faults for verdict in verdicts), Counter[str]())
 
@@ -54,7 +54,6 @@ def test_every_kind_of_fault_struck_again_and_again(verdicts: list[Verdict]) -> 
         assert faults[kind] >= 10, kind
 
 
-@pytest.mark.slow
 def test_the_promises_were_put_to_the_test(counts: Counter[str]) -> None:
     # Without these a flawless verdict would say nothing.
     assert counts["finish.ok"] >= 300
@@ -80,7 +79,6 @@ def digests(hash_seed: str) -> list[str]:
     return [line.split()[1] for line in printed.splitlines()]
 
 
-@pytest.mark.slow
 def test_two_interpreters_live_through_the_same_seeds_step_by_step(
     pool: ProcessPoolExecutor, verdicts: list[Verdict]
 ) -> None:
@@ -95,7 +93,6 @@ def first_seed_that_catches(mutant: str) -> int | None:
         return next((seed for seed in SEEDS if not run_seed(seed).is_good), None)
 
 
-@pytest.mark.slow
 def test_each_planted_bug_is_caught(pool: ProcessPoolExecutor) -> None:
     caught = dict(zip(MUTANTS, pool.map(first_seed_that_catches, MUTANTS), strict=True))
 
