@@ -25,15 +25,16 @@ def judge_result(
     *,
     tries: int,
     since_first_try_s: float,
-    is_cancelled: bool,
+    cancelled: Reason | None,
     rng: random.Random,
 ) -> Verdict:
-    """What a worker's report means. `tries` includes this one."""
+    """What a worker's report means. `tries` includes this one; `cancelled` is why an operator
+    asked for its end, if one did."""
     reason = explain(result)
     if result.outcome is Outcome.EXITED and result.exit_code == 0:
         return Verdict(JobEvent.SUCCEED, None)
-    if is_cancelled or result.outcome is Outcome.CANCELLED:
-        return Verdict(JobEvent.CANCEL, Reason(who="operator", what="cancelled"))
+    if cancelled is not None or result.outcome is Outcome.CANCELLED:
+        return Verdict(JobEvent.CANCEL, cancelled or reason)
     if result.outcome is Outcome.DRAINED:
         return Verdict(JobEvent.REQUEUE, reason, spends_try=False)
     timed_out = result.outcome is Outcome.TIMEOUT
@@ -49,11 +50,11 @@ def judge_result(
     return Verdict(JobEvent.TIME_OUT if timed_out else JobEvent.FAIL, reason)
 
 
-def judge_loss(job: JobSpec, *, losses: int, max_lost: int, is_cancelled: bool) -> Verdict:
+def judge_loss(job: JobSpec, *, losses: int, max_lost: int, cancelled: Reason | None) -> Verdict:
     """What follows when a worker went silent with the job; `losses` includes this one."""
     reason = Reason(who="worker", what="lost", message="the worker went silent; its lease ran out")
-    if is_cancelled:
-        return Verdict(JobEvent.CANCEL, Reason(who="operator", what="cancelled"))
+    if cancelled is not None:
+        return Verdict(JobEvent.CANCEL, cancelled)
     if job.on_lost is OnLost.FAIL:
         return Verdict(JobEvent.FAIL, reason)
     if losses >= max_lost:

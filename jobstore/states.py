@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final, TypeVar
 
-from shared.errors import Conflict
+from shared.errors import IllegalTransition
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, StageStatus
 
 S = JobStatus
@@ -120,12 +120,6 @@ LIVE: Final = (A.CLAIMED, A.RUNNING)  # attempts that hold a lease
 
 State = TypeVar("State", bound=StrEnum)
 Event = TypeVar("Event", bound=StrEnum)
-
-
-class IllegalTransition(Conflict):
-    """The thing is in a state in which this cannot happen to it."""
-
-    code = "illegal_transition"
 
 
 def after(table: Mapping[tuple[State, Event], State], state: State, event: Event) -> State:

@@ -114,6 +114,12 @@ class Conflict(ServiceError):
     code, status = "conflict", 409
 
 
+class IllegalTransition(Conflict):
+    """What was asked cannot happen to a thing in the state facts["state"]."""
+
+    code = "illegal_transition"
+
+
 class StaleFence(Conflict):
     """The attempt no longer owns the job. Stop the process; the result was kept as evidence."""
 

@@ -23,7 +23,8 @@ class Ready(NamedTuple):
     queue_timeout_s: float | None
 
 
-COLUMNS = "seq, id, status, selector_id, priority, queue_timeout_s"
+# The queue timeout is for a job's first start only: what comes after it has waited already.
+COLUMNS = "seq, id, status, selector_id, priority, iif(started_at IS NULL, queue_timeout_s, NULL)"
 
 
 def ready(row: tuple[int, str, str, int, int, float | None]) -> Ready:

@@ -59,7 +59,9 @@ def _cancel(
     ).fetchall():
         status = JobStatus(raw)
         if status is JobStatus.RUNNING:
-            work.conn.execute("UPDATE job SET is_cancelled = 1 WHERE seq = ?", (seq,))
+            work.conn.execute(
+                "UPDATE job SET is_cancelled = 1, reason = ? WHERE seq = ?", (reason, seq)
+            )
             stop.append(attempt_id)
             continue
         if status is JobStatus.CLAIMED:

@@ -12,6 +12,7 @@ from jobstore.store.settle import Ended, settle
 from jobstore.store.work import Work
 from shared.errors import ResultConflict, StaleFence
 from shared.protocol.gateway import FinishRequest
+from shared.protocol.jobs import Reason
 from shared.protocol.pipeline import JobSpec
 from shared.protocol.states import AttemptStatus, JobStatus
 
@@ -55,7 +56,8 @@ def finish_attempt(
         _keep_evidence(work, ask, held)
         return Late(error)
     row = work.conn.execute(
-        "SELECT spec, tries, started_at, is_cancelled FROM job WHERE seq = ?", (held.seq,)
+        "SELECT spec, tries, started_at, iif(is_cancelled, reason, NULL) FROM job WHERE seq = ?",
+        (held.seq,),
     ).fetchone()
     spec = JobSpec.model_validate_json(row[0])
     verdict = judge_result(
@@ -63,7 +65,7 @@ def finish_attempt(
         spec,
         tries=row[1],
         since_first_try_s=(work.tx.now_us - row[2]) / 1_000_000,
-        is_cancelled=bool(row[3]),
+        cancelled=_reason(row[3]),
         rng=rng,
     )
     receipt_id = work.tx.new_id()
@@ -103,15 +105,16 @@ def expire_lease(work: Work, expired: Expired, *, max_lost: int) -> None:
     if held.status is AttemptStatus.CLAIMED:
         lapse_claim(work, attempt_id, held)
     elif held.status is AttemptStatus.RUNNING and expired.was_running:
-        losses, spec, is_cancelled = work.conn.execute(
-            "UPDATE job SET losses = losses + 1 WHERE seq = ? RETURNING losses, spec, is_cancelled",
+        losses, spec, cancelled = work.conn.execute(
+            "UPDATE job SET losses = losses + 1 WHERE seq = ?"
+            " RETURNING losses, spec, iif(is_cancelled, reason, NULL)",
             (held.seq,),
         ).fetchone()
         verdict = judge_loss(
             JobSpec.model_validate_json(spec),
             losses=losses,
             max_lost=max_lost,
-            is_cancelled=bool(is_cancelled),
+            cancelled=_reason(cancelled),
         )
         work.record(
             "attempt.lost",
@@ -171,8 +174,7 @@ def wake_jobs(work: Work, seqs: list[int]) -> None:
     """The delay of these jobs is over: those that still wait for their next try are queued."""
     for seq in seqs:
         row = work.conn.execute(
-            f"SELECT run_id, {COLUMNS} FROM job"
-            f" WHERE seq = ? AND status = '{JobStatus.RETRYING}'",
+            f"SELECT run_id, {COLUMNS} FROM job WHERE seq = ? AND status = '{JobStatus.RETRYING}'",
             (seq,),
         ).fetchone()
         if row is not None:
@@ -185,6 +187,10 @@ def digest_of(ask: FinishRequest) -> str:
     listed = "".join(f"{a.sha256}{a.path}\n" for a in ask.artifacts)
     text = f"{ask.fence}:{ask.result.model_dump_json()}:{log}:{listed}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _reason(text: str | None) -> Reason | None:
+    return None if text is None else Reason.model_validate_json(text)
 
 
 def _receipt_again(work: Work, ask: FinishRequest, digest: str) -> Accepted:

@@ -263,3 +263,30 @@ async def test_a_key_names_one_retry_and_not_the_other_kind(hands: Hands) -> Non
     assert await hands.service.retry(ask(failed_only=True)) == first
     with pytest.raises(KeyReused):
         await hands.service.retry(ask(failed_only=False))
+
+
+async def test_why_a_running_job_was_cancelled_is_told(hands: Hands) -> None:
+    run_id = await hands.submit(a_job("a"))
+    claim = await hands.start()
+
+    await hands.service.cancel(j.CancelRequest(run_id=run_id, reason="wrong branch"))
+    await hands.finish(claim, None, outcome=Outcome.CANCELLED)
+
+    reason = (await hands.job(run_id, "a")).reason
+    assert reason is not None
+    assert reason.message == "wrong branch"
+
+
+async def test_a_queue_timeout_is_for_the_first_start_only(tmp_path: Path) -> None:
+    runtime = ManualRuntime()
+    async with hands_on(tmp_path, runtime) as before:
+        job = a_job("a", queue_timeout_s=5, retry=retry_at_once(1))
+        run_id = await before.submit(job)
+        await before.do(exit_code=1)
+        await runtime.advance(10.2)
+        await before.until(run_id, "job.queued", times=2)
+
+    async with hands_on(tmp_path, runtime) as after:
+        await runtime.advance(60)
+        await after.do()
+        assert (await after.status(run_id))["a"] == "success"

@@ -312,3 +312,22 @@ async def test_a_claim_that_is_run_while_it_is_found_to_lapse_is_not_lost(tmp_pa
         await hands.finish(claim)
 
         assert (await hands.status(run_id))["a"] == "success"
+
+
+async def test_evidence_is_kept_once_and_from_nobody_else(hands: Hands) -> None:
+    run_id = await hands.submit(a_job("a"))
+    old = await hands.start(ANN)
+    with pytest.raises(StaleFence):
+        await hands.finish(old, 3, BEN)
+    await hands.runtime.advance(LEASE_S + 1)
+    await hands.until(run_id, "job.requeued")
+
+    for _ in range(3):
+        with pytest.raises(StaleFence):
+            await hands.finish(old, 7, ANN)
+
+    (attempt,) = await hands.attempts(run_id, "a")
+    events = (await hands.service.list_events(run_id, after=0, limit=99)).events
+    assert attempt.evidence is not None
+    assert attempt.evidence["result"]["exit_code"] == 7
+    assert [event.kind for event in events].count("attempt.reported_late") == 1

@@ -7,9 +7,11 @@ import pytest
 from jobstore.retry import delay_s, explain, judge_loss, judge_result
 from jobstore.states import JobEvent
 from shared.protocol.gateway import Outcome, Result
+from shared.protocol.jobs import Reason
 from shared.protocol.pipeline import JobSpec, OnLost, RetryOn, RetryRule
 
 RNG = random.Random(1)
+ASKED = Reason(who="operator", what="cancelled", message="enough")
 
 
 def a_job(rule: RetryRule | None = None, on_lost: OnLost = OnLost.REQUEUE) -> JobSpec:
@@ -22,14 +24,14 @@ def judged(
     *,
     tries: int = 1,
     since_first_try_s: float = 0,
-    is_cancelled: bool = False,
+    cancelled: Reason | None = None,
 ) -> JobEvent:
     return judge_result(
         result,
         a_job(rule),
         tries=tries,
         since_first_try_s=since_first_try_s,
-        is_cancelled=is_cancelled,
+        cancelled=cancelled,
         rng=RNG,
     ).event
 
@@ -75,8 +77,8 @@ def test_no_retry_starts_after_the_total_time() -> None:
 def test_a_cancelled_job_is_not_retried_but_a_success_stands() -> None:
     rule = RetryRule(max=5)
 
-    assert judged(exited(1), rule, is_cancelled=True) is JobEvent.CANCEL
-    assert judged(exited(0), rule, is_cancelled=True) is JobEvent.SUCCEED
+    assert judged(exited(1), rule, cancelled=ASKED) is JobEvent.CANCEL
+    assert judged(exited(0), rule, cancelled=ASKED) is JobEvent.SUCCEED
 
 
 def test_a_drained_attempt_goes_back_without_spending_a_try() -> None:
@@ -85,7 +87,7 @@ def test_a_drained_attempt_goes_back_without_spending_a_try() -> None:
         a_job(),
         tries=1,
         since_first_try_s=0,
-        is_cancelled=False,
+        cancelled=None,
         rng=RNG,
     )
 
@@ -107,7 +109,7 @@ def test_an_endless_backoff_stays_bounded() -> None:
 
 def test_a_lost_job_is_queued_again_until_it_is_poison() -> None:
     def after(losses: int) -> JobEvent:
-        return judge_loss(a_job(), losses=losses, max_lost=3, is_cancelled=False).event
+        return judge_loss(a_job(), losses=losses, max_lost=3, cancelled=None).event
 
     assert [after(n) for n in (1, 2, 3)] == [JobEvent.REQUEUE, JobEvent.REQUEUE, JobEvent.FAIL]
 
@@ -115,7 +117,7 @@ def test_a_lost_job_is_queued_again_until_it_is_poison() -> None:
 def test_a_lost_job_fails_at_once_where_the_document_says_so() -> None:
     job = a_job(on_lost=OnLost.FAIL)
 
-    assert judge_loss(job, losses=1, max_lost=3, is_cancelled=False).event is JobEvent.FAIL
+    assert judge_loss(job, losses=1, max_lost=3, cancelled=None).event is JobEvent.FAIL
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))

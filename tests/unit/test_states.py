@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from jobstore.states import ATTEMPT, JOB, LIVE, RUN, STAGE, IllegalTransition, after
+from jobstore.states import ATTEMPT, JOB, LIVE, RUN, STAGE, after
 from jobstore.states import JobEvent as E
+from shared.errors import IllegalTransition
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, StageStatus
 
 TABLES = [
