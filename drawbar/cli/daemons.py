@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from drawbar.cli.options import Data, Json
+from drawbar.cli.options import Data, Json, Labels
 
 
 class RoleName(StrEnum):
@@ -40,15 +40,6 @@ Slots = Annotated[
         min=1,
         max=10_000,
         help="Jobs at a time. Default: 4 for each core, at most 32.",
-        show_default=False,
-    ),
-]
-Labels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--label",
-        metavar="KEY=VALUE",
-        help="What this worker is; jobs with 'requires' look for it. May be repeated.",
         show_default=False,
     ),
 ]
@@ -180,7 +171,7 @@ def worker(
 
     SIGTERM or Ctrl-C lets running jobs finish; a second one stops them.
 
-    Example: drawbar worker --name box-7 --slots 4 --label os=linux
+    Example: drawbar worker --name box-7 --slots 4 --label gpu=yes
     """
     from drawbar.cli.serving import serve_worker
 

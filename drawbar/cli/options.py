@@ -62,4 +62,13 @@ RegistryUrl = Annotated[
         show_default=False,
     ),
 ]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="KEY=VALUE",
+        help="What this worker is, besides os and arch; for jobs with 'requires'. Repeatable.",
+        show_default=False,
+    ),
+]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from drawbar.cli.options import Data, Env, Json, PipelineFile, Server
+from drawbar.cli.options import Data, Env, Json, Labels, PipelineFile, Server
 
 Sequential = Annotated[bool, typer.Option("--sequential", help="One job at a time.")]
 Parallel = Annotated[
@@ -44,6 +44,7 @@ def run(
     sequential: Sequential = False,
     parallel: Parallel = False,
     workers: Slots = None,
+    label: Labels = None,
     data: Data = None,
     server: RunServer = None,
     as_json: Json = False,
@@ -68,7 +69,9 @@ def run(
         spec = spec.model_copy(update={"max_workers": min(workers, spec.max_workers or workers)})
     from drawbar.cli.running import Wishes, run_pipeline
 
-    wishes = Wishes(data=data, server=server, slots=workers, as_json=as_json)
+    wishes = Wishes(
+        data=data, server=server, slots=workers, labels=tuple(label or ()), as_json=as_json
+    )
     return run_pipeline(submitted_from(spec, Path.cwd()), wishes)
 
 

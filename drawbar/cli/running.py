@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from drawbar.cli.failures import INTERRUPTED, Interrupted
+from drawbar.cli.failures import INTERRUPTED, Interrupted, Usage
 from drawbar.cli.following import watch
 from drawbar.cli.render.display import display_for
 from drawbar.cli.render.progress import Progress
@@ -28,6 +28,7 @@ class Wishes:
     data: Path | None
     server: str | None
     slots: int | None
+    labels: tuple[str, ...]
     as_json: bool
 
     @property
@@ -37,7 +38,10 @@ class Wishes:
 
 
 def run_pipeline(pipeline: PipelineSpec, wishes: Wishes) -> int:
-    """The pipeline ran to its end and was shown; the exit code. Interrupted: it was killed."""
+    """The pipeline ran to its end and was shown; the exit code. Interrupted: it was killed.
+
+    Usage: no worker of the run can run one of its jobs.
+    """
     return asyncio.run(_run(pipeline, wishes, SystemRuntime()))
 
 
@@ -61,15 +65,23 @@ async def _run_here(
     pipeline: PipelineSpec, wishes: Wishes, runtime: Runtime, signals: Signals
 ) -> RunView:
     from drawbar.cli.holding import held_for_run
+    from drawbar.cli.labels import check_requires, worker_labels
     from drawbar.cli.runlog import logging_beside
     from drawbar.embedded import Embedded
     from worker.machine import caller_env
 
+    labels = worker_labels(wishes.labels)
+    check_requires(pipeline, labels)
     async with AsyncExitStack() as stack:
         data = await stack.enter_async_context(held_for_run(wishes.data, runtime, signals))
         stack.enter_context(logging_beside(data, runtime))
         embedded = Embedded(
-            data, runtime, slots=wishes.slots, base_dir=Path.cwd(), job_env=caller_env()
+            data,
+            runtime,
+            slots=wishes.slots,
+            base_dir=Path.cwd(),
+            job_env=caller_env(),
+            labels=labels,
         )
         try:
             await embedded.start()
@@ -95,6 +107,8 @@ async def _run_there(
 ) -> RunView:
     from drawbar.cli.connect import job_service
 
+    if wishes.labels:
+        raise Usage("--label is for a run here: the workers of --server have their own")
     async with job_service(wishes.server, wishes.data) as jobs:
         ask = SubmitRequest(idempotency_key=runtime.new_id(), pipeline=pipeline)
         run_id = (await jobs.submit(ask)).run_id

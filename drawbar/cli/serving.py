@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from drawbar.cli.failures import Usage, is_debugging, say
-from drawbar.cli.pipelines import parse_pairs
+from drawbar.cli.labels import worker_labels
 from drawbar.cli.places import data_dir
 from drawbar.embedded import default_slots
 from shared import logs
@@ -98,7 +98,7 @@ def serve_worker(
     settings = WorkerSettings(
         name=checked_name(name or socket.gethostname()),
         slots=slots or default_slots(),
-        labels=parse_pairs("--label", labels),
+        labels=worker_labels(labels),
         registry_policy=parse_policy(policy),
         base_env=daemon_env(),
     )
@@ -137,7 +137,7 @@ def serve_up(
         # Not the name that `drawbar worker` takes on this machine: that would supersede this one.
         name=checked_name(f"{socket.gethostname()}-up"),
         slots=slots or default_slots(),
-        labels=parse_pairs("--label", labels),
+        labels=worker_labels(labels),
         base_env=daemon_env(),
     )
     place, runtime = _prepare(data)

@@ -1,6 +1,7 @@
 """`drawbar run` as a person meets it: exit codes, lines, JSON, Ctrl-C, and other runs."""
 
 import json
+import platform
 import re
 import signal
 import sqlite3
@@ -240,6 +241,29 @@ def test_a_data_directory_that_cannot_be_one_is_named(drawbar: Command) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert str(file) in done.stderr
+
+
+def test_a_job_that_this_worker_cannot_run_is_refused_before_anything_is_stored(
+    drawbar: Command,
+) -> None:
+    file = drawbar.write("p.yaml", "jobs: [{id: a, command: 'true', requires: {gpu: 'yes'}}]\n")
+
+    refused = drawbar.run("run", file)
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "job 'a' requires gpu=yes, and this worker has arch=" in refused.stderr
+    assert "give --label gpu=yes, or use --server" in refused.stderr
+    assert not drawbar.data.exists()
+    assert drawbar.run("run", file, "--label", "gpu=yes").returncode == 0
+
+
+def test_a_worker_knows_the_system_that_it_runs_on(drawbar: Command) -> None:
+    system = platform.system().lower()
+    file = drawbar.write(
+        "p.yaml", f"jobs: [{{id: a, command: 'true', requires: {{os: {system}}}}}]\n"
+    )
+
+    assert drawbar.run("run", file).returncode == 0
 
 
 @pytest.mark.parametrize("damage", ["newer", "corrupt"])

@@ -1,0 +1,30 @@
+"""What a worker of this machine is: its labels, and whether a pipeline can run with them."""
+
+import platform
+from collections.abc import Mapping, Sequence
+
+from drawbar.cli.failures import Usage
+from drawbar.cli.pipelines import parse_pairs
+from shared.protocol.pipeline import PipelineSpec
+
+
+def worker_labels(given: Sequence[str]) -> dict[str, str]:
+    """`os` and `arch` as this machine has them, and above them what --label says."""
+    own = {"os": platform.system().lower(), "arch": platform.machine()}
+    return own | parse_pairs("--label", given)
+
+
+def check_requires(pipeline: PipelineSpec, labels: Mapping[str, str]) -> None:
+    """Usage: a job requires what the only worker of the run is not; it would wait for ever."""
+    for job in pipeline.jobs:
+        missing = {name: v for name, v in job.requires.items() if labels.get(name) != v}
+        if missing:
+            flags = " ".join(f"--label {pair}" for pair in _pairs(missing))
+            raise Usage(
+                f"job {job.id!r} requires {', '.join(_pairs(missing))}, and this worker has "
+                f"{', '.join(_pairs(labels))}: give {flags}, or use --server"
+            )
+
+
+def _pairs(labels: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in sorted(labels.items())]
