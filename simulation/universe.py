@@ -103,6 +103,7 @@ class Universe:
         verdict.counts = unanswered(entries)
         verdict.counts.update(f"{e.op}.ok" for e in entries if e.phase == OK)
         verdict.counts.update(e.op for e in entries if e.phase == "event")
+        verdict.counts["lost_bytes"] = sum(n.disk.lost_bytes for n in self._cluster.nodes.values())
         return verdict
 
 

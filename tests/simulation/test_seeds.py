@@ -62,6 +62,7 @@ def test_the_promises_were_put_to_the_test(counts: Counter[str]) -> None:
     assert counts["refuse.ok"] >= 3
     assert counts["killed_at_point"] >= 20
     assert counts["cancelled"] >= 5
+    assert counts["lost_bytes"] > 0
     for op in ("submit", "poll", "run", "finish"):
         assert counts[f"{op}.Unavailable"] >= 10, op
 
