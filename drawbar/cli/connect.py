@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
+from urllib.parse import urlsplit
 
+from drawbar.cli.failures import Usage
 from drawbar.cli.places import data_dir
-from shared.errors import Unavailable
+from shared.errors import Misconfigured, NotFound, ServiceError, Unavailable
 from shared.runtime import Runtime, SystemRuntime
 from shared.services import JobService, Registry
 
@@ -52,7 +54,7 @@ def asking_registry(
     async def ask() -> T:
         from shared.http.clients import RegistryClient
 
-        async with _transport(url or REGISTRY_URL, "registry", data) as transport:
+        async with _transport("--registry", url or REGISTRY_URL, "registry", data) as transport:
             return await verb(RegistryClient(transport))
 
     return asyncio.run(ask())
@@ -84,7 +86,7 @@ async def job_service(
                 return
     from shared.http.clients import JobsClient
 
-    async with _transport(server or JOBSTORE_URL, "job service", data) as transport:
+    async with _transport("--server", server or JOBSTORE_URL, "job service", data) as transport:
         yield JobsClient(transport, retry_for_s=RETRY_S)
 
 
@@ -105,9 +107,12 @@ async def _from_disk(folder: Path) -> AsyncIterator[JobService]:
 
 
 @asynccontextmanager
-async def _transport(url: str, service: str, data: Path | None) -> "AsyncIterator[Transport]":
+async def _transport(
+    option: str, url: str, service: str, data: Path | None
+) -> "AsyncIterator[Transport]":
     from shared.http.transport import Transport
 
+    checked_url(option, url)
     token = client_token(data)
     transport = Transport(url, SystemRuntime(), token=lambda: token, service=service)
     try:
@@ -122,8 +127,25 @@ async def _transport(url: str, service: str, data: Path | None) -> "AsyncIterato
             f"start it with 'drawbar up'{detail}",
             service=service,
         ) from None
+    except ServiceError as error:
+        is_elsewhere = type(error) is NotFound and "path" in error.facts  # the path, not the thing
+        if is_elsewhere or f"not as a {service} does" in error.message:
+            raise Misconfigured(f"{url} is not a {service}") from None
+        raise
     finally:
         await transport.close()
+
+
+def checked_url(option: str, url: str) -> str:
+    """A URL that can be asked. Without this check a mistyped one looks like an outage."""
+    try:
+        parts = urlsplit(url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or half of an IPv6 address
+        is_good = False
+    if not is_good:
+        raise Usage(f"{option} takes a URL, for example http://127.0.0.1:7400; found {url!r}")
+    return url
 
 
 def client_token(data: Path | None) -> str | None:

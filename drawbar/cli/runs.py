@@ -69,18 +69,20 @@ def cancel(
 
     Example: drawbar cancel 12 --reason "wrong branch"
     """
-    from drawbar.cli.connect import asking_jobs
+    from drawbar.cli import cancelling
     from drawbar.cli.render.objects import write_json
     from shared.ids import JobId, RunId
     from shared.protocol.jobs import CancelRequest
 
     job_id = None if job is None else JobId(job)
     ask = CancelRequest(run_id=RunId(run), job_id=job_id, reason=reason)
-    asking_jobs(lambda jobs, _: jobs.cancel(ask), server, data)
+    ended = cancelling.cancel(ask, server, data)
+    what = f"run {run}" if job is None else f"job {job} of run {run}"
     if as_json:
-        write_json({"run_id": run, "job_id": job, "cancelled": True})
+        write_json({"run_id": run, "job_id": job, "cancelled": ended is None})
+    elif ended is not None:
+        typer.echo(f"{what} has already ended: {ended}")
     else:
-        what = f"run {run}" if job is None else f"job {job} of run {run}"
         typer.echo(f"{what} is cancelled; what still runs was told to stop")
 
 

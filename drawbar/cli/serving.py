@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
+from drawbar.cli.connect import checked_url
 from drawbar.cli.failures import Usage, is_debugging, say
 from drawbar.cli.labels import worker_labels
 from drawbar.cli.places import data_dir
@@ -180,18 +180,6 @@ def parse_address(listen: str) -> tuple[str, int]:
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
         raise Usage(f"--listen takes HOST:PORT, for example 127.0.0.1:7402; found {listen!r}")
     return host.strip("[]") or "0.0.0.0", int(port)
-
-
-def checked_url(option: str, url: str) -> str:
-    """A URL that can be asked. Without this check a mistyped one looks like an outage."""
-    try:
-        parts = urlsplit(url)
-        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, or half of an IPv6 address
-        is_good = False
-    if not is_good:
-        raise Usage(f"{option} takes a URL, for example http://127.0.0.1:7400; found {url!r}")
-    return url
 
 
 def parse_policy(text: str) -> RegistryPolicy:

@@ -157,6 +157,8 @@ def test_artifacts_are_listed_and_fetched_whole(drawbar: Command, run_id: str) -
     [
         (["show", "999"], "there is no run 999"),
         (["cancel", "999"], "there is no run 999"),
+        (["cancel", "999", "a"], "there is no run 999"),
+        (["cancel", "RUN", "nope"], "run RUN has no job 'nope'"),
         (["logs", "RUN", "nope"], "run RUN has no job 'nope'"),
         (["artifacts", "RUN", "--get", "nope"], "there is no artifact 'nope'"),
         (["worker-drain", "nobody", "--reason", "x"], "nobody"),
@@ -179,6 +181,28 @@ def test_cancel_ends_a_run_that_runs(shared_up: Up) -> None:
     shared_up.command.run("show", run_id, "-f")
 
     assert shared_up.command.json("show", run_id)["status"] == "cancelled"
+
+
+def test_cancelling_what_has_ended_says_how_it_ended(
+    shared_up: Up, drawbar: Command, run_id: str
+) -> None:
+    cancelled = shared_up.submit(LONG)
+    drawbar.run("cancel", cancelled)
+    drawbar.run("show", cancelled, "-f")
+
+    said = [
+        drawbar.run("cancel", *words)
+        for words in ([run_id], [run_id, "check"], [cancelled], [cancelled, "a"])
+    ]
+
+    assert [done.returncode for done in said] == [0, 0, 0, 0]
+    assert [done.stdout for done in said] == [
+        f"run {run_id} has already ended: failed\n",
+        f"job check of run {run_id} has already ended: failed\n",
+        f"run {cancelled} has already ended: cancelled\n",
+        f"job a of run {cancelled} has already ended: cancelled\n",
+    ]
+    assert drawbar.json("cancel", run_id)["cancelled"] is False
 
 
 def test_retry_carries_successes_over(shared_up: Up, run_id: str) -> None:
@@ -230,6 +254,20 @@ def test_a_service_that_is_not_there_is_one_line_that_says_what_to_do(drawbar: C
         "drawbar: cannot reach the job service at http://127.0.0.1:1: is it running? "
         "start it with 'drawbar up'\n"
     )
+
+
+def test_another_kind_of_service_is_told_apart(shared_up: Up, drawbar: Command) -> None:
+    done = drawbar.run("runs", "--server", shared_up.at["registry"])
+
+    assert done.returncode == 1
+    assert done.stderr == f"drawbar: {shared_up.at['registry']} is not a job service\n"
+
+
+def test_a_server_without_a_scheme_is_a_usage_error(drawbar: Command) -> None:
+    done = drawbar.run("runs", "--server", "127.0.0.1:7402")
+
+    assert done.returncode == 2
+    assert "--server takes a URL, for example http://" in done.stderr
 
 
 def test_a_run_in_a_directory_that_is_served_is_told_where_to_go(drawbar: Command) -> None:

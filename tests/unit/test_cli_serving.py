@@ -2,8 +2,9 @@
 
 import pytest
 
+from drawbar.cli.connect import checked_url
 from drawbar.cli.failures import Usage
-from drawbar.cli.serving import checked_url, parse_address
+from drawbar.cli.serving import parse_address
 
 
 @pytest.mark.parametrize(
