@@ -9,5 +9,10 @@ def data_dir(given: Path | None) -> Path:
     named = given or os.environ.get("DRAWBAR_DATA")
     if named:
         return Path(named).expanduser().absolute()
+    return own_data_dir()
+
+
+def own_data_dir() -> Path:
+    """The user's own: what a command takes that was told nothing."""
     base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
     return Path(base).expanduser() / "drawbar"

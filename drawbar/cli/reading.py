@@ -10,8 +10,11 @@ from drawbar.cli.connect import job_service
 from drawbar.cli.failures import say
 from drawbar.cli.render.lines import clock
 from drawbar.cli.render.words import count, one_line
+from shared.errors import UnknownAttempt
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol.jobs import Event
+from shared.protocol.states import JobStatus
+from shared.services import JobService
 
 PAGE: Final = 1_000
 
@@ -28,19 +31,35 @@ def print_log(
     """The log's bytes are on stdout as they are; bytes that were lost are owned up to on stderr."""
     which = None if attempt is None else AttemptId(attempt)
 
-    async def copy() -> int:
+    async def copy() -> str | None:
         async with job_service(server, data, only_looks=not follow) as jobs:
+            if which is not None:
+                known = (await jobs.list_attempts(RunId(run), JobId(job))).attempts
+                if all(a.attempt_id != which for a in known):
+                    raise UnknownAttempt(f"there is no attempt {attempt} of job {job}")
             pieces = jobs.read_log(RunId(run), JobId(job), attempt=which, offset=0, follow=follow)
             async for piece in pieces:
                 sys.stdout.buffer.write(piece)
                 sys.stdout.buffer.flush()
             attempts = (await jobs.list_attempts(RunId(run), JobId(job))).attempts
+            if not attempts:
+                return await _why_empty(jobs, RunId(run), JobId(job))
         of = [a for a in attempts if a.attempt_id == which] if which else attempts[-1:]
-        return sum(a.log_lost_bytes for a in of)
+        lost = sum(a.log_lost_bytes for a in of)
+        return f"{count(lost, 'byte')} of this log never arrived" if lost else None
 
-    lost = asyncio.run(copy())
-    if lost:
-        say(f"{count(lost, 'byte')} of this log never arrived")
+    if told := asyncio.run(copy()):
+        say(told)
+
+
+async def _why_empty(jobs: JobService, run_id: RunId, job_id: JobId) -> str | None:
+    """Words about a job without attempts; None for one that has the log of an earlier run."""
+    status = next(job.status for job in (await jobs.show_run(run_id)).jobs if job.id == job_id)
+    if status is JobStatus.SUCCESS:
+        return None
+    if not status.is_ended:
+        return f"job {one_line(job_id)} has not started yet: {status}"
+    return f"job {one_line(job_id)} never started: {status}"
 
 
 def print_events(

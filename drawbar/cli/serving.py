@@ -2,23 +2,23 @@
 
 import asyncio
 import os
+import shlex
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from drawbar.cli.connect import checked_url
+from drawbar.cli.connect import JOBSTORE_URL, checked_url
 from drawbar.cli.failures import Usage, is_debugging, say
 from drawbar.cli.labels import worker_labels
-from drawbar.cli.places import data_dir
-from drawbar.embedded import default_slots
+from drawbar.cli.places import data_dir, own_data_dir
 from shared import logs
 from shared.datadir import held
 from shared.keys import Keys, load_keys, read_enrolment_secret
 from shared.runtime import Runtime, SystemRuntime
 from shared.tokens import Minter, Role
-from worker.machine import daemon_env
+from worker.machine import daemon_env, default_slots
 from worker.settings import RegistryPolicy, WorkerSettings
 
 DAY_S: Final = 86_400.0
@@ -148,7 +148,7 @@ def serve_up(
         say(f"job service  {at.jobstore}", prefix="")
         say(f"worker       {settings.name}, {settings.slots} jobs at a time", prefix="")
         say(f"data         {place}", prefix="")
-        say("submit with: drawbar submit FILE (Ctrl-C stops)", prefix="")
+        say(f"submit with: {submit_line(at.jobstore, place)} (Ctrl-C stops)", prefix="")
 
     with ExitStack() as stack:
         for folder in ("jobstore", "registry", f"workers/{settings.name}"):
@@ -165,6 +165,16 @@ def serve_up(
                 started=started,
             )
         )
+
+
+def submit_line(jobstore_url: str, place: Path) -> str:
+    """The command that reaches this job service from any shell of this user."""
+    words = ["drawbar", "submit", "FILE"]
+    if jobstore_url != JOBSTORE_URL:
+        words += ["--server", jobstore_url]
+    if place != own_data_dir():
+        words += ["--data", str(place)]
+    return shlex.join(words)
 
 
 def make_token(role: str, name: str, days: float, data: Path | None) -> str:

@@ -256,6 +256,26 @@ def test_a_service_that_is_not_there_is_one_line_that_says_what_to_do(drawbar: C
     )
 
 
+def test_up_says_how_to_submit_to_it(shared_up: Up, drawbar: Command) -> None:
+    at, data = shared_up.at["job service"], drawbar.data
+
+    assert f"submit with: drawbar submit FILE --server {at} --data {data} (" in shared_up.said
+
+
+def test_a_job_that_never_started_has_no_log_and_says_so(shared_up: Up, drawbar: Command) -> None:
+    run_id = shared_up.submit_and_wait(
+        "jobs: [{id: a, command: 'false'}, {id: c, command: 'true', needs: a}]\n"
+    )
+
+    never = drawbar.run("logs", run_id, "c")
+    unknown = drawbar.run("logs", run_id, "a", "--attempt", "foo")
+
+    assert (never.returncode, never.stdout) == (0, "")
+    assert never.stderr == "drawbar: job c never started: skipped\n"
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr == "drawbar: there is no attempt foo of job a\n"
+
+
 def test_another_kind_of_service_is_told_apart(shared_up: Up, drawbar: Command) -> None:
     done = drawbar.run("runs", "--server", shared_up.at["registry"])
 

@@ -1,10 +1,12 @@
 """What daemons are told on the command line, before anything is started."""
 
+from pathlib import Path
+
 import pytest
 
 from drawbar.cli.connect import checked_url
 from drawbar.cli.failures import Usage
-from drawbar.cli.serving import parse_address
+from drawbar.cli.serving import parse_address, submit_line
 
 
 @pytest.mark.parametrize(
@@ -38,3 +40,14 @@ def test_addresses_to_listen_on(text: str, address: tuple[str, int]) -> None:
 def test_an_address_that_is_none_is_a_mistake(text: str) -> None:
     with pytest.raises(Usage, match="HOST:PORT"):
         parse_address(text)
+
+
+def test_the_submit_line_names_only_what_is_not_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/home/me")
+    own, usual = Path("/home/me/drawbar"), "http://127.0.0.1:7402"
+
+    assert submit_line(usual, own) == "drawbar submit FILE"
+    assert submit_line("http://h:1", own) == "drawbar submit FILE --server http://h:1"
+    assert submit_line(usual, Path("/a b")) == "drawbar submit FILE --data '/a b'"
