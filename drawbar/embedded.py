@@ -6,7 +6,6 @@ so what works here works there. It imports nothing of HTTP: that would double it
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,20 +23,14 @@ from shared.protocol.pipeline import PipelineSpec
 from shared.protocol.states import JobStatus
 from shared.runtime import Runtime
 from worker.daemon import Worker
-from worker.machine import prepare_machine
+from worker.machine import default_slots, prepare_machine
 from worker.runners.shell import ShellRunner
 from worker.settings import WorkerSettings
 
 NAME: Final = "embedded"
-MAX_SLOTS: Final = 32
 # Beats cost nothing here, and make a cancellation quick. The worker is never lost without the job
 # service, so leases are long: a process suspended with Ctrl-Z finds its jobs still its own.
 SETTINGS: Final = JobStoreSettings(heartbeat_s=0.2, lease_s=600.0)
-
-
-def default_slots() -> int:
-    """Four jobs for each core that this process may use: most of them wait for something."""
-    return min(MAX_SLOTS, 4 * len(os.sched_getaffinity(0)))
 
 
 class Embedded:

@@ -9,9 +9,10 @@ from aiohttp import web
 
 from shared.errors import BadRequest, UnknownAttempt
 from shared.http import wire
+from shared.http.event_stream import frame
 from shared.http.identity import plain_id, require_role
 from shared.http.server import read_message, reply, stream
-from shared.http.sse import frame, send_events, wants_events
+from shared.http.sse import send_events, wants_events
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol import gateway as g
 from shared.services import Body, JobService

@@ -15,6 +15,8 @@ from worker.workspace import DiskWorkspace
 # What a daemon's jobs get of its environment: who and where they are, and no secret.
 SAFE_NAMES = frozenset({"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR"})
 
+MOST_BY_DEFAULT = 32  # slots
+
 log = structlog.get_logger()
 
 
@@ -37,6 +39,11 @@ def prepare_machine(
         log.warning("worker.leftovers_killed", groups=groups, processes=processes)
     workspace.clear()
     return ShellRunner(runtime, ledger), workspace
+
+
+def default_slots() -> int:
+    """Four jobs for each core that this process may use: most of them wait for something."""
+    return min(MOST_BY_DEFAULT, 4 * len(os.sched_getaffinity(0)))
 
 
 def daemon_env(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML section 9.2), both ends: a stream that shows it is alive."""
+"""Sending server-sent events: a stream that shows it is alive."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,13 +6,12 @@ from typing import Final
 
 from aiohttp import web
 
-from shared.errors import ServiceError, Unavailable
+from shared.errors import ServiceError
+from shared.http.event_stream import EVENT_STREAM
 from shared.http.server import break_off
 from shared.runtime import Runtime
 
 ALIVE_EVERY_S: Final = 10.0  # well within the client's IDLE_S
-EVENT_STREAM: Final = "text/event-stream"
-MAX_LINE_BYTES: Final = 4 * 1024 * 1024
 
 
 def wants_events(request: web.Request) -> bool:
@@ -43,25 +42,3 @@ async def send_events(
     except* (ServiceError, ConnectionError) as failed:
         break_off(request, failed.exceptions[0])
     return response
-
-
-def frame(data: bytes, *, number: int | None = None, kind: str | None = None) -> bytes:
-    """One event. `data` has no line breaks."""
-    parts = []
-    if number is not None:
-        parts.append(b"id: %d\n" % number)
-    if kind is not None:
-        parts.append(b"event: %s\n" % kind.encode())
-    return b"".join([*parts, b"data: ", data, b"\n\n"])
-
-
-async def read_events(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The data of each event that `frame` made."""
-    rest = b""
-    async for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data: "):
-                yield line[6:]
-        if len(rest) > MAX_LINE_BYTES:
-            raise Unavailable("the stream of events cannot be understood")

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from shared.errors import BadRequest
 from shared.http import wire
 from shared.http.clients.gateway import GatewayClient
-from shared.http.sse import EVENT_STREAM, read_events
+from shared.http.event_stream import EVENT_STREAM, read_events
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol import jobs as j
 from shared.services import Body
