@@ -165,7 +165,10 @@ def _wall_s(words: list[str]) -> float:
 
 def main() -> None:
     asked = _parser().parse_args()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        cache_logger_on_first_use=True,  # as shared/logs.py has it
+    )
     bench = Bench(asked.folder, asked.runs, asked.slots)
     with bench.scratch() as folder:
         here = machine(others.fsync_ms(folder))

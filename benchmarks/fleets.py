@@ -43,7 +43,9 @@ OpenFleet = Callable[[Path, int], AbstractAsyncContextManager[Fleet]]
 @asynccontextmanager
 async def embedded(folder: Path, slots: int) -> AsyncIterator[Fleet]:
     """As `drawbar run` has it: service objects handed to each other, no HTTP."""
-    system = Embedded(folder, SystemRuntime(), slots=slots, job_env={"PATH": os.environ["PATH"]})
+    system = Embedded(
+        folder, SystemRuntime(), slots=slots, base_dir=folder, job_env={"PATH": os.environ["PATH"]}
+    )
     await system.start()
     try:
         yield Fleet(system.jobs)

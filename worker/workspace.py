@@ -79,7 +79,11 @@ class DiskFiles:
     async def remove(self) -> None:
         with suppress(FileNotFoundError):
             os.unlink(self.log)
-        if self._scratch is not None:
+        if self._scratch is None:
+            return
+        try:
+            os.rmdir(self._scratch)  # most jobs leave nothing: not worth a thread
+        except OSError:
             await self._runtime.offload(_remove_tree, self._scratch)
 
 
@@ -141,7 +145,10 @@ def _make_scratch(scratch: Path, working_dir: str | None) -> Path:
             if os.path.normpath(working_dir) != ".":
                 raise CannotStart(f"working directory: {error}") from error
     try:
-        os.makedirs(cwd, mode=0o700)
+        if cwd == scratch:
+            os.mkdir(cwd, mode=0o700)
+        else:
+            os.makedirs(cwd, mode=0o700)
     except OSError as error:
         raise CannotStart(f"cannot make a working directory: {error.strerror}") from error
     return cwd
