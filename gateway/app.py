@@ -12,6 +12,7 @@ from shared.http.clients import JobsClient
 from shared.http.identity import workers_own
 from shared.http.server import Server, new_app
 from shared.http.transport import Transport
+from shared.http.worker_line import add_worker_line
 from shared.http.worker_routes import add_worker_routes
 from shared.runtime import Runtime
 from shared.services import Gateway
@@ -55,4 +56,5 @@ def build_app(service: Gateway, verifier: Verifier, tokens: AttemptTokens) -> we
 
     app = new_app(ready)
     add_worker_routes(app, service, workers_own(verifier), tokens)
+    add_worker_line(app, service, workers_own(verifier), tokens)
     return app

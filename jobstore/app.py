@@ -15,6 +15,7 @@ from shared.daemon import run_until_signalled
 from shared.files import DiskFiles
 from shared.http.identity import through_gateway
 from shared.http.server import Server, new_app
+from shared.http.worker_line import add_worker_line
 from shared.http.worker_routes import add_worker_routes
 from shared.keys import Keys
 from shared.runtime import Runtime
@@ -58,5 +59,6 @@ def build_app(service: JobService, verifier: Verifier) -> web.Application:
 
     app = new_app(ready)
     add_worker_routes(app, service, through_gateway(verifier))
+    add_worker_line(app, service, through_gateway(verifier))
     add_people_routes(app, service, verifier)
     return app

@@ -8,15 +8,18 @@ from aiohttp import web
 from shared.errors import Forbidden, Unauthenticated
 from shared.http import wire
 from shared.http.identity import bearer, plain_id, require_role
+from shared.http.line_server import add_line
 from shared.http.server import read_message, reply
 from shared.ids import WorkerId
 from shared.keys import is_same_secret
-from shared.protocol.registry import EnrolRequest, Goodbye
+from shared.protocol.registry import EnrolRequest, Goodbye, StatusReply, StatusReport
 from shared.protocol.states import Desired
 from shared.services import Registry
 from shared.tokens import WORKER_S, Audience, Identity, Minter, Role, Scope, Verifier
 
 REPORT_BYTES: Final = 1024 * 1024  # 10,000 attempts of 40 bytes, and room
+
+_WORKER: Final = frozenset({Scope.WORKER})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -43,6 +46,7 @@ def add_registry_routes(
             ),
         ]
     )
+    add_line(app, verbs.admit, {"report": verbs.report_on_line})
 
 
 class _Verbs:
@@ -69,11 +73,26 @@ class _Verbs:
         """200: what is wanted of the worker, with a fresh worker token when the last is old."""
         who = self._oneself(request)
         body = await read_message(request, wire.REPORT.body, REPORT_BYTES)
-        answer = await self._service.report(wire.REPORT.join(body, worker_id=who.subject))
+        return reply(await self._report(who, wire.REPORT.join(body, worker_id=who.subject)))
+
+    def admit(self, request: web.Request) -> None:
+        """A line is for workers; each report on it shows whose it is."""
+        self._verifier.verify(bearer(request), Audience.REGISTRY, _WORKER)
+
+    async def report_on_line(self, token: str | None, body: bytes) -> bytes:
+        who = self._verifier.verify(token, Audience.REGISTRY, _WORKER)
+        ask = StatusReport.model_validate_json(body)
+        if ask.worker_id != who.subject:
+            raise _not_oneself()
+        answer = await self._report(who, ask)
+        return answer.__pydantic_serializer__.to_json(answer)
+
+    async def _report(self, who: Identity, ask: StatusReport) -> StatusReply:
+        answer = await self._service.report(ask)
         if self._verifier.runtime.now().timestamp() - who.issued_at >= WORKER_S / 2:
             token = self._minter.worker(WorkerId(who.subject))
             answer = answer.model_copy(update={"token": token})
-        return reply(answer)
+        return answer
 
     async def leave(self, request: web.Request) -> web.Response:
         """200: the worker is offline, and everybody knows that it meant to."""
@@ -105,10 +124,14 @@ class _Verbs:
     def _oneself(self, request: web.Request) -> Identity:
         """The worker that asks, which must be the one that the path names."""
         worker_id = plain_id(request.match_info["worker_id"], "worker_id")
-        who = self._verifier.verify(bearer(request), Audience.REGISTRY, {Scope.WORKER})
+        who = self._verifier.verify(bearer(request), Audience.REGISTRY, _WORKER)
         if who.subject != worker_id:
-            raise Forbidden("the token is for another worker", check="subject")
+            raise _not_oneself()
         return who
 
     def _require(self, request: web.Request, role: Role) -> None:
         require_role(self._verifier, request, Audience.REGISTRY, role)
+
+
+def _not_oneself() -> Forbidden:
+    return Forbidden("the token is for another worker", check="subject")

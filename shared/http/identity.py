@@ -93,6 +93,11 @@ def through_gateway(verifier: Verifier) -> Identify:
     return identify
 
 
+def check_attempt(caller: Caller, attempt_id: AttemptId) -> None:
+    if caller.attempt_id not in (None, attempt_id):
+        raise Forbidden("the token is for another attempt", check="attempt")
+
+
 def require_role(
     verifier: Verifier, request: web.Request, audience: Audience, needed: Role
 ) -> Identity:

@@ -105,19 +105,28 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
         if request.headers.get(PROTOCOL, SPOKEN) != SPOKEN:
             raise UnsupportedVersion(supported=[SPOKEN])
         return await handler(request)
-    except ServiceError as error:
-        if error.status >= 500 and not error.retryable:
-            log.error("request.failed", path=request.path, error=error.code, message=error.message)
-        return error_response(error)
-    except ValidationError as error:
-        return error_response(describe(error))
     except web.HTTPException as error:  # aiohttp's own: no such path, no such method, …
         return _from_aiohttp(request, error)
     except ConnectionError:
         raise  # the caller is gone; nobody reads an answer
-    except Exception:
-        log.exception("request.crashed", method=request.method, path=request.path)
-        return error_response(ServiceError("something broke inside; the service's log has more"))
+    except Exception as error:
+        return error_response(as_service_error(error, f"{request.method} {request.path}"))
+
+
+def as_service_error(error: Exception, where: str) -> ServiceError:
+    """What the caller is told. What the caller could not know of is logged."""
+    if isinstance(error, ValidationError):
+        return describe(error)
+    if not isinstance(error, ServiceError):
+        log.error("request.crashed", where=where, exc_info=error)
+        return ServiceError("something broke inside; the service's log has more")
+    if error.status >= 500 and not error.retryable:
+        log.error("request.failed", where=where, error=error.code, message=error.message)
+    return error
+
+
+def error_body(error: ServiceError) -> bytes:
+    return json.dumps(to_wire(error), default=str).encode()
 
 
 def error_response(error: ServiceError) -> web.Response:
@@ -129,8 +138,7 @@ def error_response(error: ServiceError) -> web.Response:
         headers[STATE] = str(error.facts["state"])
     if isinstance(error, LogOffsetMismatch):
         headers[RANGE] = f"0-{error.facts.get('resume_at', 0)}"
-    body = json.dumps(to_wire(error), default=str).encode()
-    return web.Response(status=error.status, body=body, headers=headers)
+    return web.Response(status=error.status, body=error_body(error), headers=headers)
 
 
 def describe(error: ValidationError) -> BadRequest:

@@ -1,23 +1,35 @@
 """The one HTTP client factory: connections, deadlines, the retry policy, and errors made whole.
 
 A caller names a deadline for each call. Retries happen only where it asks for them, so that they
-happen at one layer of a chain only.
+happen at one layer of a chain only. Small calls share one line (shared/http/line.py).
 """
 
+import asyncio
 import io
 import json
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from yarl import URL
 
-from shared.errors import BY_CODE, ServiceError, Unavailable, from_wire
-from shared.http.wire import PROTOCOL, RETRY_AFTER
+from shared.errors import (
+    BY_CODE,
+    Forbidden,
+    ServiceError,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedVersion,
+    from_wire,
+)
+from shared.http.line import Line, LineBroken
+from shared.http.wire import LINE, PROTOCOL, RETRY_AFTER
+from shared.protocol.line import BODY_BYTES, FRAME_BYTES
 from shared.runtime import Runtime
 from shared.services import PIECE_BYTES, Body
 
@@ -29,6 +41,13 @@ CONNECTIONS: Final = 4_096  # a gateway holds one for each long poll that it for
 LARGE_BODY_BYTES: Final = 1_000_000  # aiohttp wants those as a file, which it sends in pieces
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
+
+T = TypeVar("T")
+# Why a line was not opened; the rest of what the other side said does not reach us.
+TURNED_AWAY: Final = {
+    error.status: error for error in (Unauthenticated, Forbidden, UnsupportedVersion)
+}
+NO_HEADERS: Final = CIMultiDictProxy[str](CIMultiDict())
 
 SocketFactory = Callable[[aiohttp.AddrInfoType], Any]
 
@@ -70,11 +89,16 @@ class Transport:
         self._service = service
         self._socket_factory = socket_factory
         self._session: aiohttp.ClientSession | None = None
+        self._line: Line | None = None
+        self._opening_line = asyncio.Lock()
         self._closed = False
 
     async def close(self) -> None:
         """No connection is open, and every later call is Unavailable. Safe to repeat."""
         self._closed = True
+        line, self._line = self._line, None
+        if line is not None:
+            await line.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -95,18 +119,36 @@ class Transport:
         `token` goes before the transport's own.
         """
 
-        async def call(limit_s: float) -> Answer:
+        async def send(limit_s: float) -> Answer:
             return await self._send(method, path, body, headers, token, limit_s)
 
-        if retry_for_s <= 0:
-            return await call(timeout_s)
-        give_up_at = self._runtime.mono() + retry_for_s
+        return await self._persist(send, timeout_s, retry_for_s)
 
-        async def call_in_time() -> Answer:
-            left_s = give_up_at - self._runtime.mono()
-            return await call(min(timeout_s, max(left_s, FIRST_PAUSE_S)))
+    async def call(
+        self,
+        verb: str,
+        body: bytes,
+        *,
+        token: str | None = None,
+        timeout_s: float = CALL_S,
+        retry_for_s: float = 0.0,
+    ) -> bytes:
+        """The answer to one call on the line, which is opened when there is none."""
+        if len(body) > BODY_BYTES:
+            raise TooLarge(f"the {verb} has more than {BODY_BYTES} bytes", limit_bytes=BODY_BYTES)
 
-        return await retrying(self._runtime, give_up_at)(call_in_time)
+        async def ask(limit_s: float) -> bytes:
+            try:
+                async with asyncio.timeout(limit_s):
+                    line = await self._open_line()
+                    is_error, answer = await line.call(verb, body, token or self._token())
+            except (LineBroken, aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise self._unavailable(error) from None
+            if is_error:
+                raise self._error(500, NO_HEADERS, answer)
+            return answer
+
+        return await self._persist(ask, timeout_s, retry_for_s)
 
     async def upload(
         self,
@@ -156,6 +198,41 @@ class Transport:
                     yield piece
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._unavailable(error) from None
+
+    async def _persist(
+        self, call: Callable[[float], Awaitable[T]], timeout_s: float, retry_for_s: float
+    ) -> T:
+        if retry_for_s <= 0:
+            return await call(timeout_s)
+        give_up_at = self._runtime.mono() + retry_for_s
+
+        async def call_in_time() -> T:
+            left_s = give_up_at - self._runtime.mono()
+            return await call(min(timeout_s, max(left_s, FIRST_PAUSE_S)))
+
+        return await retrying(self._runtime, give_up_at)(call_in_time)
+
+    async def _open_line(self) -> Line:
+        """The line that carries calls, a new one when the last has ended or has gone silent."""
+        line = self._line
+        if line is not None and line.is_usable:
+            return line
+        async with self._opening_line:
+            if self._line is None or not self._line.is_usable:
+                try:
+                    socket = await self._open().ws_connect(
+                        URL(self._base_url + LINE, encoded=True),
+                        headers=self._with_token(None, None),
+                        autoclose=True,
+                        heartbeat=Line.PING_S,
+                        max_msg_size=FRAME_BYTES,
+                    )
+                except aiohttp.WSServerHandshakeError as error:
+                    if (turned_away := TURNED_AWAY.get(error.status)) is not None:
+                        raise turned_away from None
+                    raise
+                self._line = Line(socket, self._runtime)
+            return self._line
 
     async def _send(
         self,
@@ -213,7 +290,7 @@ class Transport:
             why = "no answer in time"
         elif isinstance(error, aiohttp.ClientConnectorError):
             why = error.os_error.strerror or str(error.os_error)
-        elif isinstance(error, aiohttp.ServerDisconnectedError):
+        elif isinstance(error, aiohttp.ServerDisconnectedError | LineBroken):
             why = "it closed the connection"
         else:
             why = str(error) or type(error).__name__

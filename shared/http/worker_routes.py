@@ -4,7 +4,6 @@ They only translate: who asks comes from `identify`, what to do is the service's
 gateway hands in `tokens` and so attaches workload and execution tokens on the way back.
 """
 
-import asyncio
 import math
 import re
 from typing import Final
@@ -16,10 +15,7 @@ from shared.errors import (
     AttemptArchived,
     BadRequest,
     Conflict,
-    Forbidden,
-    ServiceError,
     UnknownAttempt,
-    to_wire,
 )
 from shared.http import wire
 from shared.http.identity import (
@@ -30,14 +26,14 @@ from shared.http.identity import (
     Caller,
     Door,
     Identify,
-    Presented,
+    check_attempt,
     plain_id,
     presented,
 )
+from shared.http.issuing import Issuing
 from shared.http.server import body_pieces, read_message, reply, stream
 from shared.ids import AttemptId, JobId
 from shared.protocol import gateway as g
-from shared.protocol.batch import Call, CallAnswer, CallAnswers, Calls, Failure
 from shared.services import Gateway
 from shared.tokens import AttemptTokens
 
@@ -55,7 +51,6 @@ def add_worker_routes(
     app.add_routes(
         [
             web.post("/v1/claims", verbs.claim),
-            web.post("/v1/batch", verbs.batch),
             web.post("/v1/heartbeats", verbs.heartbeats),
             web.post(f"{one}/run", verbs.run),
             web.post(f"{one}/finish", verbs.finish),
@@ -73,26 +68,14 @@ class _Verbs:
     def __init__(self, service: Gateway, identify: Identify, tokens: AttemptTokens | None) -> None:
         self._service = service
         self._identify = identify
-        self._tokens = tokens
+        self._issuing = Issuing(service, tokens)
 
     async def claim(self, request: web.Request) -> web.Response:
         """200: leases on jobs. 204: none, and Drawbar-Reason says why."""
         caller = self._identify(presented(request), OWN)
         body = await read_message(request, wire.CLAIM.body)
-        found = await self._service.claim(wire.CLAIM.join(body, worker_id=caller.worker_id))
-        if not found.claims:
-            return _no_job(found)
-        if (tokens := self._tokens) is not None:
-            claims = [
-                claim.model_copy(
-                    update={
-                        "token": tokens.workload(caller.worker_id, claim.attempt_id, claim.fence)
-                    }
-                )
-                for claim in found.claims
-            ]
-            found = found.model_copy(update={"claims": tuple(claims)})
-        return reply(found)
+        found = await self._issuing.claim(wire.CLAIM.join(body, worker_id=caller.worker_id))
+        return reply(found) if found.claims else _no_job(found)
 
     async def refuse(self, request: web.Request) -> web.Response:
         """200: the job is back in its place."""
@@ -108,66 +91,24 @@ class _Verbs:
         caller, attempt_id = self._of_attempt(request, START)
         body = await read_message(request, wire.RUN.body)
         ask = wire.RUN.join(body, worker_id=caller.worker_id, attempt_id=attempt_id)
-        return reply(await self._run(ask))
-
-    async def _run(self, ask: g.RunRequest) -> g.RunContext:
-        context = await self._service.run(ask)
-        if self._tokens is None:
-            return context
-        token = self._tokens.execution(ask.worker_id, ask.attempt_id, context.fence)
-        return context.model_copy(update={"token": token})
-
-    async def batch(self, request: web.Request) -> web.Response:
-        """200: an answer for each call, as if each had come alone."""
-        ask = await read_message(request, Calls)
-        own = presented(request)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._answer(call, own), name="call") for call in ask.calls]
-        return reply(CallAnswers(answers=tuple(task.result() for task in tasks)))
-
-    async def _answer(self, call: Call, own: Presented) -> CallAnswer:
-        ask = call.run or call.finish
-        try:
-            if ask is None:
-                raise BadRequest("a call must be a run or a finish")
-            door = START if call.run is not None else ATTEMPT
-            caller = self._identify(Presented(call.token or own.token, ask.worker_id), door)
-            _check_attempt(caller, ask.attempt_id)
-            if caller.worker_id != ask.worker_id:
-                raise Forbidden("the token is another worker's", check="worker")
-            if call.run is not None:
-                return CallAnswer.model_construct(context=await self._run(call.run))
-            assert call.finish is not None
-            return CallAnswer.model_construct(reply=await self._service.finish(call.finish))
-        except ServiceError as error:
-            return CallAnswer.model_construct(failure=Failure(**to_wire(error)))
-        except Exception:  # as when it comes alone; the others have answers of their own
-            log.exception("request.crashed", path="/v1/batch")
-            broken = ServiceError("something broke inside; the service's log has more")
-            return CallAnswer.model_construct(failure=Failure(**to_wire(broken)))
+        return reply(await self._issuing.run(ask))
 
     async def heartbeats(self, request: web.Request) -> web.Response:
         """200: a verdict for each lease, with a fresh execution token where the last is old."""
         caller = self._identify(presented(request), BEAT)
         body = await read_message(request, wire.HEARTBEATS.body)
         ask = wire.HEARTBEATS.join(body, worker_id=caller.worker_id)
-        answer = await self._service.heartbeat(ask)
-        if self._tokens is not None:
-            fences = {beat.attempt_id: beat.fence for beat in ask.leases}
-            answer = g.HeartbeatReply(
-                leases=tuple(self._refresh(caller, fences, verdict) for verdict in answer.leases)
-            )
-        return reply(answer)
+        return reply(await self._issuing.heartbeat(ask))
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         """200: renewed, or renewed and to be cancelled. 404, 409, 410: stop the process."""
         caller, attempt_id = self._of_attempt(request, ATTEMPT)
         body = await read_message(request, wire.HEARTBEAT.body)
         beat = wire.HEARTBEAT.join(body, attempt_id=attempt_id)
-        answer = await self._service.heartbeat(
+        answer = await self._issuing.heartbeat(
             g.HeartbeatRequest(worker_id=caller.worker_id, leases=(beat,))
         )
-        verdict = self._refresh(caller, {attempt_id: beat.fence}, answer.leases[0])
+        verdict = answer.leases[0]
         if verdict.verdict is g.Verdict.GONE:
             raise _gone(verdict)
         response = reply(verdict.model_copy(update={"token": None}))
@@ -245,22 +186,8 @@ class _Verbs:
     def _of_attempt(self, request: web.Request, door: Door) -> tuple[Caller, AttemptId]:
         caller = self._identify(presented(request), door)
         attempt_id = AttemptId(plain_id(request.match_info["attempt_id"], "attempt_id"))
-        _check_attempt(caller, attempt_id)
+        check_attempt(caller, attempt_id)
         return caller, attempt_id
-
-    def _refresh(
-        self, caller: Caller, fences: dict[AttemptId, int], verdict: g.LeaseVerdict
-    ) -> g.LeaseVerdict:
-        if self._tokens is None or verdict.verdict is g.Verdict.GONE:
-            return verdict
-        attempt_id = verdict.attempt_id
-        token = self._tokens.refresh(caller.worker_id, attempt_id, fences[attempt_id])
-        return verdict if token is None else verdict.model_copy(update={"token": token})
-
-
-def _check_attempt(caller: Caller, attempt_id: AttemptId) -> None:
-    if caller.attempt_id not in (None, attempt_id):
-        raise Forbidden("the token is for another attempt", check="attempt")
 
 
 def _no_job(answer: g.ClaimReply) -> web.Response:

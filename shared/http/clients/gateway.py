@@ -1,12 +1,14 @@
 """The worker's verbs over HTTP: worker to gateway, and gateway to job service.
 
+Small messages go on the line, bytes as requests.
+
 A worker's client keeps the tokens of attempts as claims and run contexts bring them, and drops
 them when the attempt is settled. A gateway's client never sees any and uses its service token.
 """
 
-import asyncio
-from collections.abc import Sequence
 from typing import Final
+
+from pydantic import BaseModel, TypeAdapter
 
 from shared.errors import (
     Conflict,
@@ -14,17 +16,16 @@ from shared.errors import (
     ServiceError,
     Unauthenticated,
     Unavailable,
-    from_wire,
 )
 from shared.http import wire
-from shared.http.together import Together
 from shared.http.transport import CALL_S, Answer, Transport
 from shared.ids import AttemptId
 from shared.protocol import gateway as g
-from shared.protocol.batch import MAX_CALLS, Call, CallAnswer, CallAnswers, Calls, Failure
 from shared.services import Body
 
 KEPT_TOKENS: Final = 2 * g.MAX_SLOTS  # of each kind; far more than a worker has attempts
+
+_FINISH_REPLY: Final = TypeAdapter[g.FinishReply](g.FinishReply)
 
 
 class GatewayClient:
@@ -33,25 +34,12 @@ class GatewayClient:
     def __init__(self, transport: Transport, *, retry_for_s: float = 0.0) -> None:
         self._transport = transport
         self._retry_for_s = retry_for_s
-        self._together = Together(self._send_together, MAX_CALLS)
         self._workload: dict[AttemptId, str] = {}
         self._execution: dict[AttemptId, str] = {}
 
     async def claim(self, ask: g.ClaimRequest) -> g.ClaimReply:
-        answer = await self._transport.request(
-            "POST",
-            "/v1/claims",
-            wire.CLAIM.dump(ask),
-            headers={wire.WORKER: ask.worker_id},
-            timeout_s=ask.wait_s + CALL_S,
-        )
-        if answer.status == 204:
-            return g.ClaimReply(
-                claims=(),
-                reason=answer.headers.get(wire.REASON),
-                retry_after_s=_number(answer.headers.get(wire.RETRY_AFTER)),
-            )
-        found = g.ClaimReply.model_validate_json(answer.body)
+        answer = await self._transport.call("claim", _dump(ask), timeout_s=ask.wait_s + CALL_S)
+        found = g.ClaimReply.model_validate_json(answer)
         for claim in found.claims:
             _keep(self._workload, claim.attempt_id, claim.token)
         return found
@@ -59,31 +47,25 @@ class GatewayClient:
     async def refuse(self, ask: g.RefuseRequest) -> None:
         # Its token stays until newer ones push it out: a refusal may have to be sent again.
         try:
-            await self._start(ask, "refuse", wire.REFUSE.dump(ask))
+            await self._start("refuse", ask)
         except (Conflict, NotFound):
             self._drop(ask.attempt_id)
             raise
 
     async def run(self, ask: g.RunRequest) -> g.RunContext:
-        call = Call.model_construct(token=self._workload.get(ask.attempt_id), run=ask)
         try:
-            context = (await self._together.call(call)).context
+            context = g.RunContext.model_validate_json(await self._start("run", ask))
         except (Conflict, NotFound):
             self._drop(ask.attempt_id)
             raise
-        assert context is not None
         # The workload token stays until the end: `run` may have to be sent again.
         _keep(self._execution, ask.attempt_id, context.token)
         return context
 
     async def heartbeat(self, ask: g.HeartbeatRequest) -> g.HeartbeatReply:
-        answer = await self._transport.request(
-            "POST",
-            "/v1/heartbeats",
-            wire.HEARTBEATS.dump(ask),
-            headers={wire.WORKER: ask.worker_id},
+        verdicts = g.HeartbeatReply.model_validate_json(
+            await self._transport.call("heartbeat", _dump(ask))
         )
-        verdicts = g.HeartbeatReply.model_validate_json(answer.body)
         for verdict in verdicts.leases:
             if verdict.verdict is not g.Verdict.GONE:
                 _keep(self._execution, verdict.attempt_id, verdict.token)
@@ -138,62 +120,27 @@ class GatewayClient:
             raise self._forgotten(ask.attempt_id, error) from None
 
     async def finish(self, ask: g.FinishRequest) -> g.FinishReply:
-        call = Call.model_construct(token=self._execution.get(ask.attempt_id), finish=ask)
         try:
-            reply = (await self._together.call(call)).reply
+            answer = await self._transport.call(
+                "finish",
+                _dump(ask),
+                token=self._execution.get(ask.attempt_id),
+                retry_for_s=self._retry_for_s,
+            )
         except Unauthenticated as error:
             raise self._forgotten(ask.attempt_id, error) from None
         except (Conflict, NotFound):
             self._drop(ask.attempt_id)
             raise
-        assert reply is not None
+        reply = _FINISH_REPLY.validate_json(answer)
         if isinstance(reply, g.Receipt):
             self._drop(ask.attempt_id)
         return reply
 
-    async def _send_together(self, calls: Sequence[Call]) -> Sequence[CallAnswer | Exception]:
-        """One call goes by its own door, several in one envelope."""
-        if len(calls) == 1:
-            return [await self._send_alone(calls[0])]
-        ask = Calls.model_construct(calls=tuple(calls))
-        try:
-            answer = await self._transport.request(
-                "POST", "/v1/batch", ask.__pydantic_serializer__.to_json(ask)
-            )
-        except ServiceError as error:
-            if error.retryable:
-                raise
-            # The envelope was turned down, as too large for one: no call has its answer yet.
-            alone = (self._send_alone(call) for call in calls)
-            return [_answered(one) for one in await asyncio.gather(*alone, return_exceptions=True)]
-        found = CallAnswers.model_validate_json(answer.body).answers
-        if len(found) != len(calls):
-            raise Unavailable("the gateway answered another number of calls than were asked")
-        return [_raised(one.failure) if one.failure is not None else one for one in found]
-
-    async def _send_alone(self, call: Call) -> CallAnswer:
-        if call.run is not None:
-            answer = await self._start(call.run, "run", wire.RUN.dump(call.run))
-            context = g.RunContext.model_validate_json(answer.body)
-            return CallAnswer.model_construct(context=context)
-        assert call.finish is not None
-        answer = await self._transport.request(
-            "POST",
-            wire.path("v1", "attempts", call.finish.attempt_id, "finish"),
-            wire.FINISH.dump(call.finish),
-            headers={wire.WORKER: call.finish.worker_id},
-            token=call.token,
-            retry_for_s=self._retry_for_s,
-        )
-        model = g.Incomplete if answer.status == 202 else g.Receipt
-        return CallAnswer.model_construct(reply=model.model_validate_json(answer.body))
-
-    async def _start(self, ask: g.RunRequest | g.RefuseRequest, verb: str, body: bytes) -> Answer:
-        return await self._transport.request(
-            "POST",
-            wire.path("v1", "attempts", ask.attempt_id, verb),
-            body,
-            headers={wire.WORKER: ask.worker_id},
+    async def _start(self, verb: str, ask: g.RunRequest | g.RefuseRequest) -> bytes:
+        return await self._transport.call(
+            verb,
+            _dump(ask),
             token=self._workload.get(ask.attempt_id),
             retry_for_s=self._retry_for_s,
         )
@@ -232,14 +179,8 @@ class GatewayClient:
         self._execution.pop(attempt_id, None)
 
 
-def _answered(outcome: CallAnswer | BaseException) -> CallAnswer | Exception:
-    if isinstance(outcome, CallAnswer | Exception):
-        return outcome
-    raise outcome
-
-
-def _raised(failure: Failure) -> ServiceError:
-    return from_wire(failure.code, failure.message, failure.facts)
+def _dump(message: BaseModel) -> bytes:
+    return message.__pydantic_serializer__.to_json(message)
 
 
 def _headers(
@@ -253,7 +194,3 @@ def _keep(tokens: dict[AttemptId, str], attempt_id: AttemptId, token: str | None
         if len(tokens) >= KEPT_TOKENS and attempt_id not in tokens:
             del tokens[next(iter(tokens))]
         tokens[attempt_id] = token
-
-
-def _number(text: str | None) -> float:
-    return float(text) if text is not None and text.isdecimal() else 0.0

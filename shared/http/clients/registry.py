@@ -36,10 +36,8 @@ class RegistryClient:
         return reply
 
     async def report(self, ask: r.StatusReport) -> r.StatusReply:
-        answer = await self._transport.request(
-            "PUT", wire.path("v1", "workers", ask.worker_id, "status"), wire.REPORT.dump(ask)
-        )
-        reply = r.StatusReply.model_validate_json(answer.body)
+        body = ask.__pydantic_serializer__.to_json(ask)
+        reply = r.StatusReply.model_validate_json(await self._transport.call("report", body))
         self._keep(reply.token)
         return reply
 
