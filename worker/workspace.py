@@ -17,6 +17,7 @@ from shared.runtime import Runtime
 from shared.services import PIECE_BYTES
 from worker import tree
 from worker.ports import CannotCollect, CannotStart
+from worker.spares import Spares
 
 SAFE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
 
@@ -27,10 +28,13 @@ class DiskFiles:
     Looks at the log are made in the event loop: they take microseconds, a thread ten times that.
     """
 
-    def __init__(self, log: Path, cwd: Path, scratch: Path | None, runtime: Runtime) -> None:
+    def __init__(
+        self, log: Path, cwd: Path, scratch: Path | None, spares: Spares, runtime: Runtime
+    ) -> None:
         self.log = log
         self.cwd = cwd
         self._scratch = scratch
+        self._spares = spares
         self._runtime = runtime
 
     async def log_size(self) -> int:
@@ -77,14 +81,14 @@ class DiskFiles:
             file.close()
 
     async def remove(self) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(self.log)
-        if self._scratch is None:
+        # A process that outlived its job and still writes may use its folder as well.
+        is_left_alone = self._spares.keep_log(self.log)
+        if not is_left_alone:
+            with suppress(FileNotFoundError):
+                os.unlink(self.log)
+        if self._scratch is None or (is_left_alone and self._spares.keep_folder(self._scratch)):
             return
-        try:
-            os.rmdir(self._scratch)  # most jobs leave nothing: not worth a thread
-        except OSError:
-            await self._runtime.offload(_remove_tree, self._scratch)
+        await self._runtime.offload(_remove_tree, self._scratch)
 
 
 class DiskWorkspace:
@@ -98,6 +102,7 @@ class DiskWorkspace:
         self._root = root
         self._base_dir = base_dir
         self._runtime = runtime
+        self._spares = Spares(root)
 
     def left_behind(self) -> list[str]:
         """Attempts of an earlier incarnation that may have been started: their logs are here."""
@@ -106,6 +111,7 @@ class DiskWorkspace:
     def clear(self) -> None:
         """The root exists, and holds nothing of an earlier incarnation."""
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._spares.forget()
         for entry in sorted(self._root.iterdir()):
             if entry.is_dir() and not entry.is_symlink():
                 _remove_tree(entry)
@@ -124,34 +130,34 @@ class DiskWorkspace:
             cwd = self._base_dir / (working_dir or "")
         else:
             scratch = self._root / attempt_id
-            cwd = _make_scratch(scratch, working_dir)
+            cwd = self._make_scratch(scratch, working_dir)
         if scratch is None:
             _check_folder(cwd)
-        return DiskFiles(self._root / f"{attempt_id}.log", cwd, scratch, self._runtime)
+        log = self._root / f"{attempt_id}.log"
+        self._spares.take_log(log)
+        return DiskFiles(log, cwd, scratch, self._spares, self._runtime)
+
+    def _make_scratch(self, scratch: Path, working_dir: str | None) -> Path:
+        """An empty folder, and in it the one that the job names."""
+        cwd = scratch
+        if working_dir is not None:
+            try:
+                cwd = scratch.joinpath(*tree.split_path(working_dir))
+            except CannotCollect as error:
+                if os.path.normpath(working_dir) != ".":
+                    raise CannotStart(f"working directory: {error}") from error
+        try:
+            self._spares.take_folder(scratch)
+            if cwd != scratch:
+                os.makedirs(cwd, mode=0o700)
+        except OSError as error:
+            raise CannotStart(f"cannot make a working directory: {error.strerror}") from error
+        return cwd
 
 
 def _check_folder(cwd: Path) -> None:
     if not os.path.isdir(cwd):
         raise CannotStart(f"the working directory {str(cwd)!r} does not exist")
-
-
-def _make_scratch(scratch: Path, working_dir: str | None) -> Path:
-    """A fresh folder, and in it the one that the job names."""
-    cwd = scratch
-    if working_dir is not None:
-        try:
-            cwd = scratch.joinpath(*tree.split_path(working_dir))
-        except CannotCollect as error:
-            if os.path.normpath(working_dir) != ".":
-                raise CannotStart(f"working directory: {error}") from error
-    try:
-        if cwd == scratch:
-            os.mkdir(cwd, mode=0o700)
-        else:
-            os.makedirs(cwd, mode=0o700)
-    except OSError as error:
-        raise CannotStart(f"cannot make a working directory: {error.strerror}") from error
-    return cwd
 
 
 def _write_all(fd: int, data: bytes, path: str) -> None:
