@@ -4,6 +4,7 @@ All of it is in memory and fed by the changes that the store commits, so it cann
 the store; after a restart it is armed again from what the store holds.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -84,13 +85,8 @@ class Keeper:
             self._watchers.notify(("run", event.run_id))
             if event.job_id is not None:
                 self._watchers.notify(("job", event.run_id, event.job_id))
-            log.info(
-                event.kind,
-                run_id=event.run_id,
-                job_id=event.job_id,
-                attempt_id=event.attempt_id,
-                **event.facts,
-            )
+        # Who waits for these changes is answered first.
+        asyncio.get_running_loop().call_later(0, _log, changes)
 
     def _note_timers(self, event: Event, seq: int, now: float) -> None:
         attempt_id = event.attempt_id
@@ -109,6 +105,18 @@ class Keeper:
             self._watchers.notify(("log", attempt_id))
         if event.kind == "job.retrying":
             self._retries.arm(seq, now + event.facts["delay_s"])
+
+
+def _log(changes: Sequence[Change]) -> None:
+    for change in changes:
+        event = change.event
+        log.info(
+            event.kind,
+            run_id=event.run_id,
+            job_id=event.job_id,
+            attempt_id=event.attempt_id,
+            **event.facts,
+        )
 
 
 def _lease_of(event: Event, seq: int) -> Lease:

@@ -19,6 +19,7 @@ from worker.settings import WorkerSettings
 REPLY_SLACK_S = 10.0  # beyond the time for which a poll may wait
 RECHECK_TIMEOUT_S = 2.0
 IN_DOUBT = "jobstore_unavailable"  # it may have claimed for us before its answer was lost
+SETTLE_S = 0.001  # what was claimed is started before more is asked for
 QUICK_S = 0.05  # an empty answer that came sooner than this did not wait for a job
 
 log = structlog.get_logger()
@@ -109,6 +110,7 @@ class Poller:
         if reply.claims:
             self._hurried.reset()
             await faultpoint("worker.claim.after")
+            await self._runtime.sleep(SETTLE_S)
         elif reply.retry_after_s > 0:
             # Never sooner than asked, and not all workers at once.
             await self._runtime.sleep(reply.retry_after_s * self._runtime.random.uniform(1, 1.25))
