@@ -19,6 +19,7 @@ from shared.errors import ServiceError
 from shared.http.clients import JobsClient, RegistryClient
 from shared.http.transport import Transport
 from shared.keys import load_keys
+from shared.protocol.jobs import RunFilter
 from shared.protocol.states import WorkerStatus
 from shared.runtime import SystemRuntime
 from shared.services import JobService
@@ -131,7 +132,7 @@ async def _until_ready(jobs: JobsClient, registry: RegistryClient, folder: Path)
         async with asyncio.timeout(START_S):
             while True:
                 try:
-                    await jobs.list_runs(limit=1)
+                    await jobs.list_runs(RunFilter(limit=1))
                     found = (await registry.list_workers()).workers
                     if any(w.status is WorkerStatus.READY and w.free_slots for w in found):
                         return

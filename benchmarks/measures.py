@@ -10,7 +10,7 @@ from typing import NamedTuple
 from benchmarks.fleets import Fleet
 from benchmarks.shapes import stamping
 from benchmarks.stamps import Stamps
-from shared.protocol.jobs import RunSummary, SubmitRequest
+from shared.protocol.jobs import RunFilter, RunSummary, SubmitRequest
 from shared.protocol.pipeline import PipelineSpec
 from shared.protocol.states import RunStatus
 from shared.runtime import SystemRuntime
@@ -65,7 +65,7 @@ async def until_ended(fleet: Fleet, *, look_every_s: float) -> RunSummary:
     """The newest run, which has ended well."""
     async with asyncio.timeout(END_S):
         while True:
-            run = (await fleet.jobs.list_runs(limit=1)).runs[0]
+            run = (await fleet.jobs.list_runs(RunFilter(limit=1))).runs[0]
             if run.status.is_ended:
                 break
             await asyncio.sleep(look_every_s)

@@ -18,6 +18,7 @@ from shared.http.server import Server, new_app
 from shared.http.worker_line import add_worker_line
 from shared.http.worker_routes import add_worker_routes
 from shared.keys import Keys
+from shared.protocol.jobs import RunFilter
 from shared.runtime import Runtime
 from shared.services import JobService
 from shared.tokens import Verifier
@@ -55,7 +56,7 @@ def build_app(service: JobService, verifier: Verifier) -> web.Application:
     """Gateways ask for workers with a service token, people with a client token."""
 
     async def ready() -> None:
-        await service.list_runs(limit=1)
+        await service.list_runs(RunFilter(limit=1))
 
     app = new_app(ready)
     add_worker_routes(app, service, through_gateway(verifier))

@@ -15,6 +15,7 @@ from shared.http.server import read_message, reply, stream
 from shared.http.sse import send_events, wants_events
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol import gateway as g
+from shared.protocol import jobs as j
 from shared.services import Body, JobService
 from shared.tokens import Audience, Role, Verifier
 
@@ -78,8 +79,8 @@ class _Verbs:
 
     async def list_runs(self, request: web.Request) -> web.Response:
         self._require(request, Role.VIEWER)
-        limit = _number(request, "limit", 20, at_least=1, at_most=LONGEST_LIST)
-        return reply(await self._service.list_runs(limit=limit))
+        ask = j.RunFilter.model_validate(dict(request.query))
+        return reply(await self._service.list_runs(ask))
 
     async def show_run(self, request: web.Request) -> web.Response:
         self._require(request, Role.VIEWER)

@@ -239,8 +239,8 @@ class JobStoreService:
         for attempt_id in await self._store.cancel(ask.run_id, ask.job_id, ask.reason):
             self._leases.cancel(attempt_id)
 
-    async def list_runs(self, *, limit: int) -> j.RunList:
-        return j.RunList(runs=tuple(await self._store.list_runs(limit)))
+    async def list_runs(self, ask: j.RunFilter) -> j.RunList:
+        return j.RunList(runs=tuple(await self._store.list_runs(ask)))
 
     async def show_run(self, run_id: RunId) -> j.RunView:
         return await self._store.show_run(run_id)

@@ -87,6 +87,12 @@ class UnknownAttempt(NotFound):
     code = "unknown_attempt"
 
 
+class UnknownSchedule(NotFound):
+    """There is no schedule of that name."""
+
+    code = "unknown_schedule"
+
+
 class UnknownWorker(NotFound):
     """The registry does not know this worker. Enrol again."""
 

@@ -71,8 +71,14 @@ class JobService(Gateway, Protocol):
     async def cancel(self, ask: j.CancelRequest) -> None:
         """No job of the run starts any more; what runs is told to stop. Safe to repeat."""
 
-    async def list_runs(self, *, limit: int) -> j.RunList:
-        """The newest `limit` runs, newest first."""
+    async def approve(self, ask: j.ApproveRequest) -> None:
+        """The job goes on, or is cancelled. Conflict: it does not wait for anybody."""
+
+    async def mark(self, ask: j.MarkRequest) -> None:
+        """The job counts as a success, and what waited for it goes on. Conflict: it runs."""
+
+    async def list_runs(self, ask: j.RunFilter) -> j.RunList:
+        """The newest of those that match, newest first."""
 
     async def show_run(self, run_id: RunId) -> j.RunView: ...
 
@@ -93,6 +99,44 @@ class JobService(Gateway, Protocol):
 
     def follow_events(self, run_id: RunId, *, after: int) -> AsyncIterator[j.Event]:
         """Events as they are committed, from seq > `after` until the run has ended."""
+
+
+class History(Protocol):
+    """What past runs tell, and how long they are kept."""
+
+    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> j.JobHistory:
+        """A job (None: every job) in the latest `runs` ended runs of the pipeline `name`."""
+
+    async def diff(self, before: RunId, after: RunId) -> j.RunDiff: ...
+
+    async def prune(self, ask: j.PruneRequest) -> j.PruneReply:
+        """The matching runs are gone, with all that belonged to nothing else."""
+
+
+class Schedules(Protocol):
+    """Runs that start by themselves."""
+
+    async def put_schedule(self, ask: j.ScheduleRequest) -> j.ScheduleView:
+        """It starts runs from now on. BadPipeline: no schedule, or one that means nothing."""
+
+    async def list_schedules(self) -> j.ScheduleList: ...
+
+    async def pause_schedule(self, ask: j.PauseScheduleRequest) -> j.ScheduleView: ...
+
+    async def remove_schedule(self, name: str) -> None:
+        """It starts nothing any more. UnknownSchedule."""
+
+    async def backfill(self, ask: j.BackfillRequest) -> j.BackfillReply: ...
+
+
+class Notices(Protocol):
+    """Messages about the ends of runs."""
+
+    async def list_notifications(self, run_id: RunId) -> j.NotificationList: ...
+
+
+class WholeJobService(JobService, History, Schedules, Notices, Protocol):
+    """Everything that the job service does for people."""
 
 
 class Registry(Protocol):

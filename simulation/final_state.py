@@ -5,6 +5,7 @@ from typing import Final
 
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol import jobs as j
+from shared.protocol.jobs import RunFilter
 from shared.protocol.states import AttemptStatus
 from shared.services import JobService
 
@@ -25,7 +26,7 @@ class FinalState:
 async def read_all(client: JobService) -> FinalState:
     """Everything that the checker wants to know, through the API."""
     state = FinalState()
-    for summary in (await client.list_runs(limit=1_000)).runs:
+    for summary in (await client.list_runs(RunFilter(limit=1_000))).runs:
         run = await client.show_run(summary.run_id)
         state.runs[run.run_id] = run
         state.events[run.run_id] = await _read_events(client, run.run_id)

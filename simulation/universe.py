@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from shared.errors import ServiceError
+from shared.protocol.jobs import RunFilter
 from shared.services import JobService
 from shared.tokens import Role
 from simulation.checker import check, unanswered
@@ -112,7 +113,7 @@ async def _until_ended(client: JobService, submitted: "asyncio.Task[None]") -> N
     await asyncio.wait([submitted])
     while True:
         with contextlib.suppress(ServiceError):
-            runs = (await client.list_runs(limit=1_000)).runs
+            runs = (await client.list_runs(RunFilter(limit=1_000))).runs
             if all(run.status.is_ended for run in runs):
                 return
         await asyncio.sleep(LOOK_EVERY_S)

@@ -24,9 +24,10 @@ def runs(
     from drawbar.cli.render.console import console
     from drawbar.cli.render.objects import write_all
     from drawbar.cli.render.tables import runs_table
+    from shared.protocol.jobs import RunFilter
 
     found, now = asking_jobs(
-        lambda jobs, runtime: with_now(jobs.list_runs(limit=limit), runtime),
+        lambda jobs, runtime: with_now(jobs.list_runs(RunFilter(limit=limit)), runtime),
         server,
         data,
         only_looks=True,

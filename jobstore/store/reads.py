@@ -20,8 +20,18 @@ EXIT_CODES = {RunStatus.SUCCESS: 0, RunStatus.FAILED: 1, RunStatus.CANCELLED: 1}
 _RUN = "id, name, status, created_at, started_at, ended_at, retry_of"
 
 
-def list_runs(conn: sqlite3.Connection, limit: int) -> list[j.RunSummary]:
-    rows = conn.execute(f"SELECT {_RUN} FROM run ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
+def list_runs(conn: sqlite3.Connection, ask: j.RunFilter) -> list[j.RunSummary]:
+    narrowed = {
+        "name = ?": ask.name,
+        "status = ?": ask.status,
+        "created_at >= ?": ask.since and int(ask.since.timestamp() * 1_000_000),
+        "id < ?": ask.before,
+    }
+    given = {condition: value for condition, value in narrowed.items() if value is not None}
+    where = f" WHERE {' AND '.join(given)}" if given else ""
+    rows = conn.execute(
+        f"SELECT {_RUN} FROM run{where} ORDER BY id DESC LIMIT ?", (*given.values(), ask.limit)
+    ).fetchall()
     return [j.RunSummary(**_run_facts(conn, row)) for row in rows]
 
 

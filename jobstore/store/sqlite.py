@@ -155,8 +155,8 @@ class SqliteJobStore:
             raise UnknownAttempt(attempt_id=attempt_id)
         return str(row[0])
 
-    async def list_runs(self, limit: int) -> list[j.RunSummary]:
-        return await self._db.read(partial(reads.list_runs, limit=limit))
+    async def list_runs(self, ask: j.RunFilter) -> list[j.RunSummary]:
+        return await self._db.read(partial(reads.list_runs, ask=ask))
 
     async def show_run(self, run_id: int) -> j.RunView:
         return await self._db.read(partial(reads.show_run, run_id=run_id))

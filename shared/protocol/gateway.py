@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
 from shared.protocol.base import Bytes, Fence, Message, Number
-from shared.protocol.pipeline import Labels
+from shared.protocol.pipeline import CheckSpec, InheritEnv, Labels, SecuritySpec
 from shared.protocol.states import AttemptStatus, JobStatus
 
 MAX_SLOTS = 10_000
@@ -112,6 +112,11 @@ class RunContext(Message):
     timeout_s: float
     artifacts: tuple[str, ...]
     inputs: tuple[JobId, ...]
+    pre_checks: tuple[CheckSpec, ...] = ()
+    post_checks: tuple[CheckSpec, ...] = ()
+    inherit_env: InheritEnv | None = None
+    plugins: tuple[str, ...] = ()
+    security: SecuritySpec | None = None
     dependencies: tuple[DependencyResult, ...]
     tries: int  # this one included
     tries_left: int
@@ -127,7 +132,8 @@ class RunContext(Message):
 class LeaseBeat(Message):
     attempt_id: AttemptId
     fence: Fence
-    phase: str = Field(max_length=50)  # starting | executing | reporting
+    # starting | pre_checks | executing | post_checks | reporting
+    phase: str = Field(max_length=50)
 
 
 class HeartbeatRequest(Message):
@@ -222,6 +228,9 @@ class Outcome(StrEnum):
     DRAINED = "drained"  # stopped because the worker had to leave; costs no try
     SPAWN_ERROR = "spawn_error"  # never started: no such command or directory
     INPUT_ERROR = "input_error"  # an input could not be placed
+    PRECHECK_FAILED = "precheck_failed"  # never started: a pre-check did not pass
+    POSTCHECK_FAILED = "postcheck_failed"  # the job exited 0, but a post-check did not pass
+    FORBIDDEN = "forbidden"  # never started: the worker's policy, or the pipeline's, forbids it
     ARTIFACT_ERROR = "artifact_error"  # the job exited 0, but an artifact could not be collected
 
 

@@ -8,8 +8,18 @@ from pydantic import Field
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol.base import Message
 from shared.protocol.gateway import ArtifactEntry, Usage
-from shared.protocol.pipeline import PipelineSpec
-from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, StageStatus
+from shared.protocol.pipeline import MAX_JOBS, CatchUp, Overlap, PipelineSpec
+from shared.protocol.states import AttemptStatus, HeldFor, JobStatus, RunStatus, StageStatus
+
+
+class Resume(Message):
+    """Go on where run `run_id` ended: what succeeded there is carried over.
+
+    `failed_only`: of the rest, only what failed there is run; what never ran is skipped.
+    """
+
+    run_id: RunId
+    failed_only: bool = False
 
 
 class SubmitRequest(Message):
@@ -17,6 +27,8 @@ class SubmitRequest(Message):
 
     idempotency_key: str = Field(min_length=1, max_length=200)
     pipeline: PipelineSpec
+    skip: tuple[JobId, ...] = Field(default=(), max_length=MAX_JOBS)  # as if they had succeeded
+    resume: Resume | None = None
 
 
 class RetryRequest(Message):
@@ -31,6 +43,35 @@ class CancelRequest(Message):
     run_id: RunId
     job_id: JobId | None = None  # None: the whole run
     reason: str = Field(default="", max_length=500)
+
+
+class ApproveRequest(Message):
+    """Let a job go on that waits for a person, or end it as cancelled."""
+
+    run_id: RunId
+    job_id: JobId
+    by: str = Field(min_length=1, max_length=200)
+    is_granted: bool = True
+    reason: str = Field(default="", max_length=500)
+
+
+class MarkRequest(Message):
+    """Take a job that has ended badly, or has not started, for a success, from now on."""
+
+    run_id: RunId
+    job_id: JobId
+    by: str = Field(min_length=1, max_length=200)
+    reason: str = Field(default="", max_length=500)
+
+
+class RunFilter(Message):
+    """Which runs to list, newest first. What is None does not narrow."""
+
+    limit: int = Field(default=20, ge=1, le=10_000)
+    name: str | None = None
+    status: RunStatus | None = None
+    since: datetime | None = None  # created at or after
+    before: RunId | None = None  # to page on: only runs older than this one
 
 
 class SubmitReply(Message):
@@ -74,6 +115,10 @@ class JobView(Message):
     refusals: int
     needs: tuple[JobId, ...]
     allow_failure: bool
+    held_for: HeldFor | None = None
+    phase: str | None = None  # of a job that runs: pre_checks | executing | post_checks
+    matrix: dict[str, str] = Field(default_factory=dict)
+    marked_by: str | None = None  # who took it for a success
     started_at: datetime | None
     ended_at: datetime | None
 
@@ -93,6 +138,8 @@ class RunSummary(Message):
     ended_at: datetime | None
     counts: dict[str, int]  # jobs per status
     retry_of: RunId | None
+    attempt: int = 1  # the how-manieth of its chain of resumed runs
+    schedule: str | None = None  # that started it
 
 
 class RunList(Message):
@@ -131,3 +178,123 @@ class Event(Message):
 
 class EventList(Message):
     events: tuple[Event, ...]
+
+
+# -- history ----------------------------------------------------------------------------------
+
+
+class PastJob(Message):
+    """One job of one run that has ended."""
+
+    run_id: RunId
+    pipeline: str
+    job_id: JobId
+    status: JobStatus
+    exit_code: int | None
+    tries: int
+    started_at: datetime | None
+    ended_at: datetime
+    duration_s: float | None  # from the first try's start to the end
+
+
+class JobHistory(Message):
+    """A job in the latest runs of its pipeline, newest first."""
+
+    jobs: tuple[PastJob, ...]
+    runs: int  # that were looked at
+    success_rate: float | None  # of those that ran; None: none did
+    median_s: float | None  # of the successful ones
+    p95_s: float | None
+    flaky: int  # successes that took more than one try, or followed a failure of the same job
+
+
+class JobDiff(Message):
+    """What differs of one job between two runs. None: the run has no such job."""
+
+    job_id: JobId
+    before: JobStatus | None
+    after: JobStatus | None
+    before_s: float | None
+    after_s: float | None
+    spec: tuple[str, ...]  # names of the fields of its document that differ
+
+
+class RunDiff(Message):
+    before: RunSummary
+    after: RunSummary
+    jobs: tuple[JobDiff, ...]  # those that differ in more than their duration come first
+
+
+class PruneRequest(Message):
+    """Forget ended runs that are older than `keep_s`, their logs and artifacts included."""
+
+    keep_s: float = Field(ge=0)
+    name: str | None = None  # only of this pipeline
+    is_dry: bool = False  # only count
+
+
+class PruneReply(Message):
+    runs: int
+    jobs: int
+    log_bytes: int
+    artifact_bytes: int
+
+
+# -- schedules --------------------------------------------------------------------------------
+
+
+class ScheduleRequest(Message):
+    """Keep `pipeline`, which has a schedule, under its own name; it replaces one of that name."""
+
+    pipeline: PipelineSpec
+
+
+class ScheduleView(Message):
+    name: str
+    cron: str
+    timezone: str
+    catch_up: CatchUp
+    overlap: Overlap
+    is_paused: bool
+    next_at: datetime | None
+    last_at: datetime | None  # the time for which it last started a run
+    last_run: RunId | None
+
+
+class ScheduleList(Message):
+    schedules: tuple[ScheduleView, ...]
+
+
+class PauseScheduleRequest(Message):
+    name: str
+    is_paused: bool
+
+
+class BackfillRequest(Message):
+    """Start a run for each time of the schedule in [since, until), oldest first, one at a time."""
+
+    name: str
+    since: datetime
+    until: datetime
+
+
+class BackfillReply(Message):
+    runs: tuple[RunId, ...]
+
+
+# -- notifications ------------------------------------------------------------------------------
+
+
+class NotificationView(Message):
+    """A message about a run, on its way or arrived. Never its secrets."""
+
+    kind: str  # email | webhook | slack | teams
+    to: str
+    status: str  # waiting | sent | failed
+    tries: int
+    error: str | None
+    sent_at: datetime | None
+
+
+class NotificationList(Message):
+    notifications: tuple[NotificationView, ...]

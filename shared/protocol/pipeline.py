@@ -5,9 +5,9 @@ Durations are seconds. Semantic rules (unknown dependencies, cycles) are in
 """
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from shared.protocol.base import Document
 
@@ -29,6 +29,25 @@ class RetryOn(StrEnum):
 
     FAILED = "failed"
     TIMEOUT = "timeout"
+    PRECHECK_FAILED = "precheck_failed"
+    POSTCHECK_FAILED = "postcheck_failed"
+    LOST = "lost"  # its worker went silent: waits as after a failure, instead of not at all
+
+
+class When(StrEnum):
+    """What has to have become of a job's needs, or of the stages before its own."""
+
+    ON_SUCCESS = "on_success"  # each succeeded, or may fail
+    ON_FAILURE = "on_failure"  # one failed; skipped when none did
+    ALWAYS = "always"  # each has ended
+
+
+class OnError(StrEnum):
+    """What a failure that counts means for the rest of the run."""
+
+    CONTINUE = "continue"  # only what needs the failed job is skipped
+    STOP = "stop"  # what runs goes on to its end, nothing new starts
+    CANCEL = "cancel"  # what runs is cancelled as well
 
 
 class OnLost(StrEnum):
@@ -48,6 +67,80 @@ class RetryRule(Document):
     max_time_s: Duration | None = None  # since the first try started; None: no limit
     on: tuple[RetryOn, ...] = (RetryOn.FAILED, RetryOn.TIMEOUT)
     on_exit_codes: tuple[int, ...] = ()  # empty: any
+
+
+class CheckSpec(Document):
+    """A condition that the worker looks at, by the name under which it knows it."""
+
+    name: Name
+    params: dict[Name, JsonValue] = Field(default_factory=dict)
+
+
+class SecuritySpec(Document):
+    """How a pipeline narrows what its commands may be. A worker's own policy binds in any case."""
+
+    allow_shell: bool = True
+    policy: Literal["off", "warn", "block"] = "off"  # what becomes of a command that looks unsafe
+    level: Literal["low", "medium", "high"] = "medium"  # how much looks unsafe
+    allowed_commands: tuple[Text, ...] = ()  # first words; empty: any
+    allowed_patterns: tuple[Text, ...] = ()  # regular expressions for whole commands; empty: any
+    workspaces: tuple[Text, ...] = ()  # folders in which jobs may work; empty: any
+
+
+class NotifyOn(StrEnum):
+    SUCCESS = "success"
+    FAILURE = "failure"
+    CANCELLED = "cancelled"
+
+
+class MailServer(Document):
+    """Where mail is handed in, when it is not the job service's own server."""
+
+    host: Text
+    port: int = Field(default=25, ge=1, le=65_535)
+    user: Text | None = None
+    password: Text | None = Field(default=None, repr=False)
+
+
+class NotifySpec(Document):
+    """Who hears of the end of a run."""
+
+    on: tuple[NotifyOn, ...] = (NotifyOn.FAILURE,)
+    email: tuple[Text, ...] = ()
+    mail_server: MailServer | None = None
+    webhook: Text | None = None  # a URL; signed with the job service's webhook secret
+    slack: Text | None = None  # an incoming webhook's URL
+    teams: Text | None = None  # likewise
+
+
+class CatchUp(StrEnum):
+    """What becomes of times that passed while nothing could be started."""
+
+    NONE = "none"
+    LATEST = "latest"
+    ALL = "all"
+
+
+class Overlap(StrEnum):
+    """What becomes of a run that falls due while the one before still runs."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    CANCEL = "cancel"  # of the one before
+
+
+class ScheduleSpec(Document):
+    """When runs start by themselves."""
+
+    cron: Text  # five fields, or @daily and the like
+    timezone: Text = "UTC"  # IANA name
+    catch_up: CatchUp = CatchUp.LATEST
+    overlap: Overlap = Overlap.SKIP
+
+
+# What a job has of the shell in which its worker was started: all, nothing, the usual few
+# (PATH, HOME, locale, …), or the variables listed.
+InheritEnv = bool | Literal["default"] | tuple[EnvName, ...]
 
 
 class JobSpec(Document):
@@ -71,6 +164,12 @@ class JobSpec(Document):
     priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
     allow_failure: bool = False
     on_lost: OnLost = OnLost.REQUEUE
+    when: When = When.ON_SUCCESS
+    lock: Name | None = None  # jobs of the same lock run one at a time, across runs
+    approve: bool = False  # waits for a person before it is queued
+    pre_checks: tuple[CheckSpec, ...] = ()
+    post_checks: tuple[CheckSpec, ...] = ()
+    matrix: dict[Name, Text] = Field(default_factory=dict)  # this one's values, where it is of many
 
     @model_validator(mode="after")
     def _says_what_to_run(self) -> "JobSpec":
@@ -90,5 +189,12 @@ class PipelineSpec(Document):
     max_workers: int | None = Field(default=None, ge=1, le=100_000)  # None: no limit
     timeout_s: Duration = DEFAULT_TIMEOUT_S  # for jobs that name none
     retry: RetryRule = RetryRule()  # for jobs that name none
+    on_error: OnError = OnError.CONTINUE
+    params: dict[Name, JsonValue] = Field(default_factory=dict)  # with which it was written out
+    inherit_env: InheritEnv | None = None  # None: as the worker is set up
+    plugins: tuple[Text, ...] = ()  # files with checks of its own
+    security: SecuritySpec | None = None
+    notify: NotifySpec | None = None
+    schedule: ScheduleSpec | None = None
     stages: tuple[Name, ...] = ()
     jobs: tuple[JobSpec, ...] = Field(min_length=1, max_length=MAX_JOBS)

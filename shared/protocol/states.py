@@ -27,7 +27,7 @@ class StageStatus(StrEnum):
 class JobStatus(StrEnum):
     PENDING = "pending"
     BLOCKED = "blocked"  # dependencies, or an earlier stage
-    HELD = "held"  # the run's max_workers is reached
+    HELD = "held"  # for a free place of its run, a lock, or a person's approval
     QUEUED = "queued"
     CLAIMED = "claimed"  # leased, not yet running
     RUNNING = "running"
@@ -35,6 +35,8 @@ class JobStatus(StrEnum):
     SUCCESS = "success"
     FAILED = "failed"
     TIMEOUT = "timeout"
+    PRECHECK_FAILED = "precheck_failed"
+    POSTCHECK_FAILED = "postcheck_failed"
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
 
@@ -43,15 +45,21 @@ class JobStatus(StrEnum):
         return self in ENDED
 
 
-ENDED = frozenset(
-    {
-        JobStatus.SUCCESS,
-        JobStatus.FAILED,
-        JobStatus.TIMEOUT,
-        JobStatus.SKIPPED,
-        JobStatus.CANCELLED,
-    }
+FAILURES = (
+    JobStatus.FAILED,
+    JobStatus.TIMEOUT,
+    JobStatus.PRECHECK_FAILED,
+    JobStatus.POSTCHECK_FAILED,
 )
+ENDED = frozenset({JobStatus.SUCCESS, *FAILURES, JobStatus.SKIPPED, JobStatus.CANCELLED})
+
+
+class HeldFor(StrEnum):
+    """What a held job waits for."""
+
+    MAX_WORKERS = "max_workers"
+    LOCK = "lock"
+    APPROVAL = "approval"
 
 
 class AttemptStatus(StrEnum):

@@ -13,6 +13,7 @@ from shared import errors
 from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
+from shared.protocol.jobs import RunFilter
 from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.protocol.states import AttemptStatus, JobStatus
 from tests.support.carriers import Carrier
@@ -320,7 +321,7 @@ class CarrierContract:
 
         assert first == again
         assert other != first
-        newest = await carrier.jobs.list_runs(limit=1)
+        newest = await carrier.jobs.list_runs(RunFilter(limit=1))
         assert [run.run_id for run in newest.runs] == [other]
 
     async def test_a_retry_is_a_new_run(self, carrier: Carrier) -> None:

@@ -12,6 +12,7 @@ from jobstore.app import build_app
 from jobstore.routes import SUBMIT_BYTES
 from shared.ids import RunId, WorkerId
 from shared.protocol import jobs as j
+from shared.protocol.jobs import RunFilter
 from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.tokens import Minter, Role, Verifier
 from tests.conformance.contract import ANN, a_claim, a_finish
@@ -98,7 +99,7 @@ async def test_a_viewer_changes_nothing(
 
     assert answer.status == 403
     assert answer.json["facts"] == {"check": "role", "needed": "submitter"}
-    assert len((await jobs.list_runs(limit=10)).runs) == 1
+    assert len((await jobs.list_runs(RunFilter(limit=10))).runs) == 1
 
 
 @pytest.mark.parametrize("path", READS)
@@ -146,7 +147,7 @@ async def test_a_submit_needs_a_usable_key(
     answer = await call("POST", "/v1/runs", token=ann, data=SUBMIT, headers=headers)
 
     assert answer.status == 400
-    assert (await jobs.list_runs(limit=1)).runs == ()
+    assert (await jobs.list_runs(RunFilter(limit=1))).runs == ()
 
 
 @pytest.mark.parametrize(
@@ -175,7 +176,7 @@ async def test_a_bad_pipeline_names_the_field_and_stores_nothing(
 
     assert answer.status == 400
     assert any(m["field"].startswith(field) for m in answer.json["facts"]["mistakes"])
-    assert (await jobs.list_runs(limit=1)).runs == ()
+    assert (await jobs.list_runs(RunFilter(limit=1))).runs == ()
 
 
 async def test_a_submit_may_be_larger_than_other_messages_but_not_endless(

@@ -15,6 +15,7 @@ from shared.http.clients import JobsClient
 from shared.http.transport import Transport
 from shared.keys import load_keys
 from shared.protocol import jobs as j
+from shared.protocol.jobs import RunFilter
 from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.runtime import SystemRuntime
 from shared.tokens import Minter, Role
@@ -47,7 +48,7 @@ async def test_a_run_that_was_submitted_is_there_after_a_restart(tmp_path: Path)
         await jobs.submit(j.SubmitRequest(idempotency_key="k", pipeline=PIPELINE))
 
     async def look(jobs: JobsClient) -> None:
-        assert [run.name for run in (await jobs.list_runs(limit=10)).runs] == ["demo"]
+        assert [run.name for run in (await jobs.list_runs(RunFilter(limit=10))).runs] == ["demo"]
 
     await while_served(tmp_path, submit)
     await while_served(tmp_path, look)

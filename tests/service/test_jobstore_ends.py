@@ -8,6 +8,7 @@ from shared.errors import Conflict, KeyReused, UnknownJob, UnknownRun
 from shared.ids import JobId, RunId
 from shared.protocol import jobs as j
 from shared.protocol.gateway import Outcome, Verdict
+from shared.protocol.jobs import RunFilter
 from shared.protocol.pipeline import PipelineSpec
 from tests.support.jobstore import Hands, a_job, hands_on, retry_at_once
 from tests.support.runtime import ManualRuntime
@@ -247,7 +248,7 @@ async def test_a_key_names_one_submission_for_ever(hands: Hands) -> None:
     assert await hands.service.submit(ask("one")) == first
     with pytest.raises(KeyReused):
         await hands.service.submit(ask("two"))
-    assert len((await hands.service.list_runs(limit=9)).runs) == 1
+    assert len((await hands.service.list_runs(RunFilter(limit=9))).runs) == 1
 
 
 async def test_a_key_names_one_retry_and_not_the_other_kind(hands: Hands) -> None:

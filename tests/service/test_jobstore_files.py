@@ -20,6 +20,7 @@ from shared.errors import (
 )
 from shared.ids import JobId, RunId
 from shared.protocol import gateway as g
+from shared.protocol.jobs import RunFilter
 from tests.support.jobstore import ANN, BEN, Hands, a_job, hands_on
 
 BIG = bytes(range(256)) * 1_000
@@ -307,7 +308,7 @@ async def test_a_bad_pipeline_is_refused_whole(hands: Hands) -> None:
         )
 
     assert len(caught.value.facts["mistakes"]) == 2
-    assert (await hands.service.list_runs(limit=9)).runs == ()
+    assert (await hands.service.list_runs(RunFilter(limit=9))).runs == ()
 
 
 async def test_a_newer_database_is_left_alone(tmp_path: Path) -> None:

@@ -212,8 +212,8 @@ class FakeJobs:
                 job.status = JobStatus.CANCELLED
                 await self._record("job.cancelled", job)
 
-    async def list_runs(self, *, limit: int) -> j.RunList:
-        newest = sorted(self._runs, reverse=True)[:limit]
+    async def list_runs(self, ask: j.RunFilter) -> j.RunList:
+        newest = sorted(self._runs, reverse=True)[: ask.limit]
         return j.RunList(runs=tuple([await self.show_run(run_id) for run_id in newest]))
 
     async def show_run(self, run_id: RunId) -> j.RunView:

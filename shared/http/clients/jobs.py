@@ -40,8 +40,9 @@ class JobsClient(GatewayClient):
             retry_for_s=self._retry_for_s,
         )
 
-    async def list_runs(self, *, limit: int) -> j.RunList:
-        return await self._get(f"/v1/runs?limit={limit}", j.RunList)
+    async def list_runs(self, ask: j.RunFilter) -> j.RunList:
+        query = ask.model_dump(mode="json", exclude_none=True)
+        return await self._get(f"/v1/runs?{urlencode(query)}", j.RunList)
 
     async def show_run(self, run_id: RunId) -> j.RunView:
         return await self._get(wire.path("v1", "runs", run_id), j.RunView)
