@@ -49,11 +49,13 @@ async def serve(
     port_base: int,
     drain_s: float | None = None,
     started: Callable[[Addresses], None] = lambda _: None,
+    draining: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Served until SIGTERM or SIGINT; the exit status. Raises what a part failed with.
 
     The first signal lets running jobs end (for `drain_s` at most) while everything goes on
-    serving; the second kills them. `data` is held by the caller. `port_base` 0: free ports.
+    serving; the second kills them. `draining` hears how many they are. `data` is held by the
+    caller. `port_base` 0: free ports.
     """
     jobs = JobStoreService(
         data / "jobstore" / "jobs.db", DiskFiles(data / "jobstore" / "files", runtime), runtime
@@ -81,6 +83,7 @@ async def serve(
         await worker.start()
         started(Addresses(*(server.url for server in servers)))
         await until(signals.stop, [jobs, workers, worker])
+        draining(worker.busy)
         return await _drain(worker, drain_s, signals, [jobs, workers, worker])
 
 

@@ -70,6 +70,11 @@ class Worker:
         """None until enrolled."""
         return self._presence.worker_id
 
+    @property
+    def busy(self) -> int:
+        """How many attempts it has in hand."""
+        return len(self._attempts)
+
     async def start(self) -> None:
         """The worker lives: it enrols, and then asks for jobs."""
         if self._owner is None:

@@ -13,6 +13,7 @@ from drawbar.cli.connect import JOBSTORE_URL, checked_url
 from drawbar.cli.failures import Usage, is_debugging, say
 from drawbar.cli.labels import worker_labels
 from drawbar.cli.places import data_dir, own_data_dir
+from drawbar.cli.render.words import count
 from shared import logs
 from shared.datadir import held
 from shared.keys import Keys, load_keys, read_enrolment_secret
@@ -150,6 +151,15 @@ def serve_up(
         say(f"data         {place}", prefix="")
         say(f"submit with: {submit_line(at.jobstore, place)} (Ctrl-C stops)", prefix="")
 
+    def draining(running: int) -> None:
+        if running:
+            limit = "" if drain_s is None else f", for {drain_s:g} s at most"
+            say(
+                f"waiting for {count(running, 'running job')} to end{limit}; "
+                "Ctrl-C again stops now",
+                prefix="",
+            )
+
     with ExitStack() as stack:
         for folder in ("jobstore", "registry", f"workers/{settings.name}"):
             stack.enter_context(held(place / folder))
@@ -163,6 +173,7 @@ def serve_up(
                 port_base=port_base,
                 drain_s=drain_s,
                 started=started,
+                draining=draining,
             )
         )
 

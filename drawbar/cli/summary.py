@@ -10,7 +10,7 @@ from rich.text import Text
 from drawbar.cli.following import Tail
 from drawbar.cli.render.console import console
 from drawbar.cli.render.statuses import look
-from drawbar.cli.render.tables import headline, jobs_table, worth_listing
+from drawbar.cli.render.tables import JobsTable, headline, worth_listing
 from drawbar.cli.render.words import count, one_line
 from shared.protocol.jobs import RunView
 
@@ -32,7 +32,7 @@ def print_summary(run: RunView, tails: Sequence[Tail], stream: TextIO, now: date
 def summary(run: RunView, now: datetime) -> Group:
     """The table and the line below it."""
     listed = worth_listing(run.jobs)
-    parts: list[object] = [jobs_table(listed, now)] if listed else []
+    parts: list[object] = [JobsTable(run.run_id, listed, now)] if listed else []
     if len(listed) < len(run.jobs):
         rest = count(len(run.jobs) - len(listed), "job")
         parts.append(Text(f"{rest} succeeded and are not listed", style="dim"))

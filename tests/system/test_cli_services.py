@@ -324,7 +324,7 @@ def test_up_stops_hard_on_the_second_signal(up: Up) -> None:
     _until_begun(up, run_id)
 
     up.process.send_signal(signal.SIGINT)
-    up.read_until("worker.told")
+    up.read_until("waiting for 1 running job to end; Ctrl-C again stops now")
     code, said = up.end(signal.SIGINT)
 
     assert (code, "Traceback" in said) == (1, False)

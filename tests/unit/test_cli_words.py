@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from drawbar.cli.render import words
+from drawbar.cli.render.names import shortened
 from drawbar.cli.render.statuses import in_order, look
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, WorkerStatus
 from tests.support.runtime import T0
@@ -47,6 +48,19 @@ def test_a_moment_is_told_in_its_largest_unit(seconds: float, said: str) -> None
 )
 def test_a_size_is_told_in_its_unit(size: int, said: str) -> None:
     assert words.size(size) == said
+
+
+@pytest.mark.parametrize(
+    ("width", "said"),
+    [
+        (30, "test[py=3.11,os=linux]"),
+        (22, "test[py=3.11,os=linux]"),
+        (11, "test[…inux]"),
+        (2, "te"),
+    ],
+)
+def test_a_long_name_is_shortened_in_its_middle(width: int, said: str) -> None:
+    assert shortened("test[py=3.11,os=linux]", width) == said
 
 
 def test_nothing_that_moves_a_cursor_is_printable() -> None:

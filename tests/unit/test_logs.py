@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,11 +46,12 @@ def test_an_event_is_one_line_of_json_with_the_time_of_the_runtime(out: io.Strin
     )
 
 
-def test_a_terminal_gets_lines_for_people() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def test_a_terminal_gets_lines_for_people() -> None:
     terminal = Terminal()
     configure(ManualRuntime(), stream=terminal)
 
@@ -57,6 +59,24 @@ def test_a_terminal_gets_lines_for_people() -> None:
 
     assert "lease.expired" in terminal.getvalue()
     assert not terminal.getvalue().startswith("{")
+
+
+def test_lines_for_people_are_short_and_leave_out_what_is_none() -> None:
+    terminal = Terminal()
+    configure(ManualRuntime(), stream=terminal)
+
+    structlog.get_logger().info(
+        "attempt.stopped",
+        attempt_id="01936a6c-7d1e-7c3a-9f00-0123456789ab",
+        stop="cancel",
+        why=None,
+    )
+
+    line = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).rstrip("\n")
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d \[info\] attempt.stopped +attempt_id=…456789ab stop=cancel", line
+    )
+    assert len(line) <= 80
 
 
 def test_what_is_below_the_level_is_not_written(out: io.StringIO) -> None:

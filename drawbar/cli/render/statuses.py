@@ -18,13 +18,15 @@ _STOPPED: Final = Look("■", "yellow")
 # In the order in which counts are listed: what needs a look first, then what moves, then the rest.
 LOOKS: Final[Mapping[str, Look]] = {
     "failed": _BAD,
-    "timeout": Look("✘", "red"),
+    "timeout": _BAD,
+    "precheck_failed": _BAD,
+    "postcheck_failed": _BAD,
     "cancelled": _STOPPED,
     "running": _BUSY,
     "claimed": _BUSY,
     "retrying": Look("↻", "yellow"),
     "queued": _WAITS,
-    "held": _WAITS,
+    "held": Look("◌", "dim"),
     "blocked": _WAITS,
     "pending": _WAITS,
     "skipped": Look("·", "dim"),

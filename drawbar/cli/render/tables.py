@@ -1,19 +1,28 @@
 """Aligned tables of runs, jobs, attempts, artifacts and workers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.padding import Padding
+from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
 from drawbar.cli.render import words
+from drawbar.cli.render.names import SHORTEST_NAME, Name
 from drawbar.cli.render.statuses import in_order, look
+from drawbar.cli.render.waits import phase_words, wait_words
+from shared.ids import RunId
 from shared.protocol.jobs import JobArtifact, JobView, Reason, RunSummary, RunView
 from shared.protocol.registry import WorkerView
-from shared.protocol.states import Desired, JobStatus
+from shared.protocol.states import FAILURES, Desired, JobStatus
 
 LISTED_JOBS: Final = 50  # a summary of more jobs lists only those that did not succeed
+NARROWEST_REMARK: Final = 32
+GAP: Final = 2
 
 
 def status_text(status: str) -> Text:
@@ -42,48 +51,93 @@ def reason_text(reason: Reason | None) -> Text:
     return Text(said if reason.who == "job" else f"{said} ({reason.who})")
 
 
-def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """No borders; only the last column may wrap."""
+def table(*columns: str, right: Sequence[str] = (), names: Sequence[str] = ()) -> Table:
+    """No borders; the last column may wrap, and of `Name`s the middle may be left out."""
     made = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
     for name in columns:
         is_last = name == columns[-1]
         made.add_column(
             name.upper(),
             justify="right" if name in right else "left",
-            no_wrap=not is_last,
+            no_wrap=not is_last and name not in names,
             overflow="fold" if is_last else "ellipsis",
+            min_width=SHORTEST_NAME if name in names else None,
         )
     return made
 
 
-def jobs_table(jobs: Sequence[JobView], now: datetime) -> Table:
-    has_stages = any(job.stage is not None for job in jobs)
-    stage = ("stage",) if has_stages else ()
-    made = table(
-        "job",
-        *stage,
-        "status",
-        "exit",
-        "tries",
-        "duration",
-        "reason",
-        right=("exit", "tries", "duration"),
-    )
-    for job in jobs:
-        exit_code = "" if job.exit_code is None else str(job.exit_code)
-        status = status_text(job.status)
-        if job.allow_failure and job.status in (JobStatus.FAILED, JobStatus.TIMEOUT):
-            status.append(" (allowed)", style="dim")
-        made.add_row(
-            Text(words.one_line(job.id)),
-            *([Text(job.stage or "")] if has_stages else []),
-            status,
-            exit_code,
-            str(job.tries) if job.tries else "",
-            words.span(job.started_at, job.ended_at, now),
-            reason_text(job.reason),
-        )
+def kept_whole(made: Table, *columns: str) -> Table:
+    """Those columns are as wide as what is in them, however narrow the terminal is."""
+    for column in made.columns:
+        if str(column.header).lower() in columns:
+            column.no_wrap = True
+            column.min_width = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
     return made
+
+
+class JobsTable:
+    """A row for each job; remarks have a column of their own or, where that is tight, lines."""
+
+    def __init__(self, run_id: RunId, jobs: Sequence[JobView], now: datetime) -> None:
+        self._jobs = jobs
+        self._now = now
+        self._remarks = [_remark(run_id, job) for job in jobs]
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        rest = options.max_width - console.measure(self._table(), options=options).maximum
+        widest = max((remark.cell_len for remark in self._remarks), default=0)
+        if rest >= min(widest + GAP, NARROWEST_REMARK):
+            yield self._table(self._remarks)
+            return
+        rows = console.render_lines(self._table(), options, pad=False)
+        for remark, row in zip([Text(""), *self._remarks], rows, strict=True):
+            yield Segments(row, new_lines=False)
+            yield Segment.line()
+            if remark:
+                yield Padding(remark, (0, 0, 0, 4))
+
+    def _table(self, remarks: Sequence[Text] = ()) -> Table:
+        has_stages = any(job.stage is not None for job in self._jobs)
+        made = table(
+            "job",
+            *(["stage"] if has_stages else []),
+            "status",
+            "exit",
+            "tries",
+            "duration",
+            *(["reason"] if remarks else []),
+            right=("exit", "tries", "duration"),
+            names=("job", "stage"),
+        )
+        for n, job in enumerate(self._jobs):
+            exit_code = "" if job.exit_code is None else str(job.exit_code)
+            status = status_text(job.status)
+            if job.allow_failure and job.status in FAILURES:
+                status.append(" (allowed)", style="dim")
+            made.add_row(
+                Name(job.id),
+                *([Name(job.stage or "")] if has_stages else []),
+                status,
+                exit_code,
+                str(job.tries) if job.tries else "",
+                words.span(job.started_at, job.ended_at, self._now),
+                *([remarks[n]] if remarks else []),
+            )
+        return kept_whole(made, "status", "exit", "tries", "duration")
+
+
+def _remark(run_id: RunId, job: JobView) -> Text:
+    """What a job waits for or does while it has not ended, else why it ended so."""
+    if job.status is JobStatus.HELD:
+        return Text(wait_words(run_id, job.id, job.held_for))
+    if job.status is JobStatus.RUNNING:
+        return Text(phase_words(job.phase))
+    if job.marked_by is not None:
+        why = f": {words.one_line(job.reason.message)}" if job.reason and job.reason.message else ""
+        return Text(f"marked by {words.one_line(job.marked_by)}{why}")
+    return reason_text(job.reason)
 
 
 def runs_table(runs: Sequence[RunSummary], now: datetime) -> Table:
