@@ -40,7 +40,7 @@ th { color: var(--soft); font-weight: 500; font-size: .85rem; white-space: nowra
 .cancelled, .retrying { color: var(--warn); fill: var(--warn); }
 .running, .claimed { color: var(--busy); fill: var(--busy); }
 .queued, .held, .blocked, .pending, .skipped { color: var(--idle); fill: var(--idle); }
-svg { display: block; min-width: 700px; width: 100%; } svg text { fill: var(--text); }
+svg { display: block; min-width: 900px; width: 100%; } svg text { fill: var(--text); }
 svg .axis, svg .took { fill: var(--soft); font-size: 11px; } svg .grid { stroke: var(--edge); }
 svg .wait { stroke: var(--idle); } svg g:hover .band { fill: var(--band); fill-opacity: 1; }
 """
