@@ -6,31 +6,26 @@ pass finds every mistake.
 
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
-from drawbar.document import readers
-from drawbar.document.bounds import in_words
-from drawbar.document.fields import JOB, PIPELINE, STAGE, Read, read_mapping
+from drawbar.document import blocks, readers
+from drawbar.document.dialects import Defaults
+from drawbar.document.environment import Environment
+from drawbar.document.fields import PIPELINE, STAGE
+from drawbar.document.jobs import Job, Jobs, node_of
 from drawbar.document.mistakes import Path, Report
 from drawbar.document.nodes import Mapping, Node, Scalar, Sequence
+from drawbar.document.params import Value, read_params
 from drawbar.document.readers import BAD
+from drawbar.document.tables import Read, read_mapping
+from drawbar.document.templates import Budget, Templates
 from shared.pipeline_rules import find_mistakes
-from shared.protocol.pipeline import JobSpec, PipelineSpec, RetryRule
+from shared.protocol.pipeline import JobSpec, OnError, PipelineSpec
 
-_STAND_IN = JobSpec(id="-", command="-")  # lets a pipeline be checked whose jobs are not good
-
-
-@dataclass(slots=True)
-class _Job:
-    """A job of the document: where it stands, what it says, and what came of it."""
-
-    path: Path
-    node: Mapping
-    read: Read
-    spec: JobSpec  # unchecked, when mistakes were reported
-    is_good: bool
+_STAND_IN: Final = JobSpec(id="-", command="-")  # lets a pipeline be checked without good jobs
+_CHECKED_OUT: Final = {"repository": "DRAWBAR_REPOSITORY", "branch": "DRAWBAR_BRANCH"}
 
 
 @dataclass(slots=True)
@@ -43,23 +38,34 @@ class _Stages:
     are_good: bool = True
 
 
-def assemble(root: Mapping, report: Report, *, name: str) -> PipelineSpec | None:
-    """The pipeline, called `name` unless it has one; None when mistakes were reported."""
-    top = read_mapping(root, PIPELINE, (), report)
-    base = _retry(top, (), report)
-    stages = _read_stages(top, report)
-    jobs = _read_jobs(top, stages, base, report)
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What stands outside of the document: its name if it has none, and the command line."""
+
+    name: str
+    params: Dict[str, str]
+    env: Dict[str, str]
+    defaults: Defaults
+    has_templates: bool = True
+
+
+def assemble(root: Mapping, wishes: Wishes, report: Report) -> PipelineSpec | None:
+    """The pipeline; None when mistakes were reported."""
+    params = read_params(_node(root, "params"), wishes.params, report)
+    budget = Budget(report)
+    templates = Templates(params, budget, report, are_used=wishes.has_templates)
+    top = read_mapping(_filled(root, templates), PIPELINE, (), report)
+    values = _settings(top, params, wishes, report)
+    environment = Environment(values["env"], wishes.env, top, budget, report)
+    stages = _read_stages(top, templates, report)
+    reading = Jobs(top, values["retry"], templates, report)
+    _read_jobs(top, stages, reading, report)
+    jobs = reading.finish(environment)
     if "jobs" not in top.nodes and not stages.nested:
         report.add(root, (), "the pipeline has no jobs")
-    values = {
-        "name": name,
-        **{k: v for k, v in top.values.items() if k in PipelineSpec.model_fields},
-        "retry": RetryRule.model_construct(**base),
-        "stages": tuple(stages.names),
-        "jobs": tuple(job.spec for job in jobs if job.is_good) or (_STAND_IN,),
-    }
-    if top.values.get("parallel") is False:
-        values["max_workers"] = 1
+    values["env"] = environment.pipeline
+    values["stages"] = tuple(stages.names)
+    values["jobs"] = tuple(job.spec for job in jobs if job.is_good) or (_STAND_IN,)
     spec = None
     try:
         spec = PipelineSpec.model_validate(values)
@@ -67,12 +73,76 @@ def assemble(root: Mapping, report: Report, *, name: str) -> PipelineSpec | None
         listed = Sequence(root.line, root.column)
         listed.items = stages.nodes
         top.nodes["stages"] = listed
-        _report_bounds(error, root, top, (), report)
+        blocks.report_bounds(error, root, top, (), report)
     _report_rules(jobs, stages, report)
     return spec if report.is_clean else None
 
 
-def _read_stages(top: Read, report: Report) -> _Stages:
+def _node(root: Mapping, name: str) -> Node | None:
+    for key, value in root.pairs:
+        if key.text == name and not (isinstance(value, Scalar) and value.is_nothing):
+            return value
+    return None
+
+
+def _filled(root: Mapping, templates: Templates) -> Mapping:
+    """Without the templates of its own fields; those of stages and jobs are filled in later."""
+    whole = Mapping(root.line, root.column)
+    for key, value in root.pairs:
+        if key.text in PIPELINE.fields and key.text not in ("params", "stages", "jobs"):
+            value = templates.fill(value, (key.text,))
+        whole.pairs.append((key, value))
+    return whole
+
+
+def _settings(
+    top: Read, params: Dict[str, Value], wishes: Wishes, report: Report
+) -> dict[str, Any]:
+    """What the pipeline says of itself, and the defaults of its dialect."""
+    retry = blocks.read_retry(top, (), report)
+    values = {
+        "name": wishes.name,
+        **{k: v for k, v in top.values.items() if k in PipelineSpec.model_fields},
+        "env": {**top.values.get("env", {})},
+        "retry": wishes.defaults.retry.model_copy(update=retry),
+        "on_error": _on_error(top, wishes.defaults, report),
+        "params": {name: value.typed for name, value in params.items()},
+        "security": blocks.read_security(top, report),
+        "notify": blocks.read_notify(top, report),
+    }
+    if not top.values.get("parallel", wishes.defaults.is_parallel):
+        values["max_workers"] = 1
+    if "log_dir" in top.nodes:
+        kept = "the job service keeps the logs: drawbar logs RUN JOB"
+        report.note(top.nodes["log_dir"], ("log_dir",), f"log_dir has no effect: {kept}")
+    for place, variable in _CHECKED_OUT.items():
+        if place in top.values:
+            values["env"].setdefault(variable, top.values[place])
+            where = f"nothing is checked out, jobs find it in ${variable}"
+            report.note(top.nodes[place], (place,), f"{place}: {where}")
+    return values
+
+
+def _on_error(top: Read, defaults: Defaults, report: Report) -> OnError:
+    """Of the three ways to say it."""
+    said = {p for p in ("on_error", "continue_on_error", "fail_fast") if p in top.nodes}
+    wanted = {OnError.CANCEL} if top.values.get("fail_fast") else set()
+    if "on_error" in top.values:
+        wanted.add(top.values["on_error"])
+    if "continue_on_error" in top.values and not (
+        "fail_fast" in said and not top.values["continue_on_error"]
+    ):
+        goes_on = top.values["continue_on_error"]
+        wanted.add(OnError.CONTINUE if goes_on else OnError.STOP)
+    if len(wanted) > 1:
+        last = [p for p in top.nodes if p in said][-1]
+        name = top.names[last]
+        others = " and ".join(sorted(top.names[p] for p in said - {last}))
+        report.add(top.nodes[last], (name,), f"{name}: contradicts {others}; give one")
+    return min(wanted) if wanted else defaults.on_error
+
+
+def _read_stages(top: Read, templates: Templates, report: Report) -> _Stages:
     """Both shapes: names beside a flat list of jobs, and {name, jobs} with jobs inside."""
     stages = _Stages()
     node = top.values.get("stages")
@@ -90,12 +160,14 @@ def _read_stages(top: Read, report: Report) -> _Stages:
             stage = read.values.get("name", BAD)
             if "name" not in read.nodes:
                 report.add(item, path, "the stage has no name")
-            where = read.nodes.get("name", item)
+            else:
+                where = templates.fill(read.nodes["name"], (*path, "name"))
+                stage = where.text if isinstance(where, Scalar) else BAD
             if "jobs" in read.values:
                 inside = None if stage is BAD else stage
                 stages.nested.append((inside, read.values["jobs"], (*path, "jobs")))
         elif isinstance(item, Scalar):
-            stage = readers.text(item, path, report)
+            stage = readers.text(templates.fill(item, path), path, report)
         else:
             stage = readers.expected("names, or mappings of name and jobs", item, path, report)
         if stage is BAD:
@@ -106,135 +178,29 @@ def _read_stages(top: Read, report: Report) -> _Stages:
     return stages
 
 
-def _read_jobs(top: Read, stages: _Stages, base: Dict[str, Any], report: Report) -> list[_Job]:
+def _read_jobs(top: Read, stages: _Stages, jobs: Jobs, report: Report) -> None:
     groups: list[tuple[str | None, Node, Path]] = [*stages.nested]
     if "jobs" in top.values:
         groups.append((None, top.values["jobs"], ("jobs",)))
-    jobs = []
     for stage, node, path in groups:
         if not isinstance(node, Sequence):
             readers.expected("a list of jobs", node, path, report)
             continue
-        if not node.items and path == ("jobs",):
+        if not node.items and path == ("jobs",) and not stages.nested:
             report.add(node, path, "the pipeline has no jobs")
         for i, item in enumerate(node.items):
             if isinstance(item, Mapping):
-                jobs.append(_read_job(item, (*path, i), stage, top, base, report))
+                jobs.read(item, (*path, i), stage)
             else:
                 readers.expected("a mapping with id and command", item, (*path, i), report)
-    return jobs
 
 
-def _read_job(
-    node: Mapping,
-    path: Path,
-    stage: str | None,
-    top: Read,
-    base: Dict[str, Any],
-    report: Report,
-) -> _Job:
-    read = read_mapping(node, JOB, path, report)
-    own = _retry(read, path, report)
-    values = {k: v for k, v in read.values.items() if not k.startswith("retry")}
-    name = values.get("id")
-    called = "the job" if name is None else f"job {name[:100]!r}"
-    if "id" not in read.nodes:
-        report.add(node, path, "the job has no id")
-    if stage is not None:
-        if values.setdefault("stage", stage) != stage:
-            message = f"{called} stands in stage {stage!r}, but names {values['stage']!r}"
-            report.add(read.nodes["stage"], (*path, "stage"), message)
-        values["stage"] = stage
-    if "working_dir" in top.values:
-        values.setdefault("working_dir", top.values["working_dir"])
-    if own:
-        values["retry"] = RetryRule.model_construct(**{**base, **own})
-    given = [n for n in ("command", "script", "argv") if n in read.nodes and values.get(n, BAD)]
-    if len(given) != 1:
-        said = " and ".join(given) or "none of them"
-        message = f"{called}: give exactly one of command, script or argv (found {said})"
-        report.add(node, path, message)
-    try:
-        return _Job(path, node, read, JobSpec.model_validate(values), is_good=True)
-    except ValidationError as error:
-        _report_bounds(error, node, read, path, report, outer=top)
-        rest = {k: values[k] for k in ("needs", "inputs", "stage") if k in values}
-        spec = JobSpec.model_construct(id=name if name is not None else "", **rest)
-    return _Job(path, node, read, spec, is_good=False)
-
-
-def _retry(read: Read, path: Path, report: Report) -> dict[str, Any]:
-    """The retry settings that a mapping gives itself, in its block or one by one; all in bounds."""
-    values: dict[str, Any] = dict(read.values.get("retry", {}))
-    for place, value in read.values.items():
-        block, _, setting = place.partition(".")
-        if block != "retry" or not setting:
-            continue
-        name = read.names[place]
-        if setting in values:
-            message = f"{name!r} is given in the retry block, too; give one"
-            report.add(read.nodes[place], (*path, name), message)
-        values[setting] = value
-    try:
-        rule = RetryRule.model_validate(values)
-    except ValidationError as error:
-        for problem in error.errors():
-            setting = str(problem["loc"][0])
-            flat = read.names.get(f"retry.{setting}")
-            if flat is None:
-                name = setting.removesuffix("_s")
-                node = _child(read.nodes["retry"], name, wants_key=False)
-                report.add(node, (*path, "retry", name), f"retry.{name}: {in_words(problem)}")
-            else:
-                node = read.nodes[f"retry.{setting}"]
-                report.add(node, (*path, flat), f"{flat}: {in_words(problem)}")
-            values.pop(setting, None)
-        return values
-    return {setting: getattr(rule, setting) for setting in values}
-
-
-def _report_bounds(
-    error: ValidationError,
-    node: Mapping,
-    read: Read,
-    path: Path,
-    report: Report,
-    outer: Read | None = None,
-) -> None:
-    """What the canonical model refuses (lengths, ranges, characters), at the node it came from."""
-    for problem in error.errors():
-        place, *rest = problem["loc"] or ("",)
-        field_ = str(place)
-        at = read.nodes.get(field_) or (outer.nodes.get(field_) if outer else None)
-        if at is None:
-            # What is missing, and what to run, was reported when the job was read.
-            if problem["type"] not in ("missing", "value_error"):
-                report.add(node, path, f"{field_}: {in_words(problem)}")
-            continue
-        name = read.names.get(field_, field_)
-        keyed = [p for p in rest if p != "[key]"]
-        for part in keyed if not report.is_full else ():  # each step searches a mapping
-            at = _child(at, part, wants_key="[key]" in rest)
-        what = f"{name}: {keyed[0]!r}" if field_ in ("env", "requires") and keyed else name
-        report.add(at, (*path, name, *keyed), f"{what}: {in_words(problem)}")
-
-
-def _child(node: Node, part: str | int, *, wants_key: bool) -> Node:
-    if isinstance(node, Mapping):
-        for key, value in node.pairs:
-            if key.text == part:
-                return key if wants_key else value
-    elif isinstance(part, int) and isinstance(node, Sequence) and part < len(node.items):
-        return node.items[part]
-    return node
-
-
-def _report_rules(jobs: list[_Job], stages: _Stages, report: Report) -> None:
+def _report_rules(jobs: list[Job], stages: _Stages, report: Report) -> None:
     """Duplicates, unknown names and circles, among whatever could be read."""
     named = [job for job in jobs if job.spec.id]
-    lines: dict[str, int] = {}
+    first: dict[str, Job] = {}
     for job in named:
-        lines.setdefault(job.spec.id, job.read.nodes["id"].line)
+        first.setdefault(job.spec.id, job)
     pipeline = PipelineSpec.model_construct(
         name="", stages=tuple(stages.names), jobs=tuple(job.spec for job in named)
     )
@@ -253,9 +219,10 @@ def _report_rules(jobs: list[_Job], stages: _Stages, report: Report) -> None:
             report.add(job.node, job.path, mistake.message)
             continue
         place, *index = rest
-        at = job.read.nodes.get(str(place), job.node)
-        if index and isinstance(index[0], int):
-            at = readers.items_of(at)[index[0]]
-        name = job.read.names.get(str(place), str(place))
-        see = f" (see line {lines[job.spec.id]})" if place == "id" else ""
-        report.add(at, (*job.path, name, *index), mistake.message + see)
+        item = index[0] if index and isinstance(index[0], int) else None
+        at, path = node_of(job, str(place), item)
+        see = ""
+        if place == "id":
+            there = first[job.spec.id].read.nodes["id"]
+            see = f" (see {report.see(there, at)})"
+        report.add(at, path, mistake.message + see)

@@ -1,181 +1,305 @@
 """Every field of a document, with every name that it may be written under.
 
-The one table through which all dialects load: ours, the Executioner's JSON, the staged YAML. A
-field's first name is its own; the rest are other spellings of it. `place` is where the value goes
-in the canonical model ("retry.max_time_s": into the retry rule).
+The one table through which all dialects load: ours, the Executioner's JSON, the staged YAML. The
+loader, the JSON Schema (schema.py) and docs/pipelines.md are made of it. Defaults that depend on
+the dialect are in dialects.py.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from drawbar.document import readers
-from drawbar.document.mistakes import Path, Report
-from drawbar.document.nodes import Mapping as MappingNode
-from drawbar.document.nodes import Node, Scalar
-from drawbar.document.readers import BAD, Reader
+from drawbar.document import kinds as k
+from drawbar.document.tables import Field, Table, block, table
 
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    place: str
-    names: tuple[str, ...]
-    read: Reader
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """The fields of one kind of mapping, by every spelling; `later` are known but not built."""
-
-    fields: Mapping[str, Field]
-    later: frozenset[str]
-
-
-@dataclass(slots=True)
-class Read:
-    """What a mapping said: values by place, and the nodes they were read from.
-
-    A place that is in `nodes` but not in `values` had a mistake, which was reported.
-    """
-
-    values: dict[str, Any]
-    nodes: dict[str, Node]
-    names: dict[str, str]  # place → the name it was written under
+# fmt: off
+RETRY: Final = table((
+    Field("max", ("max",), k.WHOLE, "How often a failed job is tried again. Default: 0.", 2),
+    Field("delay_s", ("delay",), k.DURATION,
+          "The wait before the second try. Default: 5s.", "30s"),
+    Field("backoff", ("backoff",), k.NUMBER,
+          "Each further wait is longer by this factor. Default: 2.", 1.5),
+    Field("jitter", ("jitter",), k.NUMBER,
+          "The part of a wait by which it may be longer or shorter, 0 to 1. Default: 0.1.", 0.1),
+    Field("max_time_s", ("max_time",), k.DURATION,
+          "No try begins later than this after the first began. Default: no limit.", "30m"),
+    Field("on", ("on",), k.RETRY_ON,
+          "What is tried again: failed, timeout, precheck_failed, postcheck_failed, lost. "
+          "Default: failed and timeout.", ["failed", "timeout"]),
+    Field("on_exit_codes", ("on_exit_codes",), k.EXIT_CODES,
+          "Of what failed by its exit code, only these. Default: any.", [1, 75]),
+))
+RETRY_BLOCK: Final = block("retry", RETRY, "{max: 2, delay: 5s}")
 
 
-def _as_it_is(node: Node, path: Path, report: Report) -> Any:
-    """Lists of stages and jobs: read by the loader, which knows both shapes."""
-    return node
-
-
-def _table(fields: Iterable[Field], later: Iterable[str] = ()) -> Table:
-    return Table({name: f for f in fields for name in f.names}, frozenset(later))
-
-
-def _retry_block(node: Node, path: Path, report: Report) -> Any:
-    if not isinstance(node, MappingNode):
-        return readers.expected("a mapping such as {max: 2, delay: 5s}", node, path, report)
-    return read_mapping(node, RETRY, path, report).values
-
-
-def _retry_fields(prefix: str, *, places: str = "") -> tuple[Field, ...]:
-    """The Executioner's flat retry settings; `default_` in front of those of the application."""
-    return (
-        Field(f"{places}max", (f"{prefix}max_retries",), readers.whole),
-        Field(f"{places}delay_s", (f"{prefix}retry_delay",), readers.duration),
-        Field(f"{places}backoff", (f"{prefix}retry_backoff",), readers.number),
-        Field(f"{places}jitter", (f"{prefix}retry_jitter",), readers.number),
-        Field(f"{places}max_time_s", (f"{prefix}max_retry_time",), readers.duration),
-        Field(f"{places}on", (f"{prefix}retry_on_status",), readers.retry_on),
-        Field(f"{places}on_exit_codes", (f"{prefix}retry_on_exit_codes",), readers.exit_codes),
+def _flat_retry(prefix: str) -> tuple[Field, ...]:
+    """The Executioner's spelling; `default_` in front of those of the application."""
+    named = (
+        ("max", "max_retries"), ("delay", "retry_delay"), ("backoff", "retry_backoff"),
+        ("jitter", "retry_jitter"), ("max_time", "max_retry_time"), ("on", "retry_on_status"),
+        ("on_exit_codes", "retry_on_exit_codes"),
+    )
+    return tuple(
+        Field(f"retry.{inner.place}", (prefix + name,), inner.kind,
+              f"`{setting}` of `retry`.", inner.example)
+        for setting, name in named for inner in [RETRY.fields[setting]]
     )
 
 
-RETRY: Final = _table(
-    (
-        Field("max", ("max",), readers.whole),
-        Field("delay_s", ("delay",), readers.duration),
-        Field("backoff", ("backoff",), readers.number),
-        Field("jitter", ("jitter",), readers.number),
-        Field("max_time_s", ("max_time",), readers.duration),
-        Field("on", ("on",), readers.retry_on),
-        Field("on_exit_codes", ("on_exit_codes",), readers.exit_codes),
-    )
+CHECK: Final = table((
+    Field("name", ("name",), k.TEXT,
+          "The name under which workers know the check.", "check_file_exists"),
+    Field("params", ("params",), k.SETTINGS, "What the check wants to know.",
+          {"path": "out/report.csv"}),
+), required=("name",))
+CHECKS: Final = k.checks(block("check", CHECK, "{name: check_file_exists, params: {path: out}}"))
+
+SECURITY: Final = table((
+    Field("allow_shell", ("allow_shell",), k.TRUTH,
+          "false: only jobs with `argv` may run. Default: true.", False),
+    Field("policy", ("policy",), k.POLICY,
+          "What becomes of a command that looks unsafe: off, warn or block (also: strict). "
+          "Default: off.", "block"),
+    Field("level", ("level",), k.LEVEL,
+          "How much looks unsafe: low, medium, high. Default: medium.", "high"),
+    Field("allowed_commands", ("allowed_commands",), k.TEXTS,
+          "The only programs that commands may begin with. Default: any.", ["make", "python3"]),
+    Field("allowed_patterns", ("allowed_patterns",), k.PATTERNS,
+          "Regular expressions, one of which a whole command must match. Default: any.",
+          ["make [a-z]+"]),
+    Field("workspaces", ("workspaces",), k.TEXTS,
+          "Folders in which alone jobs may work. Default: any.", ["/srv/build"]),
+))
+
+MAIL_SERVER: Final = table((
+    Field("host", ("host",), k.TEXT, "The server that takes mail.", "mail.example.org"),
+    Field("port", ("port",), k.WHOLE, "Its port. Default: 25.", 587),
+    Field("user", ("user",), k.TEXT, "Who logs in. Default: nobody.", "drawbar"),
+    Field("password", ("password",), k.TEXT,
+          "With which password; better kept in the job service's settings.", "…"),
+), required=("host",))
+MAIL_SERVER_BLOCK: Final = block("mail server", MAIL_SERVER, "{host: mail.example.org}")
+
+NOTIFY: Final = table((
+    Field("on", ("on",), k.NOTIFY_ON,
+          "Which ends of a run are told: success, failure, cancelled. Default: failure.",
+          ["failure", "cancelled"]),
+    Field("email", ("email",), k.ADDRESSES, "Mail addresses, as a list or with commas.",
+          ["ops@example.org"]),
+    Field("mail_server", ("mail_server",), MAIL_SERVER_BLOCK,
+          "Where mail is handed in. Default: where the job service does.",
+          {"host": "mail.example.org", "port": 587}),
+    Field("webhook", ("webhook",), k.URL, "A URL to which the end of the run is posted, signed.",
+          "https://example.org/hooks/runs"),
+    Field("slack", ("slack",), k.URL, "An incoming webhook of Slack.",
+          "https://hooks.slack.com/services/T0/B0/x"),
+    Field("teams", ("teams",), k.URL, "An incoming webhook of Teams.",
+          "https://example.webhook.office.com/x"),
+))
+
+SCHEDULE: Final = table((
+    Field("cron", ("cron",), k.CRON, "Five fields, or @hourly, @daily, @weekly, …", "0 3 * * *"),
+    Field("timezone", ("timezone",), k.TIMEZONE, "In which time zone. Default: UTC.",
+          "Europe/Berlin"),
+    Field("catch_up", ("catch_up",), k.CATCH_UP,
+          "What becomes of times that were missed: none, latest or all. Default: latest.", "none"),
+    Field("overlap", ("overlap",), k.OVERLAP,
+          "When the run before still goes on: skip, queue, or cancel it. Default: skip.", "queue"),
+), required=("cron",))
+
+PARAM: Final = table((
+    Field("type", ("type",), k.words("type", {
+        word: word for word in ("string", "int", "number", "bool", "choice")}),
+        "string, int, number, bool or choice. Default: string, or choice with `choices`.", "int"),
+    Field("default", ("default",), k.TEXT, "Its value unless one is given; without it, one must.",
+          4),
+    Field("choices", ("choices",), k.TEXTS, "The only values that it takes.", ["test", "live"]),
+    Field("description", ("description",), k.TEXT, "What it is for.", "How many at a time"),
+))
+
+_NOT_IN_A_STAGE: Final = "is not supported by this version: stages run one after another"
+STAGE: Final = table((
+    Field("name", ("name",), k.TEXT, "The stage's name.", "build"),
+    Field("jobs", ("jobs",), k.JOBS, "Its jobs.", [{"id": "compile", "command": "make"}]),
+), required=("name",), later=dict.fromkeys(("when", "needs", "dependencies"), _NOT_IN_A_STAGE))
+
+_JOB: Final = (
+    Field("id", ("id", "name", "job_id"), k.TEXT, "Its name, one of a kind in the pipeline.",
+          "compile"),
+    Field("stage", ("stage",), k.TEXT,
+          "The stage that it belongs to; needed when the pipeline has stages.", "build"),
+    Field("description", ("description", "job_description"), k.TEXT, "For people.",
+          "Builds the library"),
+    Field("command", ("command",), k.TEXT, "What runs: a line for `sh -c`.", "make -j2"),
+    Field("script", ("script",), k.TEXTS,
+          "Or: lines for `sh -e`, which ends with the first that fails.",
+          ["./configure", "make"]),
+    Field("argv", ("argv",), k.TEXTS, "Or: a program and its exact words, without a shell.",
+          ["python3", "tool.py", "--all"]),
+    Field("needs", ("needs", "dependencies"), k.TEXTS,
+          "Jobs that must have succeeded before; the id of a job with a matrix means all of it.",
+          ["fetch"]),
+    Field("when", ("when",), k.WHEN,
+          "on_success, on_failure (only when one of them failed) or always (however they ended). "
+          "Default: on_success.", "always"),
+    Field("env", ("env", "env_variables"), k.VARIABLES, "Variables, above the pipeline's.",
+          {"LEVEL": "3"}),
+    Field("working_dir", ("working_dir", "workingDir"), k.TEXT,
+          "Where it works. Default: the pipeline's, else a folder of its own.", "src"),
+    Field("timeout_s", ("timeout",), k.LIMIT,
+          "It is stopped when it takes longer. Default: the pipeline's.", "10m"),
+    Field("queue_timeout_s", ("queue_timeout",), k.LIMIT,
+          "It fails when no worker takes it for so long. Default: never.", "1h"),
+    Field("retry", ("retry",), RETRY_BLOCK, "When it is tried again; the rest as the pipeline's.",
+          {"max": 2, "delay": "30s"}),
+    *_flat_retry(""),
+    Field("pre_checks", ("pre_checks",), CHECKS, "What must be true before it starts.",
+          [{"name": "check_file_exists", "params": {"path": "in.csv"}}]),
+    Field("post_checks", ("post_checks",), CHECKS, "What must be true before it has succeeded.",
+          [{"name": "check_no_ora_errors", "params": {"log_file": "logs/*.log"}}]),
+    Field("artifacts", ("artifacts",), k.TEXTS,
+          "Files that are kept, as patterns relative to its folder.", ["dist/*"]),
+    Field("inputs", ("inputs",), k.TEXTS,
+          "Those of its needs whose artifacts are put into its folder first.", ["fetch"]),
+    Field("requires", ("requires",), k.VARIABLES, "Labels that a worker must have.",
+          {"os": "linux"}),
+    Field("priority", ("priority",), k.WHOLE, "Higher ones are taken first. Default: 0.", 10),
+    Field("allow_failure", ("allow_failure", "allowFailure"), k.TRUTH,
+          "true: its failure is shown, but does not count. Default: false.", True),
+    Field("on_lost", ("on_lost",), k.ON_LOST,
+          "When its worker went silent: requeue or fail. Default: requeue.", "fail"),
+    Field("lock", ("lock",), k.TEXT,
+          "Jobs with the same lock run one at a time, across all runs.", "database"),
+    Field("approve", ("approve",), k.TRUTH,
+          "true: it waits until somebody approves of it. Default: false.", True),
+    Field("matrix", ("matrix",), k.MATRIX,
+          "It becomes one job for each combination of these values.",
+          {"py": ["3.11", "3.12"], "os": ["linux"]}),
 )
 
-STAGE: Final = _table(
-    (Field("name", ("name",), readers.text), Field("jobs", ("jobs",), _as_it_is)),
-    later=("when", "needs", "dependencies"),
+_PIPELINE: Final = (
+    Field("name", ("name", "application_name"), k.TEXT,
+          "Its name. Default: the file's. `application_name` marks the Executioner's dialect.",
+          "nightly"),
+    Field("description", ("description",), k.TEXT, "For people.", "What runs each night"),
+    Field("extends", ("extends",), k.FILES,
+          "Files on which this one builds; what this one says wins.", "base.yaml"),
+    Field("include", ("include",), k.FILES,
+          "Files whose jobs, stages, env and params are added.", ["jobs/checks.yaml"]),
+    Field("params", ("params",), k.PARAMS, "Values that `--param` gives, for `${{ params.NAME }}`.",
+          {"workers": {"type": "int", "default": 4}, "target": "test"}),
+    Field("env", ("env", "env_variables"), k.VARIABLES, "Variables of every job.",
+          {"APP_ENV": "test"}),
+    Field("inherit_env", ("inherit_env", "inherit_shell_env"), k.INHERIT,
+          "What jobs have of the environment in which their worker was started: all (true), "
+          "nothing (false), \"default\" (PATH, HOME, locale and the like) or the variables "
+          "listed. Default: as the worker is set up.", ["PATH", "LANG"]),
+    Field("parallel", ("parallel",), k.TRUTH,
+          "false: one job at a time. Default: true; the Executioner's: false.", False),
+    Field("max_workers", ("max_workers",), k.WHOLE,
+          "At most this many jobs at a time. Default: no limit.", 4),
+    Field("on_error", ("on_error",), k.ON_ERROR,
+          "What a failure that counts means for the rest: continue, stop (nothing new starts) or "
+          "cancel (what runs is cancelled, too). Default: continue; the Executioner's: stop.",
+          "stop"),
+    Field("continue_on_error", ("continue_on_error",), k.TRUTH,
+          "true: `on_error: continue`; false: `on_error: stop`.", True),
+    Field("fail_fast", ("fail_fast",), k.TRUTH, "true: `on_error: cancel`.", True),
+    Field("timeout_s", ("timeout", "default_timeout"), k.LIMIT,
+          "For jobs that name none. Default: 3h.", "30m"),
+    Field("retry", ("retry",), RETRY_BLOCK, "For jobs that do not say otherwise.",
+          {"max": 2, "delay": "30s"}),
+    *_flat_retry("default_"),
+    Field("working_dir", ("working_dir", "workingDir"), k.TEXT, "For jobs that name none.",
+          "/srv/nightly"),
+    Field("stages", ("stages",), k.STAGES,
+          "Groups of jobs, one after another: names, or mappings of name and jobs.",
+          ["build", "test"]),
+    Field("jobs", ("jobs",), k.JOBS, "The jobs.", [{"id": "compile", "command": "make"}]),
+    Field("plugins", ("plugins", "dependency_plugins"), k.TEXTS,
+          "Python files with checks of its own; only on workers that allow their folder.",
+          ["/srv/checks/ledger.py"]),
+    Field("security", ("security",), block("security", SECURITY, "{policy: block}"),
+          "How it narrows what its commands may be; a worker's own policy binds in any case.",
+          {"policy": "block", "allowed_commands": ["make"]}),
+    *(Field(f"security.{inner.place}", (name,), inner.kind, f"`{inner.place}` of `security`.",
+            inner.example)
+      for name, inner in (
+          ("allow_shell", SECURITY.fields["allow_shell"]),
+          ("security_policy", SECURITY.fields["policy"]),
+          ("security_level", SECURITY.fields["level"]),
+          ("command_whitelist", SECURITY.fields["allowed_commands"]),
+          ("command_allowlist_patterns", SECURITY.fields["allowed_patterns"]),
+          ("workspace_paths", SECURITY.fields["workspaces"]))),
+    Field("notify", ("notify",), block("notify", NOTIFY, "{email: ops@example.org}"),
+          "Who hears of its end.", {"email": "ops@example.org", "on": ["failure"]}),
+    Field("notify.email", ("email_address",), k.ADDRESSES, "`email` of `notify`.",
+          "ops@example.org, dev@example.org"),
+    Field("email_on_success", ("email_on_success",), k.TRUTH,
+          "true: `on` of `notify` has success. Default: false.", True),
+    Field("email_on_failure", ("email_on_failure",), k.TRUTH,
+          "false: `on` of `notify` has no failure. Default: true.", True),
+    *(Field(f"mail_server.{inner.place}", (f"smtp_{name}",), inner.kind,
+            f"`{inner.place}` of `mail_server` of `notify`.", inner.example)
+      for name, inner in (
+          ("server", MAIL_SERVER.fields["host"]), ("port", MAIL_SERVER.fields["port"]),
+          ("user", MAIL_SERVER.fields["user"]), ("password", MAIL_SERVER.fields["password"]))),
+    Field("schedule", ("schedule",), k.schedule(block("schedule", SCHEDULE, "{cron: 0 3 * * *}")),
+          "When it starts by itself: cron, or a mapping.", "0 3 * * *"),
+    Field("log_dir", ("log_dir",), k.TEXT,
+          "No effect: the job service keeps the logs (`drawbar logs RUN JOB`).", "/var/log/app"),
+    Field("repository", ("repository",), k.TEXT,
+          "Nothing is checked out; jobs find it in `$DRAWBAR_REPOSITORY`.",
+          "https://example.org/app.git"),
+    Field("branch", ("branch",), k.TEXT,
+          "Nothing is checked out; jobs find it in `$DRAWBAR_BRANCH`.", "main"),
 )
 
-JOB: Final = _table(
-    (
-        Field("id", ("id", "name", "job_id"), readers.text),
-        Field("stage", ("stage",), readers.text),
-        Field("description", ("description", "job_description"), readers.text),
-        Field("command", ("command",), readers.text),
-        Field("script", ("script",), readers.texts),
-        Field("argv", ("argv",), readers.texts),
-        Field("needs", ("needs", "dependencies"), readers.texts),
-        Field("env", ("env", "env_variables"), readers.variables),
-        Field("working_dir", ("working_dir", "workingDir"), readers.text),
-        Field("timeout_s", ("timeout",), readers.limit),
-        Field("queue_timeout_s", ("queue_timeout",), readers.limit),
-        Field("retry", ("retry",), _retry_block),
-        *_retry_fields("", places="retry."),
-        Field("artifacts", ("artifacts",), readers.texts),
-        Field("inputs", ("inputs",), readers.texts),
-        Field("requires", ("requires",), readers.variables),
-        Field("priority", ("priority",), readers.whole),
-        Field("allow_failure", ("allow_failure", "allowFailure"), readers.truth),
-        Field("on_lost", ("on_lost",), readers.on_lost),
-    ),
-    later=(
-        *("pre_checks", "post_checks", "image", "dockerImage", "python", "matrix", "when"),
-        *("lock", "notify", "approve", "trigger_rule", "secrets", "params"),
-    ),
+
+def _elsewhere(fields: tuple[Field, ...], here: tuple[Field, ...], where: str) -> dict[str, str]:
+    known = {name for field in here for name in field.names}
+    return {name: where for field in fields for name in field.names if name not in known}
+
+
+JOB: Final = table(
+    _JOB,
+    alternatives=frozenset({"command", "script", "argv"}),
+    required=("id",),
+    later={
+        **_elsewhere(_PIPELINE, _JOB, "belongs to the pipeline, not to a job"),
+        **dict.fromkeys(("image", "dockerImage"),
+            "is not supported by this version: commands run on the worker's machine, in no "
+            "container"),
+        "python": "is not supported by this version: give command, script or argv",
+        "trigger_rule": "is not supported by this version; when: always and on_failure are",
+        "secrets": "is not supported by this version",
+    },
 )
-
-PIPELINE: Final = _table(
-    (
-        Field("name", ("name", "application_name"), readers.text),
-        Field("description", ("description",), readers.text),
-        Field("env", ("env", "env_variables"), readers.variables),
-        Field("parallel", ("parallel",), readers.truth),
-        Field("max_workers", ("max_workers",), readers.whole),
-        Field("timeout_s", ("timeout", "default_timeout"), readers.limit),
-        Field("retry", ("retry",), _retry_block),
-        *_retry_fields("default_", places="retry."),
-        Field("working_dir", ("working_dir", "workingDir"), readers.text),
-        Field("stages", ("stages",), _as_it_is),
-        Field("jobs", ("jobs",), _as_it_is),
-    ),
-    later=(
-        *("notify", "schedule", "params", "extends", "include", "fail_fast", "continue_on_error"),
-        *("repository", "branch", "allow_shell", "inherit_shell_env", "dependency_plugins"),
-        *("email_address", "email_on_success", "email_on_failure", "log_dir", "workspace_paths"),
-        *("smtp_server", "smtp_port", "smtp_user", "smtp_password", "security_policy"),
-        *("security_level", "command_whitelist", "command_allowlist_patterns", "lock", "matrix"),
-        *("pre_checks", "post_checks", "image", "when"),
-    ),
+PIPELINE: Final = table(
+    _PIPELINE,
+    alternatives=frozenset({"on_error", "continue_on_error", "fail_fast"}),
+    later={
+        **_elsewhere(_JOB, _PIPELINE, "belongs to a job, not to the pipeline"),
+        **dict.fromkeys(("image", "dockerImage"),
+            "is not supported by this version: commands run on the worker's machine, in no "
+            "container"),
+    },
 )
+# fmt: on
+
+# What an included file may say; the rest of its own settings would have no place to go.
+INCLUDABLE: Final = frozenset({"name", "description", "include", "params", "env", "stages", "jobs"})
 
 
-def read_mapping(node: MappingNode, table: Table, path: Path, report: Report) -> Read:
-    """Every field of `node`. Nothing (null) counts as not given; comments are passed over."""
-    read = Read({}, {}, {})
-    keys: dict[str, Scalar] = {}
-    for key, value in node.pairs:
-        name = key.text
-        if name in keys:
-            again = f"{name!r} is given twice (see line {keys[name].line})"
-            report.add(key, (*path, name), again)
-            continue
-        keys[name] = key
-        field = table.fields.get(name)
-        if field is None:
-            _refuse(key, table, path, report)
-        elif not (isinstance(value, Scalar) and value.is_nothing):
-            if field.place in read.nodes:
-                other = read.names[field.place]
-                both = f"{name!r} says the same as {other!r} (line {keys[other].line}); give one"
-                report.add(key, (*path, name), both)
-                continue
-            read.nodes[field.place] = value
-            read.names[field.place] = name
-            found = field.read(value, (*path, name), report)
-            if found is not BAD:
-                read.values[field.place] = found
-    return read
-
-
-def _refuse(key: Scalar, table: Table, path: Path, report: Report) -> None:
-    name = key.text
-    if name.startswith(("_", "x-")):
-        return
-    if name in table.later:
-        message = f"field {name!r} is not supported by this version"
-    else:
-        hint = report.hint(name[:100], lambda: [*table.fields, *table.later])
-        message = f"unknown field {name[:100]!r}{hint}"
-    report.add(key, (*path, name), message)
+def tables() -> dict[str, Table]:
+    """Each kind of mapping by the name that people know it under."""
+    return {
+        "pipeline": PIPELINE,
+        "stage": STAGE,
+        "job": JOB,
+        "retry": RETRY,
+        "check": CHECK,
+        "param": PARAM,
+        "notify": NOTIFY,
+        "mail_server": MAIL_SERVER,
+        "schedule": SCHEDULE,
+        "security": SECURITY,
+    }

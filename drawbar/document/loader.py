@@ -1,32 +1,41 @@
 """A document on disk → the canonical pipeline, or all of its mistakes at once.
 
-Each syntax is parsed into the same nodes (nodes.py), each dialect read through the same table
-(fields.py). A document that does not parse has one mistake; every other one is read to its end.
+Each syntax is parsed into the same nodes (nodes.py), the files of a document are put together
+(merging.py), and each dialect is read through the same table (fields.py). A file that does not
+parse has one mistake; every other one is read to its end.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
-from drawbar.document.assembly import assemble
+from drawbar.document.assembly import Wishes, assemble
+from drawbar.document.merging import put_together
 from drawbar.document.mistakes import BadDocument, Located, Report
-from drawbar.document.nodes import Mapping, Node, Scalar, Unparsable, describe
+from drawbar.document.sources import MAX_BYTES, Sources, Unusable
 from shared.protocol.pipeline import PipelineSpec
 
-MAX_BYTES: Final = 16 * 1024 * 1024
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A pipeline that can run, and the text that it was read from."""
+    """A pipeline that can run, the text that it was read from, and what of it has no effect."""
 
     spec: PipelineSpec
-    source: str
+    source: str  # of the first file
+    notes: tuple[Located, ...] = ()
+    files: tuple[str, ...] = ()
 
 
-def load(path: Path | str) -> Loaded:
+def load(
+    path: Path | str, params: Mapping[str, str] = _NONE, env: Mapping[str, str] = _NONE
+) -> Loaded:
     """The pipeline in the file at `path`; .json and .toml tell the syntax, all else is YAML.
 
+    `params` are values for its parameters, `env` variables that win over all of its own.
     BadDocument: it cannot be read, or has mistakes.
     """
     try:
@@ -34,55 +43,47 @@ def load(path: Path | str) -> Loaded:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise _unreadable(str(path), 0, f"cannot be read: {reason}") from None
-    return load_text(data, str(path))
+        raise _unusable(str(path), Unusable(0, f"cannot be read: {reason}")) from None
+    return _load(data, str(path), Path(path).parent, params, env)
 
 
-def load_text(text: str | bytes, file: str = "pipeline.yaml") -> Loaded:
+def load_text(
+    text: str | bytes,
+    file: str = "pipeline.yaml",
+    params: Mapping[str, str] = _NONE,
+    env: Mapping[str, str] = _NONE,
+) -> Loaded:
     """The pipeline in `text`; `file` names it in messages and tells its syntax, as in `load`."""
-    if len(text) > MAX_BYTES:
-        raise _unreadable(file, 0, f"is larger than {MAX_BYTES // 1024 // 1024} MiB")
-    source = _decoded(text, file) if isinstance(text, bytes) else text.removeprefix("\ufeff")
-    report = Report(file)
+    return _load(text, file, None, params, env)
+
+
+def _load(
+    data: str | bytes,
+    file: str,
+    folder: Path | None,
+    params: Mapping[str, str],
+    env: Mapping[str, str],
+) -> Loaded:
+    sources = Sources(file, folder)
+    report = Report(sources.names)
     try:
-        root = _parsed(source, file)
-    except Unparsable as error:
-        raise BadDocument(file, [Located(error.line, error.column, "", error.message)]) from None
-    if root is None or (isinstance(root, Scalar) and root.is_nothing):
-        raise _unreadable(file, 1, "the file is empty; a pipeline needs at least jobs")
-    if not isinstance(root, Mapping):
-        expected = "expected a mapping with name and jobs at the top"
-        raise _unreadable(file, root.line, f"{expected}, found {describe(root)}")
-    spec = assemble(root, report, name=Path(file).stem)
+        root = sources.read_first(data)
+    except Unusable as error:
+        raise _unusable(file, error) from None
+    root, defaults = put_together(root, sources, report)
+    report.raise_if_any()  # what is not there would be missed everywhere
+    wishes = Wishes(
+        name=Path(file).stem,
+        params=params,
+        env=env,
+        defaults=defaults,
+        has_templates=any("{{" in text for text in sources.texts),
+    )
+    spec = assemble(root, wishes, report)
     report.raise_if_any()
     assert spec is not None, "no mistake was reported"
-    return Loaded(spec, source)
+    return Loaded(spec, sources.texts[0], report.notes, tuple(sources.names))
 
 
-def _parsed(source: str, file: str) -> Node | None:
-    # Parsers are imported where they are used: yaml costs 15 ms, tomllib 8, which a JSON file
-    # need not pay.
-    if file.endswith(".json"):
-        from drawbar.document.json_source import parse_json
-
-        return parse_json(source)
-    if file.endswith(".toml"):
-        from drawbar.document.toml_source import parse_toml
-
-        return parse_toml(source)
-    from drawbar.document.yaml_source import parse_yaml
-
-    return parse_yaml(source)
-
-
-def _decoded(data: bytes, file: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        found = data[error.start]
-        raise _unreadable(file, line, f"is not UTF-8 text (byte 0x{found:02x})") from None
-
-
-def _unreadable(file: str, line: int, message: str) -> BadDocument:
-    return BadDocument(file, [Located(line, 1 if line else 0, "", message)])
+def _unusable(file: str, error: Unusable) -> BadDocument:
+    return BadDocument(file, [Located(error.line, error.column, "", error.message, file)])

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable
+from collections.abc import Mapping as Mapping_
 from typing import Any, Final
 
 from drawbar.document.mistakes import Path, Report
 from drawbar.document.nodes import Mapping, Node, Scalar, Sequence, describe
-from shared.protocol.pipeline import MAX_DURATION_S, OnLost, RetryOn
+from shared.protocol.pipeline import MAX_DURATION_S, RetryOn
 
 BAD: Final = object()  # what a reader returns after it reported a mistake
 
@@ -14,14 +15,17 @@ Reader = Callable[[Node, Path, Report], Any]
 
 _WHOLE = re.compile(r"[-+]?[0-9](?:_?[0-9])*", re.ASCII)
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?", re.ASCII)
+_DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?")
+_ADDRESS = re.compile(r"[^@\s<>\x00-\x1f]+@[^@\s<>\x00-\x1f]+")
+_URL = re.compile(r"https?://[^\s/]\S*")
+_AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_CRON = re.compile(r"@[a-z]+|[-0-9A-Za-z*/,?#]+(?:[ \t]+[-0-9A-Za-z*/,?#]+){4}")
 _UNIT_S: Final = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-_STATUSES: Final = {
-    "failed": RetryOn.FAILED,
+STATUSES: Final = {
+    **{status.value: status for status in RetryOn},
     "error": RetryOn.FAILED,  # the Executioner's word for a command that could not run
-    "timeout": RetryOn.TIMEOUT,
 }
-_LATER_STATUSES: Final = ("lost", "precheck_failed", "postcheck_failed")
 
 
 def expected(what: str, node: Node, path: Path, report: Report) -> Any:
@@ -96,17 +100,27 @@ def exit_codes(node: Node, path: Path, report: Report) -> Any:
     return _items(node, path, report, whole, "a list of exit codes")
 
 
-def retry_on(node: Node, path: Path, report: Report) -> Any:
-    """Kinds of failure, without repetition: the Executioner's ERROR and FAILED are one here."""
-    found = _items(node, path, report, _status, "a list of statuses")
-    return found if found is BAD else tuple(dict.fromkeys(found))
+def one_of(words: Mapping_[str, Any]) -> Reader:
+    """A reader of one of `words`, in any case, that gives what the word stands for."""
+    listed = " or ".join(words)
+
+    def read(node: Node, path: Path, report: Report) -> Any:
+        if isinstance(node, Scalar) and node.text.lower() in words:
+            return words[node.text.lower()]
+        return expected(listed, node, path, report)
+
+    return read
 
 
-def on_lost(node: Node, path: Path, report: Report) -> Any:
-    known = [choice.value for choice in OnLost]
-    if isinstance(node, Scalar) and node.text in known:
-        return node.text
-    return expected(" or ".join(known), node, path, report)
+def some_of(words: Mapping_[str, Any]) -> Reader:
+    """A reader of a list of such words, each once; one word alone is a list of one."""
+    one = one_of(words)
+
+    def read(node: Node, path: Path, report: Report) -> Any:
+        found = _items(node, path, report, one, f"a list of {', '.join(words)}")
+        return found if found is BAD else tuple(dict.fromkeys(found))
+
+    return read
 
 
 def variables(node: Node, path: Path, report: Report) -> Any:
@@ -117,17 +131,163 @@ def variables(node: Node, path: Path, report: Report) -> Any:
     if not isinstance(node, Mapping):
         return expected("a mapping of names to texts", node, path, report)
     values: dict[str, str] = {}
-    lines: dict[str, int] = {}
+    keys: dict[str, Scalar] = {}
     for key, value in node.pairs:
         name = key.text
-        if name in lines:
-            report.add(key, (*path, name), f"{name!r} is given twice (see line {lines[name]})")
+        if name in keys:
+            again = f"{name[:100]!r} is given twice (see {report.see(keys[name], key)})"
+            report.add(key, (*path, name), again)
             continue
-        lines[name] = key.line
+        keys[name] = key
         read = text(value, (*path, name), report)
         if read is not BAD:
             values[name] = read
     return values
+
+
+def anything(node: Node, path: Path, report: Report) -> Any:
+    """What JSON would say here: for parameters of checks, whose meaning only the check knows."""
+    if isinstance(node, Sequence):
+        items = [anything(item, (*path, i), report) for i, item in enumerate(node.items)]
+        return BAD if BAD in items else items
+    if isinstance(node, Mapping):
+        values: dict[str, Any] = {}
+        for key, value in node.pairs:
+            if key.text in values:
+                report.add(key, (*path, key.text), f"{key.text[:100]!r} is given twice")
+            values[key.text] = anything(value, (*path, key.text), report)
+        return BAD if BAD in values.values() else values
+    if not node.plain:
+        return node.text
+    if node.is_nothing:
+        return None
+    if node.text.lower() in _TRUTH:
+        return _TRUTH[node.text.lower()]
+    return _number_or_text(node.text)
+
+
+def _number_or_text(written: str) -> int | float | str:
+    if len(written) < 100:
+        if _WHOLE.fullmatch(written):
+            return int(written)
+        if _DECIMAL.fullmatch(written) and abs(float(written)) < float("inf"):
+            return float(written)
+    return written
+
+
+def settings(node: Node, path: Path, report: Report) -> Any:
+    """A mapping of names to anything."""
+    if not isinstance(node, Mapping):
+        return expected("a mapping of names to values", node, path, report)
+    return anything(node, path, report)
+
+
+def addresses(node: Node, path: Path, report: Report) -> Any:
+    """Mail addresses, as a list or in one text with commas, each once."""
+
+    def one(item: Node, where: Path, report: Report) -> Any:
+        said = text(item, where, report)
+        if said is BAD:
+            return BAD
+        found = [word for word in re.split(r"[,;\s]+", said) if word]
+        if not found or not all(_ADDRESS.fullmatch(word) for word in found):
+            return expected("mail addresses such as ops@example.org", item, where, report)
+        return found
+
+    found = _items(node, path, report, one, "a list of mail addresses")
+    return found if found is BAD else tuple(dict.fromkeys(a for some in found for a in some))
+
+
+def url(node: Node, path: Path, report: Report) -> Any:
+    if isinstance(node, Scalar) and _URL.fullmatch(node.text):
+        return node.text
+    return expected("an address that begins with http:// or https://", node, path, report)
+
+
+def patterns(node: Node, path: Path, report: Report) -> Any:
+    """Regular expressions that compile."""
+
+    def one(item: Node, where: Path, report: Report) -> Any:
+        said = text(item, where, report)
+        try:
+            return said if said is BAD else re.compile(said) and said
+        except (re.error, RecursionError, OverflowError) as error:
+            report.add(item, where, f"{said[:100]!r} is not a regular expression: {error}")
+            return BAD
+
+    return _items(node, path, report, one, "a list of regular expressions")
+
+
+def axes(node: Node, path: Path, report: Report) -> Any:
+    """The values of a matrix: a name and the texts that it takes, for each of its axes."""
+    if not isinstance(node, Mapping):
+        return expected("a mapping of names to lists of values", node, path, report)
+    found: dict[str, tuple[str, ...]] = {}
+    is_bad = not node.pairs
+    if is_bad:
+        report.add(node, path, "the matrix lists no values")
+    for key, value in node.pairs:
+        where = (*path, key.text)
+        values = texts(value, where, report)
+        if not _AXIS.fullmatch(key.text):
+            name = f"{key.text[:100]!r} is not a name for an axis"
+            report.add(key, where, f"matrix: {name} (letters, digits, - and _, no digit first)")
+        elif key.text in found:
+            report.add(key, where, f"{key.text!r} is given twice")
+        elif values == ():
+            report.add(value, where, f"matrix.{key.text}: lists no values")
+        elif values is not BAD and (wrong := _unfit(values)):
+            report.add(value, where, f"matrix.{key.text}: {wrong}")
+        elif values is not BAD:
+            found[key.text] = values
+            continue
+        is_bad = True
+    return BAD if is_bad else found
+
+
+def _unfit(values: tuple[str, ...]) -> str | None:
+    """Why these cannot be the values of an axis: ids are made of them."""
+    seen: set[str] = set()
+    for value in values:
+        if not value or any(c in "/,=[]" or c < " " for c in value):
+            return f"{value[:100]!r} must not be empty nor hold / , = [ ] or control characters"
+        if value in seen:
+            return f"{value[:100]!r} is listed twice"
+        seen.add(value)
+    return None
+
+
+def inheritance(node: Node, path: Path, report: Report) -> Any:
+    """true, false, "default" or the names of variables."""
+    if isinstance(node, Sequence):
+        return texts(node, path, report)
+    if isinstance(node, Scalar):
+        if node.text.lower() == "default":
+            return "default"
+        if node.text.lower() in _TRUTH:
+            return _TRUTH[node.text.lower()]
+    return expected('true, false, "default" or a list of variables', node, path, report)
+
+
+def cron(node: Node, path: Path, report: Report) -> Any:
+    """Five fields, or a word such as @daily; the job service knows what they mean."""
+    if isinstance(node, Scalar) and _CRON.fullmatch(node.text.strip()):
+        return node.text.strip()
+    return expected('five fields such as "0 3 * * *", or @daily', node, path, report)
+
+
+def timezone(node: Node, path: Path, report: Report) -> Any:
+    """A name that this machine's table of time zones has."""
+    from zoneinfo import ZoneInfo  # few documents need it
+
+    said = text(node, path, report)
+    if said is BAD:
+        return BAD
+    try:
+        ZoneInfo(said)
+    except (KeyError, ValueError, OSError):
+        return expected("a time zone such as Europe/Berlin", node, path, report)
+    return said
 
 
 def _items(node: Node, path: Path, report: Report, read: Reader, what: str) -> Any:
@@ -138,19 +298,6 @@ def _items(node: Node, path: Path, report: Report, read: Reader, what: str) -> A
         return BAD if one is BAD else (one,)
     found = [read(item, (*path, i), report) for i, item in enumerate(node.items)]
     return BAD if BAD in found else tuple(found)
-
-
-def _status(node: Node, path: Path, report: Report) -> Any:
-    if isinstance(node, Scalar):
-        name = node.text.lower()
-        if name in _STATUSES:
-            return _STATUSES[name]
-        if name in _LATER_STATUSES:
-            why = " (on_lost says what follows)" if name == "lost" else ""
-            message = f"retrying on {node.text!r} is not supported by this version{why}"
-            report.add(node, path, message)
-            return BAD
-    return expected("failed or timeout", node, path, report)
 
 
 def items_of(node: Node) -> list[Node]:

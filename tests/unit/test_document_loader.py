@@ -13,6 +13,7 @@ name: nightly
 env: {APP: test}
 max_workers: 3
 timeout: 30m
+continue_on_error: false
 retry:
   {max: 2, delay: 10s, backoff: 1.5, jitter: 0, max_time: 1h, on: [failed], on_exit_codes: [1, 75]}
 jobs:
@@ -56,6 +57,7 @@ TOML = """\
 name = "nightly"
 max_workers = 3
 timeout = "30m"
+on_error = "stop"
 env.APP = "test"
 
 [retry]
