@@ -1,7 +1,10 @@
 """Artifacts by content: a blob's name is its SHA-256, so the same bytes are stored once."""
 
+import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from shared.errors import BadRequest, TooLarge
 from shared.files import Files
@@ -11,12 +14,31 @@ from shared.services import PIECE_BYTES, Body
 
 
 class Artifacts:
-    """Blobs, verified before they can be seen."""
+    """Blobs, verified before they can be seen.
+
+    A blob that nothing uses can be discarded. Who is about to use one keeps it meanwhile: from
+    looking whether it is there until the attempt that has it is in the database.
+    """
 
     def __init__(self, files: Files, runtime: Runtime, *, max_bytes: int) -> None:
         self._files = files
         self._runtime = runtime
         self._max_bytes = max_bytes
+        self._kept: Counter[str] = Counter()
+        self._leaving: dict[str, asyncio.Event] = {}
+
+    @contextmanager
+    def keep(self, hashes: Iterable[str]) -> Iterator[None]:
+        """Meanwhile no discarding of these begins, and `has` tells the truth about them."""
+        kept = list(hashes)
+        self._kept.update(kept)
+        try:
+            yield
+        finally:
+            self._kept.subtract(kept)
+            for sha256 in kept:
+                if not self._kept[sha256]:
+                    del self._kept[sha256]  # a counter deletes what it has not without a word
 
     async def put(self, entry: ArtifactEntry, body: Body) -> None:
         """The bytes are durable under their hash. BadRequest: they are not what was announced."""
@@ -25,15 +47,9 @@ class Artifacts:
                 f"artifact {entry.path!r} has {entry.size_bytes} bytes, {self._max_bytes} may be",
                 limit=self._max_bytes,
             )
-        if await self.has(entry.sha256):
-            return
-        temporary = f"incoming/{self._runtime.new_id()}"
-        try:
-            await self._receive(entry, body, temporary)
-            await self._files.publish(temporary, path_of(entry.sha256))
-        except BaseException:
-            await self._files.remove(temporary)
-            raise
+        with self.keep([entry.sha256]):
+            if not await self.has(entry.sha256):
+                await self._store(entry, body)
 
     async def missing(self, entries: Iterable[ArtifactEntry]) -> tuple[str, ...]:
         """Paths whose bytes are not here yet."""
@@ -44,7 +60,27 @@ class Artifacts:
         return tuple(entry.path for entry in entries if not known[entry.sha256])
 
     async def has(self, sha256: str) -> bool:
+        if sha256 in self._leaving:
+            await self._leaving[sha256].wait()
         return await self._files.exists(path_of(sha256))
+
+    async def discard(self, sha256: str, is_used: Callable[[str], Awaitable[bool]]) -> bool:
+        """The blob is gone, unless it is used. False: somebody keeps it; ask again later."""
+        if self._kept[sha256] or sha256 in self._leaving:
+            return False
+        done = self._leaving[sha256] = asyncio.Event()
+        try:
+            if not await is_used(sha256):
+                await self._files.remove(path_of(sha256))
+        finally:
+            del self._leaving[sha256]
+            done.set()
+        return True
+
+    async def clear_incoming(self) -> None:
+        """What uploads left behind when the service was killed is gone. For before the first."""
+        for name in await self._files.names("incoming"):
+            await self._files.remove(f"incoming/{name}")
 
     async def read(self, sha256: str) -> Body:
         """The blob's bytes, in pieces."""
@@ -52,6 +88,15 @@ class Artifacts:
         while piece := await self._files.read(path_of(sha256), offset, PIECE_BYTES):
             yield piece
             offset += len(piece)
+
+    async def _store(self, entry: ArtifactEntry, body: Body) -> None:
+        temporary = f"incoming/{self._runtime.new_id()}"
+        try:
+            await self._receive(entry, body, temporary)
+            await self._files.publish(temporary, path_of(entry.sha256))
+        except BaseException:
+            await self._files.remove(temporary)
+            raise
 
     async def _receive(self, entry: ArtifactEntry, body: Body, temporary: str) -> None:
         size, digest = 0, hashlib.sha256()

@@ -5,6 +5,7 @@ the service itself, never by a job. The adapter for a real disk is `DiskFiles`.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,9 @@ class Files(Protocol):
         """Up to `limit` bytes; empty at the end or when there is no such file."""
 
     async def exists(self, path: str) -> bool: ...
+
+    async def names(self, folder: str) -> Sequence[str]:
+        """Of the files right in `folder`, in order; none when there is no such folder."""
 
     async def sync(self, path: str) -> None:
         """What was written survives a loss of power; so does the file's name."""
@@ -47,6 +51,9 @@ class DiskFiles:
 
     async def exists(self, path: str) -> bool:
         return await self._runtime.offload((self._root / path).exists)
+
+    async def names(self, folder: str) -> Sequence[str]:
+        return await self._runtime.offload(_names, self._root / folder)
 
     async def sync(self, path: str) -> None:
         await self._runtime.offload(_sync, self._root / path)
@@ -78,6 +85,13 @@ def _read(path: Path, offset: int, limit: int) -> bytes:
             return file.read(limit)
     except FileNotFoundError:
         return b""
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
 
 
 def _sync(path: Path) -> None:

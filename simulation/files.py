@@ -1,6 +1,7 @@
 """The `Files` port on a simulated disk, which forgets what was not synced when power is lost."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.runtime import Runtime
@@ -50,6 +51,9 @@ class SimDisk:
     def exists(self, path: str) -> bool:
         return path in self._files
 
+    def names(self, folder: str) -> list[str]:
+        return sorted(path.rpartition("/")[2] for path in self._files if _folder(path) == folder)
+
     def sync(self, path: str) -> None:
         content = self._content_of(path)
         content.synced = content.seen
@@ -87,6 +91,9 @@ class SimFiles:
     async def exists(self, path: str) -> bool:
         return await self._runtime.offload(self._disk.exists, path)
 
+    async def names(self, folder: str) -> Sequence[str]:
+        return await self._runtime.offload(self._disk.names, folder)
+
     async def sync(self, path: str) -> None:
         await self._runtime.offload(self._disk.sync, path)
 
@@ -95,3 +102,7 @@ class SimFiles:
 
     async def remove(self, path: str) -> None:
         await self._runtime.offload(self._disk.remove, path)
+
+
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
