@@ -18,7 +18,7 @@ from shared.errors import ServiceError, UnknownRun
 from shared.files import DiskFiles
 from shared.ids import JobId, RunId, WorkerId
 from shared.protocol.gateway import FinishRequest, LogSummary, Outcome, Result, Usage
-from shared.protocol.jobs import AttemptView, CancelRequest, SubmitRequest
+from shared.protocol.jobs import AttemptView, CancelRequest, Resume, SubmitRequest
 from shared.protocol.pipeline import PipelineSpec
 from shared.protocol.states import JobStatus
 from shared.runtime import Runtime
@@ -108,9 +108,17 @@ class Embedded:
         await self.registry.stop()
         await self.jobs.stop()
 
-    async def submit(self, pipeline: PipelineSpec) -> RunId:
+    async def submit(
+        self,
+        pipeline: PipelineSpec,
+        *,
+        skip: tuple[JobId, ...] = (),
+        resume: Resume | None = None,
+    ) -> RunId:
         """The run is stored, and known to be this process's own."""
-        ask = SubmitRequest(idempotency_key=self._runtime.new_id(), pipeline=pipeline)
+        ask = SubmitRequest(
+            idempotency_key=self._runtime.new_id(), pipeline=pipeline, skip=skip, resume=resume
+        )
         run_id = (await self.jobs.submit(ask)).run_id
         self._foreground.remember(run_id)
         return run_id

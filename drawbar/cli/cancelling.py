@@ -1,8 +1,10 @@
 """Cancelling, without claiming it of what had ended before. For `drawbar cancel`."""
 
+import asyncio
 from pathlib import Path
 
 from drawbar.cli.connect import asking_jobs
+from drawbar.cli.deciding import told_a_run_here
 from shared.errors import Conflict
 from shared.protocol.jobs import CancelRequest
 from shared.runtime import Runtime
@@ -22,6 +24,8 @@ def cancel(ask: CancelRequest, server: str | None, data: Path | None) -> str | N
             return str(error.facts["state"])
         return found
 
+    if asyncio.run(told_a_run_here(ask, server, data)):
+        return None
     return asking_jobs(look_and_cancel, server, data)
 
 

@@ -17,7 +17,7 @@ from drawbar.cli.failures import Usage
 from drawbar.cli.places import data_dir
 from shared.errors import Misconfigured, NotFound, ServiceError, Unavailable
 from shared.runtime import Runtime, SystemRuntime
-from shared.services import JobService, Registry
+from shared.services import Registry, WholeJobService
 
 if TYPE_CHECKING:  # HTTP costs a tenth of a second, which local commands need not pay
     from shared.http.transport import Transport
@@ -31,7 +31,7 @@ TOKEN_S: Final = 3_600.0  # of a token that one command makes for itself
 
 
 def asking_jobs(
-    verb: Callable[[JobService, Runtime], Awaitable[T]],
+    verb: Callable[[WholeJobService, Runtime], Awaitable[T]],
     server: str | None,
     data: Path | None,
     *,
@@ -68,7 +68,7 @@ async def with_now(answer: Awaitable[T], runtime: Runtime) -> tuple[T, datetime]
 @asynccontextmanager
 async def job_service(
     server: str | None, data: Path | None, *, only_looks: bool = False
-) -> AsyncIterator[JobService]:
+) -> AsyncIterator[WholeJobService]:
     """The job service at `server`, or where it is by default.
 
     Who `only_looks` at what was need not start one: what `drawbar run` did is in the data
@@ -91,7 +91,7 @@ async def job_service(
 
 
 @asynccontextmanager
-async def _from_disk(folder: Path) -> AsyncIterator[JobService]:
+async def _from_disk(folder: Path) -> AsyncIterator[WholeJobService]:
     from jobstore.service import JobStoreService
     from shared import logs
     from shared.files import DiskFiles

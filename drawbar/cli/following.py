@@ -5,20 +5,22 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from drawbar.cli.patience import Patience
 from drawbar.cli.render.display import Display
 from drawbar.cli.render.progress import Progress
 from drawbar.cli.render.words import printable
 from shared.errors import ServiceError
 from shared.ids import AttemptId, JobId, RunId
-from shared.protocol.states import JobStatus
+from shared.protocol.states import FAILURES, JobStatus
 from shared.runtime import Runtime
 from shared.services import JobService
 
 TAIL_LINES: Final = 10
 TAIL_BYTES: Final = 8_192
 MAX_TAILS: Final = 20  # of a run in which everything fails, the first failures tell enough
-AGAIN_S: Final = 1.0
 TICK_S: Final = 0.125  # of a terminal's picture
+LOOK_S: Final = 1.0  # at what jobs are about, which events do not tell
+MAX_LOOKED_AT: Final = 1_000  # jobs: a look at more costs the service too much
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ async def watch(
 
     with display:
         async with asyncio.TaskGroup() as group:
-            others = [group.create_task(other) for other in (*besides, tick())]
+            moving = [_look(jobs, run_id, progress, runtime), tick()] if display.moves else []
+            others = [group.create_task(other) for other in (*besides, *moving)]
             tails = await _follow(jobs, run_id, progress, display, runtime)
             for other in others:
                 other.cancel()
@@ -61,28 +64,37 @@ async def _follow(
     jobs: JobService, run_id: RunId, progress: Progress, display: Display, runtime: Runtime
 ) -> list[Tail]:
     tails: list[Tail] = []
-    is_away = False
+    patience = Patience(runtime, display.note)
     while not progress.status.is_ended:
         try:
             async for event in jobs.follow_events(run_id, after=progress.last_seq):
-                is_away = False
+                patience.heard()
                 step = progress.apply(event)
                 if step is None:
                     continue
                 display.show(step)
-                has_failed = step.job.status in (JobStatus.FAILED, JobStatus.TIMEOUT)
-                if has_failed and event.attempt_id is not None and len(tails) < MAX_TAILS:
+                if (
+                    step.job.status in FAILURES
+                    and event.attempt_id is not None
+                    and len(tails) < MAX_TAILS
+                ):
                     lines = await read_tail(jobs, run_id, step.job.id, event.attempt_id)
                     display.show_tail(step, lines)
                     tails.append(Tail(step.job.id, step.job.status, lines))
         except ServiceError as error:
-            if not error.retryable:
-                raise
-            if not is_away:
-                display.note(f"{error.message}; the run goes on, trying to hear of it again")
-            is_away = True
-            await runtime.sleep(AGAIN_S)
+            await patience.bear(error)
     return tails
+
+
+async def _look(jobs: JobService, run_id: RunId, progress: Progress, runtime: Runtime) -> None:
+    while len(progress.jobs) <= MAX_LOOKED_AT:
+        await runtime.sleep(LOOK_S)
+        if progress.running:
+            try:
+                progress.look(await jobs.show_run(run_id))
+            except ServiceError as error:
+                if not error.retryable:
+                    raise
 
 
 async def read_tail(

@@ -1,11 +1,11 @@
 """What a worker of this machine is: its labels, and whether a pipeline can run with them."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from drawbar.cli.failures import Usage
 from drawbar.cli.pipelines import parse_pairs
-from shared.protocol.pipeline import PipelineSpec
+from shared.protocol.pipeline import JobSpec
 
 
 def worker_labels(given: Sequence[str]) -> dict[str, str]:
@@ -14,9 +14,9 @@ def worker_labels(given: Sequence[str]) -> dict[str, str]:
     return own | parse_pairs("--label", given)
 
 
-def check_requires(pipeline: PipelineSpec, labels: Mapping[str, str]) -> None:
+def check_requires(jobs: Iterable[JobSpec], labels: Mapping[str, str]) -> None:
     """Usage: a job requires what the only worker of the run is not; it would wait for ever."""
-    for job in pipeline.jobs:
+    for job in jobs:
         missing = {name: v for name, v in job.requires.items() if labels.get(name) != v}
         if missing:
             flags = " ".join(f"--label {pair}" for pair in _pairs(missing))

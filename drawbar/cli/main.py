@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 import typer
 
-from drawbar.cli import daemons, documents, outputs, run, runs, workers
+from drawbar.cli import daemons, decisions, documents, outputs, run, runs, workers
 
 RUN: Final = "Run pipelines"
 LOOK: Final = "Look at runs"
@@ -34,6 +34,8 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (RUN, "graph", documents.graph),
     (RUN, "cancel", runs.cancel),
     (RUN, "retry", runs.retry),
+    (RUN, "approve", decisions.approve),
+    (RUN, "mark", decisions.mark),
     (LOOK, "runs", runs.runs),
     (LOOK, "show", runs.show),
     (LOOK, "logs", outputs.logs),

@@ -42,6 +42,54 @@ Env = Annotated[
         show_default=False,
     ),
 ]
+Params = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param",
+        "-p",
+        metavar="NAME=VALUE",
+        help="A parameter of the document. May be repeated.",
+        show_default=False,
+    ),
+]
+Sequential = Annotated[bool, typer.Option("--sequential", help="One job at a time.")]
+Parallel = Annotated[
+    bool, typer.Option("--parallel", help="Side by side, also where the document says otherwise.")
+]
+ContinueOnError = Annotated[
+    bool,
+    typer.Option(
+        "--continue-on-error", help="After a failure only skip what needs the job that failed."
+    ),
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="After a failure cancel all of the run.")
+]
+Skip = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--skip",
+        metavar="JOB",
+        help="Leave this job out, as if it had succeeded. May be repeated.",
+        show_default=False,
+    ),
+]
+ResumeFrom = Annotated[
+    int | None,
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        min=1,
+        help="Go on where that run ended: what succeeded in it is not run again.",
+        show_default=False,
+    ),
+]
+ResumeFailedOnly = Annotated[
+    bool,
+    typer.Option(
+        "--failed-only", help="With --resume: run only what failed, not what never started."
+    ),
+]
 Server = Annotated[
     str | None,
     typer.Option(
@@ -72,3 +120,4 @@ Labels = Annotated[
     ),
 ]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on until it ends.")]
+Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")]

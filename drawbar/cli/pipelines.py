@@ -1,6 +1,7 @@
 """Documents as commands take them: loaded, and changed by what the command line says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -8,32 +9,73 @@ from pydantic import TypeAdapter, ValidationError
 from drawbar.cli.failures import Usage
 from drawbar.document import load
 from drawbar.document.bounds import in_words
-from shared.protocol.pipeline import EnvName, PipelineSpec, Text
+from shared.ids import JobId, RunId
+from shared.pipeline_rules import nearest
+from shared.protocol.jobs import Resume, SubmitRequest
+from shared.protocol.pipeline import EnvName, OnError, PipelineSpec, Text
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A pipeline, and how much of it is to be run."""
+
+    pipeline: PipelineSpec
+    skip: tuple[JobId, ...] = ()
+    resume: Resume | None = None
+
+    def request(self, key: str) -> SubmitRequest:
+        return SubmitRequest(
+            idempotency_key=key, pipeline=self.pipeline, skip=self.skip, resume=self.resume
+        )
+
+
+def start_of(
+    pipeline: PipelineSpec,
+    *,
+    skip: Sequence[str] | None = None,
+    resume: int | None = None,
+    failed_only: bool = False,
+) -> Start:
+    """Usage: there is no such job, or nothing to resume."""
+    if failed_only and resume is None:
+        raise Usage("--failed-only needs --resume RUN, the run in which something failed")
+    return Start(
+        pipeline,
+        skip=_skipped(pipeline, skip or ()),
+        resume=None if resume is None else Resume(run_id=RunId(resume), failed_only=failed_only),
+    )
 
 
 def load_pipeline(
     file: Path,
     env: Sequence[str] | None = None,
+    params: Sequence[str] | None = None,
     *,
     is_sequential: bool = False,
     is_parallel: bool = False,
+    workers: int | None = None,
+    continue_on_error: bool = False,
+    fail_fast: bool = False,
 ) -> PipelineSpec:
-    """The pipeline, with the command line's wishes above its own. BadDocument, Usage."""
+    """The pipeline, with the command line's wishes above its own. BadDocument, Usage.
+
+    `workers` is how many jobs may run at once; a document that runs them one by one goes on so
+    unless `is_parallel`.
+    """
     if is_sequential and is_parallel:
         raise Usage("--sequential and --parallel contradict each other; give one")
-    spec = load(file).spec
+    if continue_on_error and fail_fast:
+        raise Usage("--continue-on-error and --fail-fast contradict each other; give one")
+    spec = _loaded(file, _environment(env or ()), parse_pairs("--param", params or ()))
     changes: dict[str, object] = {}
-    if is_sequential:
+    if is_sequential or (spec.max_workers == 1 and not is_parallel):
         changes["max_workers"] = 1
+    elif workers is not None:
+        changes["max_workers"] = workers
     elif is_parallel and spec.max_workers == 1:
         changes["max_workers"] = None
-    given = _environment(env or ())
-    if given:
-        changes["env"] = {**spec.env, **given}
-        changes["jobs"] = tuple(
-            job.model_copy(update={"env": {**job.env, **given}}) if job.env else job
-            for job in spec.jobs
-        )
+    if continue_on_error or fail_fast:
+        changes["on_error"] = OnError.CANCEL if fail_fast else OnError.CONTINUE
     return spec.model_copy(update=changes)
 
 
@@ -41,6 +83,32 @@ def submitted_from(spec: PipelineSpec, folder: Path) -> PipelineSpec:
     """The same pipeline; its jobs can tell where it was submitted."""
     env = {"DRAWBAR_SUBMIT_DIR": str(folder), **spec.env}
     return spec.model_copy(update={"env": env})
+
+
+def _loaded(file: Path, env: Mapping[str, str], params: Mapping[str, str]) -> PipelineSpec:
+    spec = load(file).spec
+    if not env:
+        return spec
+    jobs = tuple(
+        job.model_copy(update={"env": {**job.env, **env}}) if job.env else job for job in spec.jobs
+    )
+    return spec.model_copy(update={"env": {**spec.env, **env}, "jobs": jobs})
+
+
+def _skipped(pipeline: PipelineSpec, names: Sequence[str]) -> tuple[JobId, ...]:
+    """The jobs of those names, in document order; a matrix's name means all of it."""
+    found: set[str] = set()
+    known = {job.id for job in pipeline.jobs}
+    of_matrix: dict[str, list[str]] = {}
+    for job in pipeline.jobs:
+        if job.matrix:
+            of_matrix.setdefault(job.id.partition("[")[0], []).append(job.id)
+    for name in names:
+        if name not in known and name not in of_matrix:
+            hint = nearest(name, sorted(known | of_matrix.keys()))
+            raise Usage(f"--skip {name}: the pipeline has no such job{hint}")
+        found.update(of_matrix.get(name, ()) if name not in known else (name,))
+    return tuple(JobId(job.id) for job in pipeline.jobs if job.id in found)
 
 
 def _environment(pairs: Sequence[str]) -> dict[str, str]:

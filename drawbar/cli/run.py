@@ -5,12 +5,23 @@ from typing import Annotated
 
 import typer
 
-from drawbar.cli.options import Data, Env, Json, Labels, PipelineFile, Server
+from drawbar.cli.options import (
+    ContinueOnError,
+    Data,
+    Env,
+    FailFast,
+    Json,
+    Labels,
+    Parallel,
+    Params,
+    PipelineFile,
+    ResumeFailedOnly,
+    ResumeFrom,
+    Sequential,
+    Server,
+    Skip,
+)
 
-Sequential = Annotated[bool, typer.Option("--sequential", help="One job at a time.")]
-Parallel = Annotated[
-    bool, typer.Option("--parallel", help="Side by side, also where the document says otherwise.")
-]
 Slots = Annotated[
     int | None,
     typer.Option(
@@ -19,12 +30,14 @@ Slots = Annotated[
         metavar="N",
         min=1,
         max=10_000,
-        help="Run at most N jobs at a time. Default: 4 for each core, at most 32.",
+        help="Run at most N jobs at a time. Default: the document's max_workers; here also 4 for "
+        "each core, at most 32.",
         show_default=False,
     ),
 ]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", "-n", help="Only print what would run, and in which order.")
+    bool,
+    typer.Option("--dry-run", "-n", help="Only print the plan: order, commands, expected time."),
 ]
 RunServer = Annotated[
     str | None,
@@ -40,10 +53,16 @@ RunServer = Annotated[
 def run(
     file: PipelineFile,
     env: Env = None,
+    param: Params = None,
     dry_run: DryRun = False,
     sequential: Sequential = False,
     parallel: Parallel = False,
     workers: Slots = None,
+    continue_on_error: ContinueOnError = False,
+    fail_fast: FailFast = False,
+    skip: Skip = None,
+    resume: ResumeFrom = None,
+    failed_only: ResumeFailedOnly = False,
     label: Labels = None,
     data: Data = None,
     server: RunServer = None,
@@ -57,29 +76,49 @@ def run(
 
     Example: drawbar run release.yaml --env STAGE=test
     """
-    from drawbar.cli.pipelines import load_pipeline, submitted_from
+    from drawbar.cli.pipelines import load_pipeline, start_of, submitted_from
 
-    spec = load_pipeline(file, env, is_sequential=sequential, is_parallel=parallel)
+    spec = load_pipeline(
+        file,
+        env,
+        param,
+        is_sequential=sequential,
+        is_parallel=parallel,
+        workers=workers,
+        continue_on_error=continue_on_error,
+        fail_fast=fail_fast,
+    )
+    if not dry_run:
+        spec = submitted_from(spec, Path.cwd())
+    start = start_of(spec, skip=skip, resume=resume, failed_only=failed_only)
     if dry_run:
-        from drawbar.cli.plan import print_plan
+        from drawbar.cli.labels import worker_labels
+        from drawbar.cli.planning import show_plan
 
-        print_plan(spec, as_json=as_json)
+        here = worker_labels(label or ()) if server is None else None
+        show_plan(start, here=here, workers=workers, server=server, data=data, as_json=as_json)
         return 0
-    if workers is not None and server is not None:  # here it is the number of slots
-        spec = spec.model_copy(update={"max_workers": min(workers, spec.max_workers or workers)})
     from drawbar.cli.running import Wishes, run_pipeline
 
     wishes = Wishes(
         data=data, server=server, slots=workers, labels=tuple(label or ()), as_json=as_json
     )
-    return run_pipeline(submitted_from(spec, Path.cwd()), wishes)
+    return run_pipeline(start, wishes)
 
 
 def submit(
     file: PipelineFile,
     env: Env = None,
+    param: Params = None,
+    dry_run: DryRun = False,
     sequential: Sequential = False,
     parallel: Parallel = False,
+    workers: Slots = None,
+    continue_on_error: ContinueOnError = False,
+    fail_fast: FailFast = False,
+    skip: Skip = None,
+    resume: ResumeFrom = None,
+    failed_only: ResumeFailedOnly = False,
     server: Server = None,
     data: Data = None,
     as_json: Json = False,
@@ -89,18 +128,29 @@ def submit(
     Example: drawbar submit nightly.yaml
     """
     from drawbar.cli.connect import asking_jobs
-    from drawbar.cli.pipelines import load_pipeline, submitted_from
+    from drawbar.cli.pipelines import load_pipeline, start_of, submitted_from
     from drawbar.cli.render.objects import write_json
-    from shared.protocol.jobs import SubmitRequest
 
-    spec = load_pipeline(file, env, is_sequential=sequential, is_parallel=parallel)
-    spec = submitted_from(spec, Path.cwd())
+    spec = load_pipeline(
+        file,
+        env,
+        param,
+        is_sequential=sequential,
+        is_parallel=parallel,
+        workers=workers,
+        continue_on_error=continue_on_error,
+        fail_fast=fail_fast,
+    )
+    if not dry_run:
+        spec = submitted_from(spec, Path.cwd())
+    start = start_of(spec, skip=skip, resume=resume, failed_only=failed_only)
+    if dry_run:
+        from drawbar.cli.planning import show_plan
+
+        show_plan(start, here=None, workers=None, server=server, data=data, as_json=as_json)
+        return
     run_id = asking_jobs(
-        lambda jobs, runtime: jobs.submit(
-            SubmitRequest(idempotency_key=runtime.new_id(), pipeline=spec)
-        ),
-        server,
-        data,
+        lambda jobs, runtime: jobs.submit(start.request(runtime.new_id())), server, data
     ).run_id
     if as_json:
         write_json({"run_id": run_id})

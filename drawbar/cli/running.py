@@ -10,12 +10,13 @@ from typing import Any, TextIO
 
 from drawbar.cli.failures import INTERRUPTED, Interrupted, Usage
 from drawbar.cli.following import watch
+from drawbar.cli.patience import Patience
+from drawbar.cli.pipelines import Start
 from drawbar.cli.render.display import display_for
 from drawbar.cli.render.progress import Progress
 from shared.daemon import Signals, listening_to_signals, until
 from shared.ids import JobId, RunId
-from shared.protocol.jobs import CancelRequest, RunView, SubmitRequest
-from shared.protocol.pipeline import PipelineSpec
+from shared.protocol.jobs import CancelRequest, RunView
 from shared.protocol.states import RunStatus
 from shared.runtime import Runtime, SystemRuntime
 from shared.services import JobService
@@ -37,15 +38,15 @@ class Wishes:
         return sys.stderr if self.as_json else sys.stdout
 
 
-def run_pipeline(pipeline: PipelineSpec, wishes: Wishes) -> int:
+def run_pipeline(start: Start, wishes: Wishes) -> int:
     """The pipeline ran to its end and was shown; the exit code. Interrupted: it was killed.
 
     Usage: no worker of the run can run one of its jobs.
     """
-    return asyncio.run(_run(pipeline, wishes, SystemRuntime()))
+    return asyncio.run(_run(start, wishes, SystemRuntime()))
 
 
-async def _run(pipeline: PipelineSpec, wishes: Wishes, runtime: Runtime) -> int:
+async def _run(start: Start, wishes: Wishes, runtime: Runtime) -> int:
     async def hurry() -> None:
         await signals.hurry.wait()
         raise Interrupted("killed before the run had ended")
@@ -54,16 +55,15 @@ async def _run(pipeline: PipelineSpec, wishes: Wishes, runtime: Runtime) -> int:
     with listening_to_signals() as signals:
         async with asyncio.TaskGroup() as group:
             impatience = group.create_task(hurry(), name="hurry")
-            view = await place(pipeline, wishes, runtime, signals)
+            view = await place(start, wishes, runtime, signals)
             impatience.cancel()
         if signals.stop.is_set():
             return INTERRUPTED
     return 0 if view.status is RunStatus.SUCCESS else 1
 
 
-async def _run_here(
-    pipeline: PipelineSpec, wishes: Wishes, runtime: Runtime, signals: Signals
-) -> RunView:
+async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Signals) -> RunView:
+    from drawbar.cli.deciding import open_to_decisions
     from drawbar.cli.holding import held_for_run
     from drawbar.cli.labels import check_requires, worker_labels
     from drawbar.cli.runlog import logging_beside
@@ -71,7 +71,7 @@ async def _run_here(
     from worker.machine import caller_env
 
     labels = worker_labels(wishes.labels)
-    check_requires(pipeline, labels)
+    check_requires([job for job in start.pipeline.jobs if job.id not in start.skip], labels)
     async with AsyncExitStack() as stack:
         data = await stack.enter_async_context(held_for_run(wishes.data, runtime, signals))
         stack.enter_context(logging_beside(data, runtime))
@@ -85,12 +85,13 @@ async def _run_here(
         )
         try:
             await embedded.start()
-            run_id = await embedded.submit(pipeline)
+            await stack.enter_async_context(open_to_decisions(data, embedded.jobs))
+            run_id = await embedded.submit(start.pipeline, skip=start.skip, resume=start.resume)
             ended = asyncio.Event()
             view = await _show(
                 embedded.jobs,
                 run_id,
-                pipeline,
+                start,
                 wishes,
                 runtime,
                 signals,
@@ -102,39 +103,38 @@ async def _run_here(
     return view
 
 
-async def _run_there(
-    pipeline: PipelineSpec, wishes: Wishes, runtime: Runtime, signals: Signals
-) -> RunView:
+async def _run_there(start: Start, wishes: Wishes, runtime: Runtime, signals: Signals) -> RunView:
     from drawbar.cli.connect import job_service
 
     if wishes.labels:
         raise Usage("--label is for a run here: the workers of --server have their own")
     async with job_service(wishes.server, wishes.data) as jobs:
-        ask = SubmitRequest(idempotency_key=runtime.new_id(), pipeline=pipeline)
-        run_id = (await jobs.submit(ask)).run_id
-        return await _show(jobs, run_id, pipeline, wishes, runtime, signals)
+        run_id = (await jobs.submit(start.request(runtime.new_id()))).run_id
+        return await _show(jobs, run_id, start, wishes, runtime, signals)
 
 
 async def _show(
     jobs: JobService,
     run_id: RunId,
-    pipeline: PipelineSpec,
+    start: Start,
     wishes: Wishes,
     runtime: Runtime,
     signals: Signals,
     besides: Sequence[Coroutine[Any, Any, None]] = (),
 ) -> RunView:
     """The run has ended, and everything about it was said."""
-    progress = Progress(JobId(job.id) for job in pipeline.jobs)
+    progress = Progress(JobId(job.id) for job in start.pipeline.jobs)
     display = display_for(wishes.stream, progress, runtime.now)
+    patience = Patience(runtime, display.note)
 
     async def cancel() -> None:
         await signals.stop.wait()
         display.note("cancelling the run; Ctrl-C again kills what still runs")
-        await jobs.cancel(CancelRequest(run_id=run_id, reason="interrupted"))
+        ask = CancelRequest(run_id=run_id, reason="interrupted")
+        await patience.ask(lambda: jobs.cancel(ask))
 
     tails = await watch(jobs, run_id, progress, display, runtime, [cancel(), *besides])
-    view = await jobs.show_run(run_id)
+    view = await patience.ask(lambda: jobs.show_run(run_id))
     if wishes.as_json:
         from drawbar.cli.render.objects import run_object, write_json
 

@@ -4,13 +4,12 @@ from typing import Annotated
 
 import typer
 
-from drawbar.cli.options import AnyJobName, Data, Follow, Json, RunNumber, Server
+from drawbar.cli.options import AnyJobName, Data, Follow, Json, RunNumber, Server, Why
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many.")]
 FailedOnly = Annotated[
     bool, typer.Option("--failed-only", help="Carry over the jobs that succeeded.")
 ]
-Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the record.")]
 
 
 def runs(

@@ -2,10 +2,13 @@
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 
 from drawbar.cli.connect import job_service
+from drawbar.cli.failures import say
 from drawbar.cli.following import watch
+from drawbar.cli.patience import Patience
 from drawbar.cli.render.console import console
 from drawbar.cli.render.display import display_for
 from drawbar.cli.render.objects import run_object, write_json
@@ -29,12 +32,14 @@ async def _show(
     runtime = SystemRuntime()
     stream = sys.stderr if as_json else sys.stdout
     async with job_service(server, data, only_looks=not follow) as jobs:
-        view = await jobs.show_run(run_id)
+        patience = Patience(runtime, say)
+        look = partial(jobs.show_run, run_id)
+        view = await (patience.ask(look) if follow else look())
         if follow and not view.status.is_ended:
             progress = Progress(job.id for job in view.jobs)
             display = display_for(stream, progress, runtime.now)
             tails = await watch(jobs, run_id, progress, display, runtime)
-            view = await jobs.show_run(run_id)
+            view = await patience.ask(look)
             if not as_json:
                 print_summary(view, tails, stream, runtime.now())
         elif not as_json:

@@ -13,6 +13,7 @@ class Display(Protocol):
     """Something that shows a run while it goes on."""
 
     keeps_tails: bool  # they are on the screen already when the run ends
+    moves: bool  # and shows what jobs are about while they run
 
     def __enter__(self) -> Self: ...
 

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Final
 
 from drawbar.cli.render.progress import Step
+from drawbar.cli.render.waits import wait_words
 from drawbar.cli.render.words import duration, one_line
-from shared.protocol.states import JobStatus
+from shared.protocol.states import FAILURES, HeldFor, JobStatus
 
 REASONS: Final[Mapping[str, str]] = {
     "spawn_error": "could not be started",
@@ -19,6 +20,13 @@ REASONS: Final[Mapping[str, str]] = {
     "stage": "an earlier stage did not succeed",
     "drained": "its worker had to leave",
     "signal": "ended by a signal",
+    "precheck": "a check before it did not pass",
+    "postcheck": "a check after it did not pass",
+    "forbidden": "the security policy forbids it",
+    "fail_fast": "the run stops after a failure",
+    "operator": "left out",
+    "refused": "approval was refused",
+    "condition": "nothing before it failed",
 }
 
 
@@ -31,13 +39,18 @@ def sentence(step: Step) -> str | None:
         return "started" if step.job.tries < 2 else f"started, try {step.job.tries}"
     if step.verb == "carried_over":
         return "success, carried over"
+    if step.verb == "marked":
+        by = one_line(str(step.event.facts.get("by") or "somebody"))
+        return f"success, marked by {by}"
     if status is JobStatus.SUCCESS:
         return f"success{took}"
-    if status in (JobStatus.FAILED, JobStatus.TIMEOUT):
+    if status in FAILURES:
         return f"{status}{took}{why}"
     if status is JobStatus.RETRYING:
         delay_s = step.event.facts.get("delay_s", 0.0)
         return f"failed{took}{why}, again in {duration(delay_s)}"
+    if status is JobStatus.HELD and step.job.held_for != HeldFor.MAX_WORKERS:
+        return wait_words(step.event.run_id, step.job.id, step.job.held_for) or None
     if status in (JobStatus.SKIPPED, JobStatus.CANCELLED):
         return f"{status}{why}"
     if step.verb in ("requeued", "refused", "lapsed"):
@@ -65,6 +78,7 @@ class LineDisplay:
     """Writes a line for every step that a person wants to read."""
 
     keeps_tails = False
+    moves = False
 
     def __init__(self, write: Callable[[str], None], width: int) -> None:
         self._write = write

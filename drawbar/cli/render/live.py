@@ -1,4 +1,7 @@
-"""Progress on a terminal: what runs, a bar with counts, and above it the failures that stay."""
+"""Progress on a terminal: what waits for a person, what runs, what is tried again, and a bar.
+
+Above it are the failures, which stay.
+"""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -12,10 +15,12 @@ from rich.text import Text
 
 from drawbar.cli.render import words
 from drawbar.cli.render.lines import sentence
-from drawbar.cli.render.progress import Progress, Step
+from drawbar.cli.render.names import Name
+from drawbar.cli.render.progress import JobProgress, Progress, Step
 from drawbar.cli.render.statuses import in_order, look
 from drawbar.cli.render.tables import counts_text
-from shared.protocol.states import JobStatus
+from drawbar.cli.render.waits import phase_words, wait_words
+from shared.protocol.states import FAILURES, JobStatus
 
 TAIL_STYLE: Final = "dim"
 
@@ -24,6 +29,7 @@ class LiveDisplay:
     """Redrawn when `tick` is called. Leaves only failures and notes behind."""
 
     keeps_tails = True
+    moves = True
 
     def __init__(self, console: Console, progress: Progress, now: Callable[[], datetime]) -> None:
         self._console = console
@@ -52,8 +58,7 @@ class LiveDisplay:
         """Failures and retries stay on the screen; what went well is in the bar."""
         said = sentence(step)
         if said is not None and step.job.status in (
-            JobStatus.FAILED,
-            JobStatus.TIMEOUT,
+            *FAILURES,
             JobStatus.RETRYING,
         ):
             symbol, style = look(step.job.status)
@@ -80,31 +85,47 @@ class _Picture:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        progress = self._progress
+        rows = list(self._rows())
         room = max(1, options.size.height - 4)
-        running = list(progress.running.values())
-        shown = running if len(running) <= room else running[: room - 1]
-        symbol, style = look(JobStatus.RUNNING)
-        names = Table.grid(padding=(0, 2, 0, 0))
-        names.add_column(no_wrap=True, overflow="ellipsis")
-        names.add_column(justify="right", no_wrap=True)
-        names.add_column(no_wrap=True)
-        for job in shown:
-            names.add_row(
-                Text.assemble((f"{symbol} ", style), words.one_line(job.id)),
-                words.span(job.started_at, None, self._now),
-                Text(f"try {job.tries}" if job.tries > 1 else "", style="yellow"),
-            )
+        shown = rows if len(rows) <= room else rows[: room - 1]
         if shown:
-            yield names
-        if len(shown) < len(running):
-            yield Text(f"  and {len(running) - len(shown)} more", style="dim")
+            grid = Table.grid(padding=(0, 2, 0, 0))
+            grid.add_column(ratio=None)
+            grid.add_column(justify="right", no_wrap=True)
+            grid.add_column(no_wrap=True, overflow="ellipsis")
+            for row in shown:
+                grid.add_row(*row)
+            yield grid
+        if len(shown) < len(rows):
+            yield Text(f"  and {len(rows) - len(shown)} more", style="dim")
         yield self._bar()
+
+    def _rows(self) -> Iterator[tuple[RenderableType, str, Text]]:
+        """First what waits for a person, then what runs, then what is tried again."""
+        progress = self._progress
+        run_id = progress.run_id
+        for job in progress.unapproved.values():
+            assert run_id is not None, "an event told of the job"
+            waits = wait_words(run_id, job.id, job.held_for)
+            yield _named(JobStatus.HELD, job), "", Text(waits, style="yellow")
+        for job in progress.running.values():
+            said = [phase_words(job.phase), f"try {job.tries}" if job.tries > 1 else ""]
+            took = words.span(job.started_at, None, self._now)
+            yield (
+                _named(JobStatus.RUNNING, job),
+                took,
+                Text(", ".join(filter(None, said)), "yellow"),
+            )
+        for job in progress.retrying.values():
+            assert job.again_at is not None, "it waits for its next try"
+            left_s = max(0.0, (job.again_at - self._now).total_seconds())
+            said_of = f"try {job.tries + 1} in {words.duration(left_s)}"
+            yield _named(JobStatus.RETRYING, job), "", Text(said_of, "yellow")
 
     def _bar(self) -> Table:
         progress = self._progress
         total, ended = len(progress.jobs), progress.ended
-        bad = progress.counts[JobStatus.FAILED] + progress.counts[JobStatus.TIMEOUT]
+        bad = sum(progress.counts[status] for status in FAILURES)
         style = "red" if bad else "green"
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(width=30)
@@ -121,3 +142,8 @@ class _Picture:
             words.span(progress.started_at, None, self._now),
         )
         return grid
+
+
+def _named(status: JobStatus, job: JobProgress) -> Name:
+    symbol, style = look(status)
+    return Name(job.id, symbol=f"{symbol} ", style=style)

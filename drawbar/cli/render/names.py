@@ -16,15 +16,18 @@ SHORTEST_NAME: Final = 8
 class Name:
     """A cell that is shortened in its middle where its column is narrow."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, symbol: str = "", style: str = "") -> None:
         self._name = one_line(name)
+        self._symbol = Text(symbol, style=style)
 
     def __rich_measure__(self, _: Console, options: ConsoleOptions) -> Measurement:
-        whole = cell_len(self._name)
+        whole = self._symbol.cell_len + cell_len(self._name)
         return Measurement(min(whole, SHORTEST_NAME), whole).with_maximum(options.max_width)
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        yield Text(shortened(self._name, options.max_width), no_wrap=True, overflow="ellipsis")
+        name = shortened(self._name, max(1, options.max_width - self._symbol.cell_len))
+        shown = Text(no_wrap=True, overflow="ellipsis")
+        yield shown.append_text(self._symbol).append(name)
 
 
 def shortened(text: str, width: int) -> str:

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from shared.ids import JobId
-from shared.protocol.jobs import Event
-from shared.protocol.states import JobStatus, RunStatus
+from shared.ids import JobId, RunId
+from shared.protocol.jobs import Event, RunView
+from shared.protocol.states import HeldFor, JobStatus, RunStatus
 
 # Kinds whose verb is not itself the job's new status.
 _LEADS_TO: Final[Mapping[str, JobStatus]] = {
@@ -16,6 +16,7 @@ _LEADS_TO: Final[Mapping[str, JobStatus]] = {
     "lapsed": JobStatus.QUEUED,
     "requeued": JobStatus.QUEUED,
     "carried_over": JobStatus.SUCCESS,
+    "marked": JobStatus.SUCCESS,
 }
 _STATUSES: Final = {status.value: status for status in JobStatus}
 _RUN_STATUSES: Final = {status.value: status for status in RunStatus}
@@ -30,6 +31,9 @@ class JobProgress:
     started_at: datetime | None = None  # of the latest try
     ended_at: datetime | None = None
     tries: int = 0
+    phase: str | None = None  # while it runs
+    again_at: datetime | None = None  # while it waits for its next try
+    held_for: str | None = None  # while it is held
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ class Progress:
     def __init__(self, jobs: Iterable[JobId]) -> None:
         self.jobs = {job_id: JobProgress(job_id) for job_id in jobs}
         self.running: dict[JobId, JobProgress] = {}  # in the order in which they started
+        self.retrying: dict[JobId, JobProgress] = {}
+        self.unapproved: dict[JobId, JobProgress] = {}
+        self.run_id: RunId | None = None
         self.counts: Counter[JobStatus] = Counter({JobStatus.PENDING: len(self.jobs)})
         self.started_at: datetime | None = None
         self.status = RunStatus.PENDING
@@ -67,6 +74,7 @@ class Progress:
     def apply(self, event: Event) -> Step | None:
         """The event is counted in; what it moved, when that was a job."""
         self.last_seq = event.seq
+        self.run_id = event.run_id
         noun, _, verb = event.kind.partition(".")
         if noun == "run":
             self.started_at = self.started_at or event.at
@@ -86,8 +94,29 @@ class Progress:
             self.running[job.id] = job
         else:
             self.running.pop(job.id, None)
+            job.phase = None
             if was_running:
                 job.ended_at = event.at
             elif status is not JobStatus.CLAIMED:
                 job.started_at = job.ended_at = None
+        self._note_waiting(job, event)
         return Step(job, event, verb)
+
+    def look(self, view: RunView) -> None:
+        """What events do not tell: what running jobs are about."""
+        for seen in view.jobs:
+            job = self.running.get(seen.id)
+            if job is not None:
+                job.phase = seen.phase
+
+    def _note_waiting(self, job: JobProgress, event: Event) -> None:
+        self.retrying.pop(job.id, None)
+        self.unapproved.pop(job.id, None)
+        job.held_for = job.again_at = None
+        if job.status is JobStatus.HELD:
+            job.held_for = event.facts.get("held_for")
+            if job.held_for == HeldFor.APPROVAL:
+                self.unapproved[job.id] = job
+        elif job.status is JobStatus.RETRYING:
+            job.again_at = event.at + timedelta(seconds=event.facts.get("delay_s") or 0.0)
+            self.retrying[job.id] = job

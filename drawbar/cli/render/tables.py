@@ -93,8 +93,7 @@ class JobsTable:
             return
         rows = console.render_lines(self._table(), options, pad=False)
         for remark, row in zip([Text(""), *self._remarks], rows, strict=True):
-            yield Segments(row, new_lines=False)
-            yield Segment.line()
+            yield Segments([*row, Segment.line()])
             if remark:
                 yield Padding(remark, (0, 0, 0, 4))
 
