@@ -14,6 +14,7 @@ from shared.http.wire import LINE
 from shared.protocol.line import FRAME_BYTES, GIVE_UP, AnswerHead, CallHead, pack, unpack
 
 PING_S: Final = 20.0
+CLOSE_S: Final = 1.0
 MAX_OPEN: Final = 20_000  # calls on one line: a gateway has a long poll on it for each worker
 
 Answerer = Callable[[str | None, bytes], Awaitable[bytes]]  # of a token and a body
@@ -23,15 +24,27 @@ def add_line(
     app: web.Application, admit: Callable[[web.Request], object], verbs: Mapping[str, Answerer]
 ) -> None:
     """The application serves `verbs` on lines, to everybody whom `admit` does not turn away."""
+    lines: dict[_Line, None] = {}
 
     async def line(request: web.Request) -> web.WebSocketResponse:
         admit(request)
         socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=FRAME_BYTES, compress=False)
         await socket.prepare(request)
-        await _Line(socket, verbs).serve()
+        line = _Line(socket, verbs)
+        lines[line] = None
+        try:
+            await line.serve()
+        finally:
+            del lines[line]
+        await _hang_up(request, socket)
         return socket
 
+    async def leave(_: web.Application) -> None:
+        for line in lines:
+            line.leave()
+
     app.router.add_get(LINE, line, allow_head=False)
+    app.on_shutdown.append(leave)
 
 
 class _Line:
@@ -41,50 +54,71 @@ class _Line:
         self._socket = socket
         self._verbs = verbs
         self._open: dict[int, asyncio.Task[None]] = {}
+        self._reading: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
-        """The connection has ended, and nothing is done any more for who asked on it."""
+        """No more is read, and nothing is done any more for who asked."""
         async with asyncio.TaskGroup() as group:
-            try:
-                async for frame in self._socket:
-                    if frame.type is not WSMsgType.BINARY or not self._take(group, frame.data):
-                        await self._socket.close(code=WSCloseCode.UNSUPPORTED_DATA)
-                        break
-            finally:
-                for task in self._open.values():
-                    task.cancel()
+            self._reading = group.create_task(self._read(group), name="line")
 
-    def _take(self, group: asyncio.TaskGroup, frame: bytes) -> bool:
+    def leave(self) -> None:
+        """No more calls are taken; `serve` ends when the open ones are answered."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self, group: asyncio.TaskGroup) -> None:
+        async for frame in self._socket:
+            if frame.type is not WSMsgType.BINARY or not await self._take(group, frame.data):
+                break
+        for task in self._open.values():  # nobody is there any more, or nobody to be trusted
+            task.cancel()
+
+    async def _take(self, group: asyncio.TaskGroup, frame: bytes) -> bool:
         """Whether this was a frame of a line; if so, it is seen to."""
         try:
             call, body = unpack(frame, CallHead)
         except ValidationError:
             return False
-        if call.verb != GIVE_UP:
+        namesake = self._open.get(call.number)
+        if call.verb == GIVE_UP:
+            if namesake is not None:
+                namesake.cancel()
+        elif namesake is not None:
+            return False
+        elif len(self._open) >= MAX_OPEN:
+            # Nothing more is read before this has left: who does not listen cannot go on asking.
+            await self._refuse(call, Overloaded(f"{MAX_OPEN} calls are open on this line"))
+        else:
             task = group.create_task(self._answer(call, body), name=call.verb)
             self._open[call.number] = task
             task.add_done_callback(lambda _: self._open.pop(call.number, None))
-        elif (task_of := self._open.get(call.number)) is not None:
-            task_of.cancel()
         return True
 
     async def _answer(self, call: CallHead, body: bytes) -> None:
-        is_error = False
         try:
-            answer = await self._answer_of(call, body)
-        except ConnectionError:
-            return
+            verb = self._verbs.get(call.verb)
+            if verb is None:
+                verbs = sorted(self._verbs)
+                raise BadRequest(f"this line has no verb {call.verb[:50]!r}", verbs=verbs)
+            answer = await verb(call.token, body)
         except Exception as error:
-            answer = error_body(as_service_error(error, f"the call {call.verb}"))
-            is_error = True
-        head = AnswerHead.model_construct(number=call.number, is_error=is_error)
-        with suppress(ConnectionError):  # the caller is gone; nobody reads an answer
-            await self._socket.send_bytes(pack(head, answer))
+            await self._refuse(call, error)
+        else:
+            await self._send(AnswerHead.model_construct(number=call.number, is_error=False), answer)
 
-    async def _answer_of(self, call: CallHead, body: bytes) -> bytes:
-        verb = self._verbs.get(call.verb)
-        if verb is None:
-            raise BadRequest(f"this line has no verb {call.verb[:50]!r}", verbs=sorted(self._verbs))
-        if len(self._open) > MAX_OPEN:
-            raise Overloaded(f"{MAX_OPEN} calls are open on this line")
-        return await verb(call.token, body)
+    async def _refuse(self, call: CallHead, error: Exception) -> None:
+        body = error_body(as_service_error(error, f"the call {call.verb[:50]}"))
+        await self._send(AnswerHead.model_construct(number=call.number, is_error=True), body)
+
+    async def _send(self, head: AnswerHead, body: bytes) -> None:
+        with suppress(ConnectionError):  # the caller is gone; nobody reads an answer
+            await self._socket.send_bytes(pack(head, body))
+
+
+async def _hang_up(request: web.Request, socket: web.WebSocketResponse) -> None:
+    """The connection is closed, and nothing kept for who does not read what was sent."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_S):
+            await socket.close()
+    if socket.close_code == WSCloseCode.ABNORMAL_CLOSURE and request.transport is not None:
+        request.transport.abort()

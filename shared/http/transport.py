@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
+from pydantic import BaseModel, ValidationError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from yarl import URL
 
@@ -29,7 +30,7 @@ from shared.errors import (
 )
 from shared.http.line import Line, LineBroken
 from shared.http.wire import LINE, PROTOCOL, RETRY_AFTER
-from shared.protocol.line import BODY_BYTES, FRAME_BYTES
+from shared.protocol.line import BODY_BYTES
 from shared.runtime import Runtime
 from shared.services import PIECE_BYTES, Body
 
@@ -89,15 +90,14 @@ class Transport:
         self._service = service
         self._socket_factory = socket_factory
         self._session: aiohttp.ClientSession | None = None
-        self._line: Line | None = None
+        self._lines: list[Line] = []  # the last takes new calls, the others end with their calls
         self._opening_line = asyncio.Lock()
         self._closed = False
 
     async def close(self) -> None:
         """No connection is open, and every later call is Unavailable. Safe to repeat."""
         self._closed = True
-        line, self._line = self._line, None
-        if line is not None:
+        for line in self._lines:
             await line.close()
         session, self._session = self._session, None
         if session is not None:
@@ -127,17 +127,20 @@ class Transport:
     async def call(
         self,
         verb: str,
-        body: bytes,
+        ask: BaseModel,
+        read: Callable[[bytes], T],
         *,
         token: str | None = None,
         timeout_s: float = CALL_S,
         retry_for_s: float = 0.0,
-    ) -> bytes:
-        """The answer to one call on the line, which is opened when there is none."""
+    ) -> T:
+        """What `read` makes of the answer to one call on the line, which is opened if there is
+        none."""
+        body = ask.__pydantic_serializer__.to_json(ask)
         if len(body) > BODY_BYTES:
             raise TooLarge(f"the {verb} has more than {BODY_BYTES} bytes", limit_bytes=BODY_BYTES)
 
-        async def ask(limit_s: float) -> bytes:
+        async def send(limit_s: float) -> bytes:
             try:
                 async with asyncio.timeout(limit_s):
                     line = await self._open_line()
@@ -148,7 +151,14 @@ class Transport:
                 raise self._error(500, NO_HEADERS, answer)
             return answer
 
-        return await self._persist(ask, timeout_s, retry_for_s)
+        answer = await self._persist(send, timeout_s, retry_for_s)
+        try:
+            return read(answer)
+        except ValidationError:
+            raise ServiceError(
+                f"the {self._service} at {self._base_url} answered {verb} with something else",
+                service=self._service,
+            ) from None
 
     async def upload(
         self,
@@ -214,25 +224,39 @@ class Transport:
 
     async def _open_line(self) -> Line:
         """The line that carries calls, a new one when the last has ended or has gone silent."""
-        line = self._line
-        if line is not None and line.is_usable:
-            return line
+        if self._lines and self._lines[-1].is_usable:
+            return self._lines[-1]
         async with self._opening_line:
-            if self._line is None or not self._line.is_usable:
-                try:
-                    socket = await self._open().ws_connect(
-                        URL(self._base_url + LINE, encoded=True),
-                        headers=self._with_token(None, None),
-                        autoclose=True,
-                        heartbeat=Line.PING_S,
-                        max_msg_size=FRAME_BYTES,
-                    )
-                except aiohttp.WSServerHandshakeError as error:
-                    if (turned_away := TURNED_AWAY.get(error.status)) is not None:
-                        raise turned_away from None
-                    raise
-                self._line = Line(socket, self._runtime)
-            return self._line
+            if not (self._lines and self._lines[-1].is_usable):
+                line = await self._connect_line()
+                self._lines = [*(line for line in self._lines if not line.has_ended), line]
+            return self._lines[-1]
+
+    async def _connect_line(self) -> Line:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                socket = await self._open().ws_connect(
+                    URL(self._base_url + LINE, encoded=True),
+                    headers=self._with_token(None, None),
+                    heartbeat=Line.PING_S,
+                    max_msg_size=0,  # an answer may be as long as with a request
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            if (turned_away := TURNED_AWAY.get(error.status)) is not None:
+                raise turned_away from None
+            raise self._error(error.status, NO_HEADERS, b"") from None
+        line = Line(socket, self._runtime)
+        if self._closed:
+            await line.close()
+            raise self._was_closed()
+        return line
+
+    async def _turn_back(
+        self, _session: object, _context: object, redirect: aiohttp.TraceRequestRedirectParams
+    ) -> None:
+        """A token goes nowhere else, and whoever opens a line gets the tokens of its calls."""
+        redirect.response.close()
+        raise self._error(redirect.response.status, NO_HEADERS, b"")
 
     async def _send(
         self,
@@ -264,8 +288,10 @@ class Transport:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._closed:
-            raise Unavailable(f"the client of the {self._service} was closed")
+            raise self._was_closed()
         if self._session is None:
+            no_detours = aiohttp.TraceConfig()  # ws_connect has no option for it
+            no_detours.on_request_redirect.append(self._turn_back)
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=CONNECTIONS,
@@ -275,6 +301,7 @@ class Transport:
                 headers={PROTOCOL: "1", "User-Agent": "drawbar"},
                 skip_auto_headers={"Accept-Encoding"},
                 cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=[no_detours],
             )
         return self._session
 
@@ -284,6 +311,9 @@ class Transport:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         return headers
+
+    def _was_closed(self) -> Unavailable:
+        return Unavailable(f"the client of the {self._service} was closed")
 
     def _unavailable(self, error: Exception) -> Unavailable:
         if isinstance(error, TimeoutError):

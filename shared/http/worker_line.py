@@ -18,6 +18,7 @@ from shared.http.identity import (
     Presented,
     bearer,
     check_attempt,
+    plain_id,
 )
 from shared.http.issuing import Issuing
 from shared.http.line_server import add_line
@@ -91,7 +92,7 @@ class _LineVerbs:
         if caller.worker_id != worker_id:
             raise Forbidden("the token is another worker's", check="worker")
         if attempt_id is not None:
-            check_attempt(caller, attempt_id)
+            check_attempt(caller, AttemptId(plain_id(attempt_id, "attempt_id")))
 
 
 def _dump(message: BaseModel) -> bytes:

@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from registry.app import build_app
 from registry.service import RegistryService
+from shared.ids import WorkerId
 from shared.tokens import WORKER_S, Minter, Role, Verifier
 from tests.support.carriers import KEY
 from tests.support.http import Caller, Reply, serving
+from tests.support.line import line_to
 from tests.support.registries import SECRET, a_registry, an_enrolment
 from tests.support.runtime import ManualRuntime
 
@@ -268,3 +271,42 @@ async def test_a_registry_whose_disk_broke_is_alive_but_neither_ready_nor_truste
     ]
 
     assert answers == [200, 503, 503]
+
+
+# -- on a line ----------------------------------------------------------------------------------
+
+
+def a_report(worker_id: str) -> bytes:
+    return json.dumps({"worker_id": worker_id, **json.loads(STATUS)}).encode()
+
+
+async def test_a_line_takes_reports_of_workers_for_themselves(world: World) -> None:
+    one = await world.enrol()
+    mine, bens = one["token"], world.minter.worker(WorkerId("w-ben"))
+    async with line_to(world.call, bens) as line:
+        said = await line.ask("report", a_report(one["worker_id"]), mine)
+        bens_lie = await line.ask("report", a_report(one["worker_id"]), bens)
+        nobodys = await line.ask("report", a_report(one["worker_id"]), None)
+
+    assert (said.json["desired"], said.json["token"]) == ("run", None)
+    assert bens_lie.check == ("forbidden", "subject")
+    assert nobodys.check == ("unauthenticated", "missing")
+
+
+async def test_a_report_on_a_line_brings_a_fresh_token_when_the_old_one_has_aged(
+    world: World,
+) -> None:
+    one = await world.enrol()
+    await world.runtime.advance(WORKER_S / 2)
+    async with line_to(world.call, one["token"]) as line:
+        said = await line.ask("report", a_report(one["worker_id"]), one["token"])
+
+    assert said.json["token"] not in (None, one["token"])
+
+
+async def test_the_registrys_line_opens_to_workers_only(world: World) -> None:
+    for token in (None, SECRET, world.client(Role.ADMIN), world.minter.service("gateway")):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as turned_away:
+            async with line_to(world.call, token):
+                pass
+        assert turned_away.value.status in (401, 403)

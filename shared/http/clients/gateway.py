@@ -6,9 +6,10 @@ A worker's client keeps the tokens of attempts as claims and run contexts bring 
 them when the attempt is settled. A gateway's client never sees any and uses its service token.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 
 from shared.errors import (
     Conflict,
@@ -22,6 +23,8 @@ from shared.http.transport import CALL_S, Answer, Transport
 from shared.ids import AttemptId
 from shared.protocol import gateway as g
 from shared.services import Body
+
+T = TypeVar("T")
 
 KEPT_TOKENS: Final = 2 * g.MAX_SLOTS  # of each kind; far more than a worker has attempts
 
@@ -38,8 +41,9 @@ class GatewayClient:
         self._execution: dict[AttemptId, str] = {}
 
     async def claim(self, ask: g.ClaimRequest) -> g.ClaimReply:
-        answer = await self._transport.call("claim", _dump(ask), timeout_s=ask.wait_s + CALL_S)
-        found = g.ClaimReply.model_validate_json(answer)
+        found = await self._transport.call(
+            "claim", ask, g.ClaimReply.model_validate_json, timeout_s=ask.wait_s + CALL_S
+        )
         for claim in found.claims:
             _keep(self._workload, claim.attempt_id, claim.token)
         return found
@@ -47,14 +51,14 @@ class GatewayClient:
     async def refuse(self, ask: g.RefuseRequest) -> None:
         # Its token stays until newer ones push it out: a refusal may have to be sent again.
         try:
-            await self._start("refuse", ask)
+            await self._start("refuse", ask, bytes)
         except (Conflict, NotFound):
             self._drop(ask.attempt_id)
             raise
 
     async def run(self, ask: g.RunRequest) -> g.RunContext:
         try:
-            context = g.RunContext.model_validate_json(await self._start("run", ask))
+            context = await self._start("run", ask, g.RunContext.model_validate_json)
         except (Conflict, NotFound):
             self._drop(ask.attempt_id)
             raise
@@ -63,8 +67,8 @@ class GatewayClient:
         return context
 
     async def heartbeat(self, ask: g.HeartbeatRequest) -> g.HeartbeatReply:
-        verdicts = g.HeartbeatReply.model_validate_json(
-            await self._transport.call("heartbeat", _dump(ask))
+        verdicts = await self._transport.call(
+            "heartbeat", ask, g.HeartbeatReply.model_validate_json
         )
         for verdict in verdicts.leases:
             if verdict.verdict is not g.Verdict.GONE:
@@ -121,9 +125,10 @@ class GatewayClient:
 
     async def finish(self, ask: g.FinishRequest) -> g.FinishReply:
         try:
-            answer = await self._transport.call(
+            reply = await self._transport.call(
                 "finish",
-                _dump(ask),
+                ask,
+                _FINISH_REPLY.validate_json,
                 token=self._execution.get(ask.attempt_id),
                 retry_for_s=self._retry_for_s,
             )
@@ -132,15 +137,17 @@ class GatewayClient:
         except (Conflict, NotFound):
             self._drop(ask.attempt_id)
             raise
-        reply = _FINISH_REPLY.validate_json(answer)
         if isinstance(reply, g.Receipt):
             self._drop(ask.attempt_id)
         return reply
 
-    async def _start(self, verb: str, ask: g.RunRequest | g.RefuseRequest) -> bytes:
+    async def _start(
+        self, verb: str, ask: g.RunRequest | g.RefuseRequest, read: Callable[[bytes], T]
+    ) -> T:
         return await self._transport.call(
             verb,
-            _dump(ask),
+            ask,
+            read,
             token=self._workload.get(ask.attempt_id),
             retry_for_s=self._retry_for_s,
         )
@@ -177,10 +184,6 @@ class GatewayClient:
     def _drop(self, attempt_id: AttemptId) -> None:
         self._workload.pop(attempt_id, None)
         self._execution.pop(attempt_id, None)
-
-
-def _dump(message: BaseModel) -> bytes:
-    return message.__pydantic_serializer__.to_json(message)
 
 
 def _headers(

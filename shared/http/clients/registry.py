@@ -36,8 +36,7 @@ class RegistryClient:
         return reply
 
     async def report(self, ask: r.StatusReport) -> r.StatusReply:
-        body = ask.__pydantic_serializer__.to_json(ask)
-        reply = r.StatusReply.model_validate_json(await self._transport.call("report", body))
+        reply = await self._transport.call("report", ask, r.StatusReply.model_validate_json)
         self._keep(reply.token)
         return reply
 
