@@ -131,7 +131,7 @@ async def test_a_slot_is_free_again_while_the_result_waits_for_its_receipt(stage
 
     process.end(0)
 
-    await stage.runner.until_started(2)
+    await stage.until(lambda: len(stage.runner.started) == 2)
 
 
 async def test_a_worker_with_too_many_unreported_results_claims_no_more(stage: Stage) -> None:
@@ -141,7 +141,8 @@ async def test_a_worker_with_too_many_unreported_results_claims_no_more(stage: S
     worker = await stage.worker(slots=1)
 
     for n in range(1, 22):
-        (await stage.runner.until_started(n))[-1].end(0)
+        await stage.until(lambda n=n: len(stage.runner.started) == n)  # type: ignore[misc]
+        stage.runner.started[-1].end(0)
     await stage.runtime.advance(1)
     assert len(stage.runner.started) == 21  # 4 slots' worth + 16 may wait, the next is one more
     stage.gateway.away.clear()
@@ -421,7 +422,7 @@ async def test_a_command_that_cannot_start_is_reported_and_the_worker_goes_on(
 
     stage.runner.refusal = None
     stage.gateway.add(Job())
-    await stage.runner.until_started(1)
+    await stage.until(lambda: len(stage.runner.started) == 1)
 
     assert attempt.result.outcome is Outcome.SPAWN_ERROR
     assert "nonsense" in attempt.result.message
