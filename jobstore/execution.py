@@ -3,6 +3,7 @@
 from typing import Final
 
 from jobstore.retry import would_retry
+from jobstore.run_settings import read_settings
 from jobstore.store.run import Started
 from shared.ids import JobId, RunId
 from shared.protocol.gateway import DependencyResult, RunContext, RunRequest
@@ -18,6 +19,7 @@ def run_context(
     """Everything that the attempt needs, from the job as it was submitted."""
     job = JobSpec.model_validate_json(started.spec)
     rule = job.retry or RetryRule()
+    settings = read_settings(started.settings)
     return RunContext(
         attempt_id=ask.attempt_id,
         fence=ask.fence,
@@ -30,6 +32,11 @@ def run_context(
         timeout_s=DEFAULT_TIMEOUT_S if job.timeout_s is None else job.timeout_s,
         artifacts=job.artifacts,
         inputs=tuple(JobId(name) for name in job.inputs),
+        pre_checks=job.pre_checks,
+        post_checks=job.post_checks,
+        inherit_env=settings.inherit_env,
+        plugins=settings.plugins,
+        security=settings.security,
         dependencies=tuple(
             DependencyResult(job_id=JobId(job_id), status=JobStatus(status), exit_code=exit_code)
             for job_id, status, exit_code in started.dependencies

@@ -100,6 +100,8 @@ class Keeper:
             self._queue_timeouts.disarm(seq)
         elif event.kind == "attempt.reported_late":
             return
+        elif event.kind == "job.cancel_requested" and attempt_id is not None:
+            self._leases.cancel(attempt_id)
         elif attempt_id is not None:  # whatever else happens to an attempt is its end
             self._leases.end(attempt_id)
             self._watchers.notify(("log", attempt_id))

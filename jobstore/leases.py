@@ -24,6 +24,7 @@ class Lease:
     fence: int
     is_running: bool = False
     is_cancelled: bool = False
+    phase: str | None = None  # what the job is at, by the last heartbeat
 
 
 class LeaseBook:
@@ -83,7 +84,16 @@ class LeaseBook:
         ):
             return Verdict.GONE
         self._deadlines.arm(beat.attempt_id, now + self._lease_s)
+        lease.phase = beat.phase
         return Verdict.CANCEL if lease.is_cancelled else Verdict.RENEWED
+
+    def phases_of(self, run_id: int) -> dict[int, str]:
+        """What the running jobs of the run are at, by their place in the queue."""
+        return {
+            lease.job_seq: lease.phase
+            for lease in self._leases.values()
+            if lease.run_id == run_id and lease.is_running and lease.phase is not None
+        }
 
     def take_expired(self, now: float) -> list[Expired]:
         """Attempts whose lease has ended. From here on a beat for them comes too late."""

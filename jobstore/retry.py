@@ -1,7 +1,9 @@
 """What follows from how an attempt ended. Pure: facts in, verdict out."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from jobstore.states import JobEvent
 from shared.protocol.gateway import Outcome, Result
@@ -26,10 +28,11 @@ def judge_result(
     tries: int,
     since_first_try_s: float,
     cancelled: Reason | None,
+    is_stopped: bool = False,
     rng: random.Random,
 ) -> Verdict:
-    """What a worker's report means. `tries` includes this one; `cancelled` is why an operator
-    asked for its end, if one did."""
+    """What a worker's report means. `tries` includes this one; `cancelled` is why an operator or
+    a failure asked for its end, if one did; `is_stopped`: nothing of its run starts any more."""
     reason = explain(result)
     if result.outcome is Outcome.EXITED and result.exit_code == 0:
         return Verdict(JobEvent.SUCCEED, None)
@@ -37,30 +40,57 @@ def judge_result(
         return Verdict(JobEvent.CANCEL, cancelled or reason)
     if result.outcome is Outcome.DRAINED:
         return Verdict(JobEvent.REQUEUE, reason, spends_try=False)
-    timed_out = result.outcome is Outcome.TIMEOUT
+    kind, event = _KINDS.get(result.outcome, (RetryOn.FAILED, JobEvent.FAIL))
     rule = job.retry or RetryRule()
-    if _may_retry(
-        rule,
-        RetryOn.TIMEOUT if timed_out else RetryOn.FAILED,
-        exit_code=result.exit_code,
-        tries=tries,
-        since_first_try_s=since_first_try_s,
+    # Only an exit that failed has a code to go by: one that a check called bad has exited 0.
+    exit_code = result.exit_code if result.outcome is Outcome.EXITED else None
+    if (
+        not is_stopped
+        and result.outcome is not Outcome.FORBIDDEN  # the same policy would forbid it again
+        and _may_retry(rule, kind, exit_code, tries=tries, since_first_try_s=since_first_try_s)
     ):
         return Verdict(JobEvent.RETRY, reason, delay_s=delay_s(rule, tries, rng))
-    return Verdict(JobEvent.TIME_OUT if timed_out else JobEvent.FAIL, reason)
+    return Verdict(event, reason)
 
 
-def judge_loss(job: JobSpec, *, losses: int, max_lost: int, cancelled: Reason | None) -> Verdict:
-    """What follows when a worker went silent with the job; `losses` includes this one."""
+def judge_loss(
+    job: JobSpec,
+    *,
+    tries: int,
+    losses: int,
+    max_lost: int,
+    since_first_try_s: float,
+    cancelled: Reason | None,
+    is_stopped: bool = False,
+    rng: random.Random,
+) -> Verdict:
+    """What follows when a worker went silent with the job; `losses` includes this one.
+
+    A rule that names `lost` decides as it does of failures, else the job's `on_lost`. A job that
+    took too many workers down is not tried again in any case.
+    """
     reason = Reason(who="worker", what="lost", message="the worker went silent; its lease ran out")
     if cancelled is not None:
         return Verdict(JobEvent.CANCEL, cancelled)
-    if job.on_lost is OnLost.FAIL:
-        return Verdict(JobEvent.FAIL, reason)
-    if losses >= max_lost:
+    rule = job.retry or RetryRule()
+    if losses >= max_lost and (RetryOn.LOST in rule.on or job.on_lost is OnLost.REQUEUE):
         message = f"lost on {losses} workers: a job that takes its worker down is not tried again"
         return Verdict(JobEvent.FAIL, Reason(who="job", what="poison", message=message))
-    return Verdict(JobEvent.REQUEUE, reason)
+    if is_stopped:
+        return Verdict(JobEvent.FAIL, reason)
+    if RetryOn.LOST in rule.on:
+        if _may_retry(rule, RetryOn.LOST, None, tries=tries, since_first_try_s=since_first_try_s):
+            return Verdict(JobEvent.RETRY, reason, delay_s=delay_s(rule, tries, rng))
+        return Verdict(JobEvent.FAIL, reason)
+    return Verdict(JobEvent.FAIL if job.on_lost is OnLost.FAIL else JobEvent.REQUEUE, reason)
+
+
+# What a rule calls it, and what becomes of the job when it is not tried again.
+_KINDS: Final[Mapping[Outcome, tuple[RetryOn, JobEvent]]] = {
+    Outcome.TIMEOUT: (RetryOn.TIMEOUT, JobEvent.TIME_OUT),
+    Outcome.PRECHECK_FAILED: (RetryOn.PRECHECK_FAILED, JobEvent.FAIL_PRECHECK),
+    Outcome.POSTCHECK_FAILED: (RetryOn.POSTCHECK_FAILED, JobEvent.FAIL_POSTCHECK),
+}
 
 
 def would_retry(rule: RetryRule, tries: int) -> bool:
@@ -89,12 +119,23 @@ def explain(result: Result) -> Reason | None:
             return Reason(who="operator", what="cancelled", message=result.message)
         case Outcome.DRAINED:
             return Reason(who="operator", what="drained", message=result.message)
+        case Outcome.PRECHECK_FAILED:
+            return Reason(who="job", what="precheck", message=result.message)
+        case Outcome.POSTCHECK_FAILED:
+            return Reason(who="job", what="postcheck", message=result.message)
+        case Outcome.FORBIDDEN:
+            return Reason(who="worker", what="forbidden", message=result.message)
         case Outcome.SPAWN_ERROR | Outcome.INPUT_ERROR | Outcome.ARTIFACT_ERROR:
             return Reason(who="job", what=result.outcome.value, message=result.message)
 
 
 def _may_retry(
-    rule: RetryRule, kind: RetryOn, *, exit_code: int | None, tries: int, since_first_try_s: float
+    rule: RetryRule,
+    kind: RetryOn,
+    exit_code: int | None,
+    *,
+    tries: int,
+    since_first_try_s: float,
 ) -> bool:
     if kind not in rule.on or tries > rule.max:
         return False

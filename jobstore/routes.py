@@ -17,10 +17,11 @@ from shared.ids import AttemptId, JobId, RunId
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.services import Body, JobService
-from shared.tokens import Audience, Role, Verifier
+from shared.tokens import Audience, Identity, Role, Verifier
 
 SUBMIT_BYTES: Final = 64 * 1024 * 1024
 LONGEST_LIST: Final = 10_000
+MAX_BY: Final = 200  # characters of a name
 
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
@@ -37,6 +38,8 @@ def add_people_routes(app: web.Application, service: JobService, verifier: Verif
             web.get(run, verbs.show_run, allow_head=False),
             web.post(f"{run}/cancel", verbs.cancel),
             web.post(f"{run}/retry", verbs.retry),
+            web.post(f"{job}/approve", verbs.approve),
+            web.post(f"{job}/mark", verbs.mark),
             web.get(f"{run}/events", verbs.events, allow_head=False),
             web.get(f"{run}/artifacts", verbs.list_artifacts, allow_head=False),
             web.get(f"{job}/artifacts", verbs.list_artifacts, allow_head=False),
@@ -75,6 +78,24 @@ class _Verbs:
         self._require(request, Role.SUBMITTER)
         body = await read_message(request, wire.CANCEL.body)
         await self._service.cancel(wire.CANCEL.join(body, run_id=_run_id(request)))
+        return web.json_response({})
+
+    async def approve(self, request: web.Request) -> web.Response:
+        """200: the job goes on, or is cancelled. Who decided is whose token it is."""
+        by = self._require(request, Role.OPERATOR).subject[:MAX_BY]
+        body = await read_message(request, wire.APPROVE.body)
+        await self._service.approve(
+            wire.APPROVE.join(body, run_id=_run_id(request), job_id=_job_id(request), by=by)
+        )
+        return web.json_response({})
+
+    async def mark(self, request: web.Request) -> web.Response:
+        """200: the job counts as a success."""
+        by = self._require(request, Role.OPERATOR).subject[:MAX_BY]
+        body = await read_message(request, wire.MARK.body)
+        await self._service.mark(
+            wire.MARK.join(body, run_id=_run_id(request), job_id=_job_id(request), by=by)
+        )
         return web.json_response({})
 
     async def list_runs(self, request: web.Request) -> web.Response:
@@ -141,8 +162,8 @@ class _Verbs:
             data = event.model_dump_json().encode()
             yield frame(data, number=event.seq, kind=event.kind)
 
-    def _require(self, request: web.Request, role: Role) -> None:
-        require_role(self._verifier, request, Audience.JOBSTORE, role)
+    def _require(self, request: web.Request, role: Role) -> Identity:
+        return require_role(self._verifier, request, Audience.JOBSTORE, role)
 
 
 async def _log_frames(pieces: Body) -> AsyncIterator[bytes]:

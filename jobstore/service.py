@@ -17,6 +17,7 @@ from jobstore.keeper import Keeper
 from jobstore.leases import Lease, LeaseBook
 from jobstore.logs import Logs
 from jobstore.store.claim import Granted
+from jobstore.origin import Scheduled, origin_of, origin_of_retry, unknown_skips
 from jobstore.store.finish import Late
 from jobstore.store.journal import Change
 from jobstore.store.sqlite import SqliteJobStore
@@ -24,7 +25,6 @@ from jobstore.watchers import Watchers
 from shared.errors import (
     BadPipeline,
     BadRequest,
-    Conflict,
     LogOffsetMismatch,
     StaleFence,
     UnknownArtifact,
@@ -210,40 +210,43 @@ class JobStoreService:
 
     # -- people's verbs ------------------------------------------------------------------------
 
-    async def submit(self, ask: j.SubmitRequest) -> j.SubmitReply:
-        mistakes = find_mistakes(ask.pipeline)
+    async def submit(
+        self, ask: j.SubmitRequest, *, scheduled: Scheduled | None = None
+    ) -> j.SubmitReply:
+        """`scheduled`: which schedule asks for the run, and for what time."""
+        mistakes = [*find_mistakes(ask.pipeline), *unknown_skips(ask)]
         if mistakes:
             raise BadPipeline(
                 "; ".join(mistake.message for mistake in mistakes[:20]),
                 mistakes=[{"path": m.path, "message": m.message} for m in mistakes[:100]],
             )
-        run_id = await self._store.submit(ask.pipeline, key=ask.idempotency_key)
+        past = None if ask.resume is None else await self._store.past_run(ask.resume.run_id)
+        origin = origin_of(ask, past, scheduled)
+        run_id = await self._store.submit(ask.pipeline, key=ask.idempotency_key, origin=origin)
         await faultpoint("jobstore.submit.before_reply")
         return j.SubmitReply(run_id=RunId(run_id))
 
     async def retry(self, ask: j.RetryRequest) -> j.SubmitReply:
-        pipeline, status, succeeded = await self._store.pipeline_of(ask.run_id)
-        if not status.is_ended:
-            raise Conflict(f"run {ask.run_id} is {status.value}: cancel it first", state=status)
-        if ask.failed_only and len(succeeded) == len(pipeline.jobs):
-            raise Conflict(f"every job of run {ask.run_id} succeeded", state=status)
+        past = await self._store.past_run(ask.run_id)
         run_id = await self._store.submit(
-            pipeline,
-            key=ask.idempotency_key,
-            retry_of=ask.run_id,
-            carried=succeeded if ask.failed_only else None,
+            past.pipeline, key=ask.idempotency_key, origin=origin_of_retry(ask, past)
         )
         return j.SubmitReply(run_id=RunId(run_id))
 
     async def cancel(self, ask: j.CancelRequest) -> None:
-        for attempt_id in await self._store.cancel(ask.run_id, ask.job_id, ask.reason):
-            self._leases.cancel(attempt_id)
+        await self._store.cancel(ask.run_id, ask.job_id, ask.reason)
+
+    async def approve(self, ask: j.ApproveRequest) -> None:
+        await self._store.approve(ask)
+
+    async def mark(self, ask: j.MarkRequest) -> None:
+        await self._store.mark(ask)
 
     async def list_runs(self, ask: j.RunFilter) -> j.RunList:
         return j.RunList(runs=tuple(await self._store.list_runs(ask)))
 
     async def show_run(self, run_id: RunId) -> j.RunView:
-        return await self._store.show_run(run_id)
+        return await self._store.show_run(run_id, self._leases.phases_of(run_id))
 
     async def list_attempts(self, run_id: RunId, job_id: JobId) -> j.AttemptList:
         return j.AttemptList(attempts=tuple(await self._store.list_attempts(run_id, job_id)))

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from shared.errors import IllegalTransition
-from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, StageStatus
+from shared.protocol.states import FAILURES, AttemptStatus, JobStatus, RunStatus, StageStatus
 
 S = JobStatus
 A = AttemptStatus
@@ -18,20 +18,24 @@ A = AttemptStatus
 
 class JobEvent(StrEnum):
     BLOCK = "block"  # waits for dependencies, or for an earlier stage
-    HOLD = "hold"  # could run, but the run's max_workers is reached
+    HOLD = "hold"  # could run, but for an approval, a lock, or a free place in its run
     QUEUE = "queue"  # may be claimed
-    CARRY = "carry"  # succeeded in the run that this one retries
+    CARRY = "carry"  # succeeded in the run that this one goes on from
     CLAIM = "claim"  # a worker holds a lease; fence += 1
     REFUSE = "refuse"  # handed back unstarted; costs no try
     LAPSE = "lapse"  # claimed, never started in time; costs no try
     RUN = "run"  # started; tries += 1
     SUCCEED = "succeed"
     FAIL = "fail"
+    FAIL_PRECHECK = "fail_precheck"  # a condition for its start was not met
+    FAIL_POSTCHECK = "fail_postcheck"  # it exited 0, and what it was to make is not as it should be
     TIME_OUT = "time_out"
     RETRY = "retry"  # failed, tries remain
     REQUEUE = "requeue"  # its worker was lost, or had to leave
-    SKIP = "skip"  # a dependency or an earlier stage did not succeed
+    SKIP = "skip"  # what it needs did not come about, the run was stopped, or a person said so
     CANCEL = "cancel"
+    MARK = "mark"  # a person takes it for a success
+    REVIVE = "revive"  # that for which it was skipped was marked
 
 
 class AttemptEvent(StrEnum):
@@ -48,6 +52,7 @@ class RunEvent(StrEnum):
     SUCCEED = "succeed"
     FAIL = "fail"
     CANCEL = "cancel"
+    MARK = "mark"  # the last of what failed was taken for a success
 
 
 class StageEvent(StrEnum):
@@ -56,6 +61,8 @@ class StageEvent(StrEnum):
     FAIL = "fail"
     SKIP = "skip"
     CANCEL = "cancel"
+    MARK = "mark"  # the last of what was bad in it was taken for a success, after the run's end
+    REOPEN = "reopen"  # a job was marked while the run went on: it is judged anew
 
 
 E = JobEvent
@@ -66,25 +73,36 @@ JOB: Final[Mapping[tuple[JobStatus, JobEvent], JobStatus]] = {
     (S.PENDING,  E.HOLD):     S.HELD,
     (S.PENDING,  E.QUEUE):    S.QUEUED,
     (S.PENDING,  E.CARRY):    S.SUCCESS,
-    (S.BLOCKED,  E.QUEUE):    S.QUEUED,     # the last dependency succeeded
+    (S.PENDING,  E.SKIP):     S.SKIPPED,
+    (S.BLOCKED,  E.QUEUE):    S.QUEUED,     # the last thing that it waited for came about
     (S.BLOCKED,  E.HOLD):     S.HELD,
     (S.BLOCKED,  E.CARRY):    S.SUCCESS,
     (S.BLOCKED,  E.SKIP):     S.SKIPPED,
-    (S.HELD,     E.QUEUE):    S.QUEUED,     # another job of the run made room
+    (S.HELD,     E.QUEUE):    S.QUEUED,     # it was approved, has the lock, and there is room
+    (S.HELD,     E.HOLD):     S.HELD,       # it has one of these, and waits for the next
+    (S.HELD,     E.SKIP):     S.SKIPPED,
     (S.QUEUED,   E.CLAIM):    S.CLAIMED,
     (S.QUEUED,   E.TIME_OUT): S.TIMEOUT,    # nobody claimed it within its queue timeout
+    (S.QUEUED,   E.SKIP):     S.SKIPPED,
     (S.CLAIMED,  E.REFUSE):   S.QUEUED,
     (S.CLAIMED,  E.LAPSE):    S.QUEUED,
     (S.CLAIMED,  E.RUN):      S.RUNNING,
+    (S.CLAIMED,  E.SKIP):     S.SKIPPED,
     (S.RUNNING,  E.SUCCEED):  S.SUCCESS,
     (S.RUNNING,  E.FAIL):     S.FAILED,
     (S.RUNNING,  E.TIME_OUT): S.TIMEOUT,
+    (S.RUNNING,  E.FAIL_PRECHECK):  S.PRECHECK_FAILED,
+    (S.RUNNING,  E.FAIL_POSTCHECK): S.POSTCHECK_FAILED,
     (S.RUNNING,  E.RETRY):    S.RETRYING,
     (S.RUNNING,  E.REQUEUE):  S.QUEUED,
     (S.RETRYING, E.QUEUE):    S.QUEUED,     # its delay is over
     (S.RETRYING, E.HOLD):     S.HELD,
+    (S.RETRYING, E.SKIP):     S.SKIPPED,
     **{(s, E.CANCEL): S.CANCELLED
        for s in (S.BLOCKED, S.HELD, S.QUEUED, S.CLAIMED, S.RUNNING, S.RETRYING)},
+    **{(s, E.MARK): S.SUCCESS
+       for s in (S.BLOCKED, S.HELD, S.QUEUED, S.RETRYING, *FAILURES, S.SKIPPED, S.CANCELLED)},
+    (S.SKIPPED,  E.REVIVE):   S.BLOCKED,
 }
 
 ATTEMPT: Final[Mapping[tuple[AttemptStatus, AttemptEvent], AttemptStatus]] = {
@@ -104,6 +122,8 @@ RUN: Final[Mapping[tuple[RunStatus, RunEvent], RunStatus]] = {
     (RunStatus.RUNNING, RunEvent.SUCCEED): RunStatus.SUCCESS,
     (RunStatus.RUNNING, RunEvent.FAIL):    RunStatus.FAILED,
     (RunStatus.RUNNING, RunEvent.CANCEL):  RunStatus.CANCELLED,
+    (RunStatus.FAILED,    RunEvent.MARK):  RunStatus.SUCCESS,
+    (RunStatus.CANCELLED, RunEvent.MARK):  RunStatus.SUCCESS,
 }
 
 STAGE: Final[Mapping[tuple[StageStatus, StageEvent], StageStatus]] = {
@@ -113,6 +133,10 @@ STAGE: Final[Mapping[tuple[StageStatus, StageEvent], StageStatus]] = {
     (StageStatus.RUNNING, StageEvent.SUCCEED): StageStatus.SUCCESS,
     (StageStatus.RUNNING, StageEvent.FAIL):    StageStatus.FAILED,
     (StageStatus.RUNNING, StageEvent.CANCEL):  StageStatus.CANCELLED,
+    **{(s, StageEvent.MARK): StageStatus.SUCCESS
+       for s in (StageStatus.FAILED, StageStatus.SKIPPED, StageStatus.CANCELLED)},
+    **{(s, StageEvent.REOPEN): StageStatus.PENDING
+       for s in (StageStatus.FAILED, StageStatus.SKIPPED, StageStatus.CANCELLED)},
 }
 # fmt: on
 

@@ -6,14 +6,17 @@ from typing import NamedTuple
 
 from jobstore.retry import Verdict, judge_loss, judge_result
 from jobstore.states import AttemptEvent, JobEvent
-from jobstore.store.admit import COLUMNS, admit, ready, release
+from jobstore.store.admit import COLUMNS, admit, give_up_place, ready
 from jobstore.store.claim import Held, check_holder, find_attempt, lapse_claim, move_attempt
-from jobstore.store.settle import Ended, settle
+from jobstore.store.row import find_row
+from jobstore.store.settle import settle
+from jobstore.store.stop import FAIL_FAST, skip_stopped
+from jobstore.store.stopwatch import Stopwatch
 from jobstore.store.work import Work
 from shared.errors import ResultConflict, StaleFence
-from shared.protocol.gateway import FinishRequest
+from shared.protocol.gateway import FinishRequest, Outcome, Result
 from shared.protocol.jobs import Reason
-from shared.protocol.pipeline import JobSpec
+from shared.protocol.pipeline import JobSpec, When
 from shared.protocol.states import AttemptStatus, JobStatus
 
 
@@ -38,7 +41,12 @@ class Expired(NamedTuple):
 
 
 def finish_attempt(
-    work: Work, ask: FinishRequest, *, log_inline: bytes | None, rng: random.Random
+    work: Work,
+    ask: FinishRequest,
+    *,
+    log_inline: bytes | None,
+    watch: Stopwatch,
+    rng: random.Random,
 ) -> Accepted | Late:
     """The result is settled, its artifacts listed, what follows from it done: all in one write.
 
@@ -55,21 +63,18 @@ def finish_attempt(
     except StaleFence as error:
         _keep_evidence(work, ask, held)
         return Late(error)
-    row = work.conn.execute(
-        "SELECT spec, tries, started_at, iif(is_cancelled, reason, NULL) FROM job WHERE seq = ?",
-        (held.seq,),
-    ).fetchone()
-    spec = JobSpec.model_validate_json(row[0])
+    tried = _tried(work, held, watch)
     verdict = judge_result(
         ask.result,
-        spec,
-        tries=row[1],
-        since_first_try_s=(work.tx.now_us - row[2]) / 1_000_000,
-        cancelled=_reason(row[3]),
+        tried.spec,
+        tries=tried.tries,
+        since_first_try_s=tried.elapsed_s,
+        cancelled=tried.cancelled,
+        is_stopped=tried.is_stopped,
         rng=rng,
     )
     receipt_id = work.tx.new_id()
-    job_status = follow(work, held, ask.attempt_id, verdict, exit_code=ask.result.exit_code)
+    job_status = follow(work, held, ask.attempt_id, verdict, tried, exit_code=ask.result.exit_code)
     move_attempt(
         work,
         ask.attempt_id,
@@ -82,6 +87,7 @@ def finish_attempt(
         receipt_id=receipt_id,
         result_digest=digest,
         job_status=job_status,
+        outcome=outcome_of(ask.result),
         log_size=ask.log.size_bytes,
         log_sha256=ask.log.sha256,
         log_lost=ask.log.lost_bytes,
@@ -92,10 +98,14 @@ def finish_attempt(
         "INSERT INTO artifact (attempt_id, path, size_bytes, sha256) VALUES (?, ?, ?, ?)",
         [(ask.attempt_id, a.path, a.size_bytes, a.sha256) for a in ask.artifacts],
     )
+    if job_status.is_ended:
+        watch.forget(held.seq)
     return Accepted(receipt_id, job_status)
 
 
-def expire_lease(work: Work, expired: Expired, *, max_lost: int) -> None:
+def expire_lease(
+    work: Work, expired: Expired, *, max_lost: int, watch: Stopwatch, rng: random.Random
+) -> None:
     """The attempt lapsed or is lost, unless it was settled a moment ago: then nothing happens.
 
     Nor when it was started a moment ago, while it was found to lapse: it has a new lease.
@@ -105,16 +115,19 @@ def expire_lease(work: Work, expired: Expired, *, max_lost: int) -> None:
     if held.status is AttemptStatus.CLAIMED:
         lapse_claim(work, attempt_id, held)
     elif held.status is AttemptStatus.RUNNING and expired.was_running:
-        losses, spec, cancelled = work.conn.execute(
-            "UPDATE job SET losses = losses + 1 WHERE seq = ?"
-            " RETURNING losses, spec, iif(is_cancelled, reason, NULL)",
-            (held.seq,),
+        (losses,) = work.conn.execute(
+            "UPDATE job SET losses = losses + 1 WHERE seq = ? RETURNING losses", (held.seq,)
         ).fetchone()
+        tried = _tried(work, held, watch)
         verdict = judge_loss(
-            JobSpec.model_validate_json(spec),
+            tried.spec,
+            tries=tried.tries,
             losses=losses,
             max_lost=max_lost,
-            cancelled=_reason(cancelled),
+            since_first_try_s=tried.elapsed_s,
+            cancelled=tried.cancelled,
+            is_stopped=tried.is_stopped,
+            rng=rng,
         )
         work.record(
             "attempt.lost",
@@ -125,24 +138,61 @@ def expire_lease(work: Work, expired: Expired, *, max_lost: int) -> None:
             worker_id=held.worker_id,
             fence=held.fence,
         )
-        follow(work, held, attempt_id, verdict, exit_code=None)
+        status = follow(work, held, attempt_id, verdict, tried, exit_code=None)
+        if status.is_ended:
+            watch.forget(held.seq)
         move_attempt(
             work,
             attempt_id,
             AttemptStatus.RUNNING,
             AttemptEvent.LOSE,
             ended_at=work.tx.now_us,
+            outcome=AttemptStatus.LOST,
             reason=verdict.reason and verdict.reason.model_dump_json(),
         )
 
 
+class Tried(NamedTuple):
+    """What a verdict depends on, beside how the attempt ended."""
+
+    spec: JobSpec
+    tries: int
+    elapsed_s: float  # since the first try started
+    cancelled: Reason | None
+    is_stopped: bool  # nothing more of the run starts, this job included
+
+
+def _tried(work: Work, held: Held, watch: Stopwatch) -> Tried:
+    spec, tries, elapsed_s, cancelled, is_stopped = work.conn.execute(
+        "SELECT job.spec, job.tries, job.elapsed_s, iif(job.is_cancelled, job.reason, NULL),"
+        f" run.is_stopped AND job.condition = '{When.ON_SUCCESS}'"
+        " FROM job JOIN run ON run.id = job.run_id WHERE job.seq = ?",
+        (held.seq,),
+    ).fetchone()
+    return Tried(
+        JobSpec.model_validate_json(spec),
+        tries,
+        watch.elapsed_s(held.seq, work.tx.mono, elapsed_s),
+        _reason(cancelled),
+        bool(is_stopped),
+    )
+
+
 def follow(
-    work: Work, held: Held, attempt_id: str, verdict: Verdict, *, exit_code: int | None
+    work: Work,
+    held: Held,
+    attempt_id: str,
+    verdict: Verdict,
+    tried: Tried,
+    *,
+    exit_code: int | None,
 ) -> JobStatus:
     """The verdict has happened to a running job; the status that it led to."""
     columns: dict[str, object] = {
         "exit_code": exit_code,
         "reason": verdict.reason and verdict.reason.model_dump_json(),
+        "elapsed_s": tried.elapsed_s,
+        "tries": tried.tries - (not verdict.spends_try),
     }
     if verdict.event is JobEvent.RETRY:
         columns["delay_s"] = verdict.delay_s
@@ -156,18 +206,37 @@ def follow(
         facts["delay_s"] = verdict.delay_s
     kind = "job.requeued" if verdict.event is JobEvent.REQUEUE else f"job.{status.value}"
     work.record(kind, held.run_id, held.job_id, attempt_id, held.seq, **facts)
-    if not verdict.spends_try:
-        work.conn.execute("UPDATE job SET tries = tries - 1 WHERE seq = ?", (held.seq,))
-    stage, allow_failure, selector_id = work.conn.execute(
-        "SELECT stage, allow_failure, selector_id FROM job WHERE seq = ?", (held.seq,)
-    ).fetchone()
-    if verdict.event is JobEvent.REQUEUE:
+    job = find_row(work, held.seq)
+    if verdict.event is JobEvent.REQUEUE and not tried.is_stopped:
+        (selector_id,) = work.conn.execute(
+            "SELECT selector_id FROM job WHERE seq = ?", (held.seq,)
+        ).fetchone()
         work.batch.ready[selector_id] += 1
         return status
-    if status.is_ended:
-        settle(work, held.run_id, [Ended(held.seq, stage, status, bool(allow_failure))])
-    release(work, held.run_id)  # after settling, so that the highest priority gets the room
+    if verdict.event is JobEvent.REQUEUE:  # it had to leave its worker, and may not start again
+        why = Reason(who="job", what=FAIL_FAST, message="another job failed").model_dump_json()
+        settle(work, held.run_id, [skip_stopped(work, job, why)])
+        status = JobStatus.SKIPPED
+    elif status.is_ended:
+        by_failure = verdict.reason is not None and verdict.reason.what == FAIL_FAST
+        settle(work, held.run_id, [job.after(status, by_failure=by_failure)])
+    # After settling, so that the highest priority gets the room.
+    give_up_place(work, job, was_admitted=True)
     return status
+
+
+def outcome_of(result: Result) -> str:
+    """How the attempt itself ended, whatever follows for its job."""
+    if result.outcome is Outcome.EXITED and result.exit_code == 0:
+        return JobStatus.SUCCESS
+    kept = (
+        Outcome.TIMEOUT,
+        Outcome.CANCELLED,
+        Outcome.DRAINED,
+        Outcome.PRECHECK_FAILED,
+        Outcome.POSTCHECK_FAILED,
+    )
+    return result.outcome.value if result.outcome in kept else JobStatus.FAILED
 
 
 def wake_jobs(work: Work, seqs: list[int]) -> None:

@@ -12,8 +12,9 @@ from typing import NamedTuple, Protocol
 from jobstore.store.claim import Granted
 from jobstore.store.finish import Accepted, Expired, Late
 from jobstore.store.journal import Change
-from jobstore.store.reads import LogPlace
+from jobstore.store.reads import LogPlace, PastRun
 from jobstore.store.run import Started
+from jobstore.store.submit import PLAIN, Origin
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol.pipeline import PipelineSpec
@@ -58,13 +59,18 @@ class JobStore(Protocol):
         pipeline: PipelineSpec,
         *,
         key: str,
-        retry_of: int | None = None,
-        carried: Mapping[str, str] | None = None,
+        origin: Origin = PLAIN,
     ) -> int:
         """The run's id; the same key and pipeline name the same run. KeyReused."""
 
-    async def cancel(self, run_id: int, job_id: str | None, why: str) -> Sequence[str]:
-        """What had not started has ended; the attempts that still run, to be stopped."""
+    async def cancel(self, run_id: int, job_id: str | None, why: str) -> None:
+        """What had not started has ended; what runs has been asked to stop."""
+
+    async def approve(self, ask: j.ApproveRequest) -> None:
+        """The job waits for nobody any more, or was cancelled. Conflict, UnknownJob."""
+
+    async def mark(self, ask: j.MarkRequest) -> None:
+        """The job is a success. Conflict: it is with a worker. UnknownJob."""
 
     # -- workers ------------------------------------------------------------------------------
 
@@ -104,7 +110,7 @@ class JobStore(Protocol):
 
     async def list_runs(self, ask: j.RunFilter) -> list[j.RunSummary]: ...
 
-    async def show_run(self, run_id: int) -> j.RunView: ...
+    async def show_run(self, run_id: int, phases: Mapping[int, str]) -> j.RunView: ...
 
     async def list_attempts(self, run_id: int, job_id: str) -> list[j.AttemptView]: ...
 
@@ -118,7 +124,7 @@ class JobStore(Protocol):
 
     async def show_status(self, run_id: int) -> RunStatus: ...
 
-    async def pipeline_of(self, run_id: int) -> tuple[PipelineSpec, RunStatus, dict[str, str]]: ...
+    async def past_run(self, run_id: int) -> PastRun: ...
 
 
 class OnCommit(Protocol):

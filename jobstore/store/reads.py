@@ -2,22 +2,24 @@
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
+from jobstore.run_settings import read_settings
 from jobstore.states import LIVE
 from jobstore.store.journal import from_us
 from shared.errors import UnknownJob, UnknownRun
 from shared.ids import JobId
 from shared.protocol import jobs as j
 from shared.protocol.gateway import ArtifactEntry, Usage
-from shared.protocol.pipeline import JobSpec, PipelineSpec
+from shared.protocol.pipeline import JobSpec, OnError, PipelineSpec
 from shared.protocol.states import JobStatus, RunStatus
 
 EXIT_CODES = {RunStatus.SUCCESS: 0, RunStatus.FAILED: 1, RunStatus.CANCELLED: 1}
 
-_RUN = "id, name, status, created_at, started_at, ended_at, retry_of"
+_RUN = "id, name, status, created_at, started_at, ended_at, retry_of, attempt, schedule"
 
 
 def list_runs(conn: sqlite3.Connection, ask: j.RunFilter) -> list[j.RunSummary]:
@@ -35,7 +37,8 @@ def list_runs(conn: sqlite3.Connection, ask: j.RunFilter) -> list[j.RunSummary]:
     return [j.RunSummary(**_run_facts(conn, row)) for row in rows]
 
 
-def show_run(conn: sqlite3.Connection, run_id: int) -> j.RunView:
+def show_run(conn: sqlite3.Connection, run_id: int, phases: Mapping[int, str]) -> j.RunView:
+    """`phases` says of jobs that run, by queue place, what they are at."""
     row = conn.execute(f"SELECT {_RUN} FROM run WHERE id = ?", (run_id,)).fetchone()
     if row is None:
         raise no_such_run(run_id)
@@ -51,13 +54,13 @@ def show_run(conn: sqlite3.Connection, run_id: int) -> j.RunView:
     )
     jobs = conn.execute(
         "SELECT seq, id, spec, status, exit_code, reason, tries, refusals, allow_failure,"
-        " started_at, ended_at FROM job WHERE run_id = ? ORDER BY seq",
+        " started_at, ended_at, held_for, marked_by FROM job WHERE run_id = ? ORDER BY seq",
         (run_id,),
     ).fetchall()
     return j.RunView(
         **_run_facts(conn, row),
         stages=tuple(j.StageView(name=name, status=status) for name, status in stages),
-        jobs=tuple(_job_view(job, attempts.get(job[0], 0)) for job in jobs),
+        jobs=tuple(_job_view(job, attempts.get(job[0], 0), phases.get(job[0])) for job in jobs),
     )
 
 
@@ -205,12 +208,28 @@ def status_of(conn: sqlite3.Connection, run_id: int) -> RunStatus:
     return RunStatus(row[0])
 
 
-def pipeline_of(
-    conn: sqlite3.Connection, run_id: int
-) -> tuple[PipelineSpec, RunStatus, dict[str, str]]:
-    """What the run ran, where it stands, and for each success the attempt that made it."""
+class PastJob(NamedTuple):
+    """A job of a run that may be gone on from."""
+
+    status: JobStatus
+    attempt_id: str | None
+    exit_code: int | None
+    marked_by: str | None
+
+
+class PastRun(NamedTuple):
+    """What a run ran, and where it stands."""
+
+    pipeline: PipelineSpec
+    status: RunStatus
+    jobs: dict[str, PastJob]
+
+
+def past_run(conn: sqlite3.Connection, run_id: int) -> PastRun:
+    """The pipeline as it was submitted; defaults of its jobs are filled in."""
     row = conn.execute(
-        "SELECT name, description, max_workers, status FROM run WHERE id = ?", (run_id,)
+        "SELECT name, description, max_workers, status, on_error, settings FROM run WHERE id = ?",
+        (run_id,),
     ).fetchone()
     if row is None:
         raise no_such_run(run_id)
@@ -218,21 +237,25 @@ def pipeline_of(
         "SELECT name FROM stage WHERE run_id = ? ORDER BY position", (run_id,)
     ).fetchall()
     jobs = conn.execute(
-        "SELECT spec, id, status, attempt_id FROM job WHERE run_id = ? ORDER BY seq", (run_id,)
+        "SELECT spec, id, status, attempt_id, exit_code, marked_by FROM job WHERE run_id = ?"
+        " ORDER BY seq",
+        (run_id,),
     ).fetchall()
     pipeline = PipelineSpec(
         name=row[0],
         description=row[1],
         max_workers=row[2],
+        on_error=OnError(row[4]),
         stages=tuple(name for (name,) in stages),
         jobs=tuple(JobSpec.model_validate_json(job[0]) for job in jobs),
+        **dict(read_settings(row[5])),
     )
-    succeeded = {job[1]: job[3] for job in jobs if job[2] == JobStatus.SUCCESS}
-    return pipeline, RunStatus(row[3]), succeeded
+    past = {job[1]: PastJob(JobStatus(job[2]), *job[3:]) for job in jobs}
+    return PastRun(pipeline, RunStatus(row[3]), past)
 
 
 def _run_facts(conn: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:
-    run_id, name, status, created_at, started_at, ended_at, retry_of = row
+    run_id, name, status, created_at, started_at, ended_at, retry_of, attempt, schedule = row
     counts = conn.execute(
         "SELECT status, count(*) FROM job WHERE run_id = ? GROUP BY status ORDER BY status",
         (run_id,),
@@ -247,10 +270,12 @@ def _run_facts(conn: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]
         "ended_at": ended_at and from_us(ended_at),
         "counts": dict(counts),
         "retry_of": retry_of,
+        "attempt": attempt,
+        "schedule": schedule,
     }
 
 
-def _job_view(row: tuple[Any, ...], attempts: int) -> j.JobView:
+def _job_view(row: tuple[Any, ...], attempts: int, phase: str | None) -> j.JobView:
     spec = json.loads(row[2])
     return j.JobView(
         id=row[1],
@@ -263,6 +288,10 @@ def _job_view(row: tuple[Any, ...], attempts: int) -> j.JobView:
         refusals=row[7],
         needs=tuple(spec["needs"]),
         allow_failure=bool(row[8]),
+        held_for=row[11],
+        phase=phase if row[3] == JobStatus.RUNNING else None,
+        matrix=spec.get("matrix", {}),
+        marked_by=row[12],
         started_at=row[9] and from_us(row[9]),
         ended_at=row[10] and from_us(row[10]),
     )

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from jobstore.states import JOB, LIVE, AttemptEvent, JobEvent, RunEvent, after
 from jobstore.store.claim import check_holder, find_attempt, move_attempt
+from jobstore.store.stopwatch import Stopwatch
 from jobstore.store.work import Work
 from shared.errors import StaleFence
 from shared.protocol.gateway import RunRequest
@@ -16,6 +17,7 @@ class Started(NamedTuple):
     run_id: int
     job_id: str
     pipeline: str
+    settings: str  # of the pipeline, as JSON: see RunSettings
     spec: str  # JobSpec as JSON
     tries: int
     dependencies: list[tuple[str, str, int | None]]  # job id, status, exit code
@@ -24,7 +26,7 @@ class Started(NamedTuple):
 _RUNNING = after(JOB, JobStatus.CLAIMED, JobEvent.RUN)
 
 
-def run_attempt(work: Work, ask: RunRequest) -> Started:
+def run_attempt(work: Work, ask: RunRequest, *, watch: Stopwatch) -> Started:
     """The attempt runs and one try is spent; asked again, the same answer and nothing spent.
 
     StaleFence: it lapsed, was cancelled, or is another worker's.
@@ -48,6 +50,8 @@ def run_attempt(work: Work, ask: RunRequest) -> Started:
             " started_at = coalesce(started_at, ?) WHERE seq = ? AND status = ? RETURNING tries",
             (_RUNNING, work.tx.now_us, held.seq, JobStatus.CLAIMED),
         ).fetchone()
+        if tries == 1:
+            watch.start(held.seq, work.tx.mono)
         work.record(
             "job.running",
             held.run_id,
@@ -58,8 +62,8 @@ def run_attempt(work: Work, ask: RunRequest) -> Started:
             tries=tries,
             worker_id=held.worker_id,
         )
-    spec, tries, pipeline, run_status = work.conn.execute(
-        "SELECT job.spec, job.tries, run.name, run.status FROM job"
+    spec, tries, pipeline, run_status, settings = work.conn.execute(
+        "SELECT job.spec, job.tries, run.name, run.status, run.settings FROM job"
         " JOIN run ON run.id = job.run_id WHERE job.seq = ?",
         (held.seq,),
     ).fetchone()
@@ -70,4 +74,4 @@ def run_attempt(work: Work, ask: RunRequest) -> Started:
         " JOIN job ON job.seq = edge.upstream WHERE edge.downstream = ? ORDER BY job.seq",
         (held.seq,),
     ).fetchall()
-    return Started(held.run_id, held.job_id, pipeline, spec, tries, dependencies)
+    return Started(held.run_id, held.job_id, pipeline, settings, spec, tries, dependencies)

@@ -12,12 +12,15 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from jobstore.states import LIVE
 from jobstore.store import reads
+from jobstore.store.approve import approve_job
 from jobstore.store.cancel import cancel_job, cancel_run, time_out_queued
 from jobstore.store.claim import Granted, refuse_job
 from jobstore.store.finish import Accepted, Expired, Late, expire_lease, finish_attempt, wake_jobs
 from jobstore.store.interface import Leftovers, LiveAttempt, OnCommit
+from jobstore.store.mark import mark_job
 from jobstore.store.run import Started, run_attempt
-from jobstore.store.submit import digest_of, submit_run
+from jobstore.store.stopwatch import Stopwatch
+from jobstore.store.submit import PLAIN, Origin, digest_of, submit_run
 from jobstore.store.waiting import WaitingRoom
 from jobstore.store.work import Batch, Work
 from shared.errors import UnknownAttempt
@@ -45,15 +48,23 @@ class SqliteJobStore:
         )
         self._on_commit = on_commit
         self._rng = random.Random(runtime.random.getrandbits(64))
-        self._room = WaitingRoom()  # this and the batch belong to the database's thread
+        self._runtime = runtime
+        self._room = WaitingRoom()  # this and what follows belong to the database's thread
+        self._stopwatch = Stopwatch()
         self._batch = Batch()
 
     @property
     def failure(self) -> "asyncio.Future[None]":
         return self._db.failure
 
+    @property
+    def database(self) -> Database:
+        """For what keeps tables of its own beside those of the jobs."""
+        return self._db
+
     async def start(self) -> Leftovers:
         await self._db.start()
+        self._stopwatch.open(self._runtime.mono())
         self._room.selectors = await self._db.read(
             lambda conn: {
                 row[0]: json.loads(row[1])
@@ -72,10 +83,9 @@ class SqliteJobStore:
         pipeline: PipelineSpec,
         *,
         key: str,
-        retry_of: int | None = None,
-        carried: Mapping[str, str] | None = None,
+        origin: Origin = PLAIN,
     ) -> int:
-        digest = digest_of(pipeline, retry_of, of_all=carried is None)
+        digest = digest_of(pipeline, origin)
 
         def call(work: Work) -> int:
             selectors = dict(self._room.selectors)
@@ -85,8 +95,7 @@ class SqliteJobStore:
                 key=key,
                 digest=digest,
                 selectors=selectors,
-                retry_of=retry_of,
-                carried=carried,
+                origin=origin,
             )
             for selector_id in selectors.keys() - self._room.selectors.keys():
                 self._room.know_selector(selector_id, selectors[selector_id])
@@ -94,10 +103,17 @@ class SqliteJobStore:
 
         return await self._write(call)
 
-    async def cancel(self, run_id: int, job_id: str | None, why: str) -> Sequence[str]:
+    async def cancel(self, run_id: int, job_id: str | None, why: str) -> None:
         if job_id is None:
-            return await self._write(cancel_run, run_id, why)
-        return await self._write(cancel_job, run_id, job_id, why)
+            await self._write(cancel_run, run_id, why)
+        else:
+            await self._write(cancel_job, run_id, job_id, why)
+
+    async def approve(self, ask: j.ApproveRequest) -> None:
+        await self._write(approve_job, ask)
+
+    async def mark(self, ask: j.MarkRequest) -> None:
+        await self._write(mark_job, ask)
 
     # -- workers ------------------------------------------------------------------------------
 
@@ -125,15 +141,17 @@ class SqliteJobStore:
         await self._must_write(self._room.serve_all)
 
     async def run(self, ask: g.RunRequest) -> Started:
-        return await self._write(run_attempt, ask)
+        return await self._write(run_attempt, ask, watch=self._stopwatch)
 
     async def finish(self, ask: g.FinishRequest, *, log_inline: bytes | None) -> Accepted | Late:
-        return await self._write(finish_attempt, ask, log_inline=log_inline, rng=self._rng)
+        return await self._write(
+            finish_attempt, ask, log_inline=log_inline, watch=self._stopwatch, rng=self._rng
+        )
 
     async def expire(self, leases: Sequence[Expired], *, max_lost: int) -> None:
         def call(work: Work) -> None:
             for expired in leases:
-                expire_lease(work, expired, max_lost=max_lost)
+                expire_lease(work, expired, max_lost=max_lost, watch=self._stopwatch, rng=self._rng)
 
         await self._must_write(call)
 
@@ -158,8 +176,8 @@ class SqliteJobStore:
     async def list_runs(self, ask: j.RunFilter) -> list[j.RunSummary]:
         return await self._db.read(partial(reads.list_runs, ask=ask))
 
-    async def show_run(self, run_id: int) -> j.RunView:
-        return await self._db.read(partial(reads.show_run, run_id=run_id))
+    async def show_run(self, run_id: int, phases: Mapping[int, str]) -> j.RunView:
+        return await self._db.read(partial(reads.show_run, run_id=run_id, phases=phases))
 
     async def list_attempts(self, run_id: int, job_id: str) -> list[j.AttemptView]:
         return await self._db.read(partial(reads.list_attempts, run_id=run_id, job_id=job_id))
@@ -185,8 +203,8 @@ class SqliteJobStore:
             partial(reads.log_of, run_id=run_id, job_id=job_id, attempt_id=attempt_id)
         )
 
-    async def pipeline_of(self, run_id: int) -> tuple[PipelineSpec, RunStatus, dict[str, str]]:
-        return await self._db.read(partial(reads.pipeline_of, run_id=run_id))
+    async def past_run(self, run_id: int) -> reads.PastRun:
+        return await self._db.read(partial(reads.past_run, run_id=run_id))
 
     # -- on the database's thread -------------------------------------------------------------
 

@@ -4,14 +4,42 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
+from jobstore.run_settings import settings_of
 from jobstore.states import JobEvent
 from jobstore.store.admit import Ready, admit
-from jobstore.store.settle import Ended, settle
+from jobstore.store.row import ROW, Ended, JobRow, job_row
+from jobstore.store.settle import end_of_main, settle
+from jobstore.store.unblock import skip_idle
+from jobstore.store.watching import Watching, watching
 from jobstore.store.work import Work
 from shared.errors import KeyReused
-from shared.protocol.pipeline import JobSpec, PipelineSpec
+from shared.protocol.jobs import Reason
+from shared.protocol.pipeline import JobSpec, PipelineSpec, When
 from shared.protocol.states import JobStatus, RunStatus, StageStatus
+
+
+class Carried(NamedTuple):
+    """A success of an earlier run."""
+
+    attempt_id: str | None  # None: it was marked, and never ran
+    exit_code: int | None
+    marked_by: str | None
+
+
+class Origin(NamedTuple):
+    """Where a run comes from, and what of it has been decided already."""
+
+    retry_of: int | None = None
+    carried: Mapping[str, Carried] = {}
+    skipped: Mapping[str, str] = {}  # job → what decided it; dependents run as after a success
+    schedule: str | None = None
+    scheduled_for: int | None = None  # microseconds
+    digest: str = ""  # what else makes the submission what it is
+
+
+PLAIN = Origin()
 
 
 def submit_run(
@@ -21,12 +49,10 @@ def submit_run(
     key: str,
     digest: str,
     selectors: dict[int, Mapping[str, str]],
-    retry_of: int | None = None,
-    carried: Mapping[str, str] | None = None,
+    origin: Origin = PLAIN,
 ) -> int:
     """The run's id. The same key with the same digest finds the run that it made before.
 
-    `carried` maps job ids to the attempts that made them succeed in the run `retry_of`.
     KeyReused: the key belongs to another submission.
     """
     known = work.conn.execute(
@@ -36,28 +62,38 @@ def submit_run(
         if known[1] != digest:
             raise KeyReused(run_id=known[0])
         return int(known[0])
-    run_id = _insert_run(work, pipeline, key, digest, retry_of)
+    watch = watching(pipeline)
+    run_id = _insert_run(work, pipeline, key, digest, origin, len(watch.main))
     _insert_stages(work, run_id, pipeline)
     work.record("run.submitted", run_id, name=pipeline.name, jobs=len(pipeline.jobs))
-    first = _insert_jobs(work, run_id, pipeline, selectors)
-    if carried:
-        _carry_over(work, run_id, carried)
-    admit(work, run_id, [job for job in first if job.job_id not in (carried or {})])
+    first = _insert_jobs(work, run_id, pipeline, selectors, watch)
+    ended = _end_what_is_decided(work, run_id, origin)
+    decided = {job.seq for job in ended}
+    for job in first.idle:
+        if job not in decided:
+            ended += skip_idle(work, run_id, job)
+    settle(work, run_id, ended)
+    if watch.watchers and not watch.main:
+        found = end_of_main(work, run_id, has_failed=False)
+        settle(work, run_id, found.ended)
+        first.ready.extend(found.ready)
+    admit(work, run_id, [job for job in first.ready if job.seq not in decided])
     return run_id
 
 
-def digest_of(pipeline: PipelineSpec, retry_of: int | None = None, *, of_all: bool = True) -> str:
+def digest_of(pipeline: PipelineSpec, origin: Origin = PLAIN) -> str:
     """What makes two submissions the same."""
-    text = f"{retry_of}:{'' if of_all else 'failed:'}{pipeline.model_dump_json()}"
+    text = f"{origin.retry_of}:{origin.digest}{pipeline.model_dump_json()}"
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _insert_run(
-    work: Work, pipeline: PipelineSpec, key: str, digest: str, retry_of: int | None
+    work: Work, pipeline: PipelineSpec, key: str, digest: str, origin: Origin, main_jobs: int
 ) -> int:
-    cursor = work.conn.execute(
+    row = work.conn.execute(
         "INSERT INTO run (name, status, submit_key, submit_digest, description, max_workers,"
-        " retry_of, open_jobs, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " retry_of, open_jobs, created_at, on_error, settings, schedule, scheduled_for, open_main)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             pipeline.name,
             RunStatus.PENDING,
@@ -65,19 +101,37 @@ def _insert_run(
             digest,
             pipeline.description,
             pipeline.max_workers,
-            retry_of,
+            origin.retry_of,
             len(pipeline.jobs),
             work.tx.now_us,
+            pipeline.on_error,
+            settings_of(pipeline),
+            origin.schedule,
+            origin.scheduled_for,
+            main_jobs,
         ),
+    ).fetchone()
+    run_id = int(row[0])
+    root, attempt = run_id, 1
+    if origin.retry_of is not None:
+        (root,) = work.conn.execute(
+            "SELECT coalesce(root_run, id) FROM run WHERE id = ?", (origin.retry_of,)
+        ).fetchone()
+        (latest,) = work.conn.execute(
+            "SELECT coalesce(max(attempt), 1) FROM run WHERE root_run = ?", (root,)
+        ).fetchone()
+        attempt = latest + 1
+    work.conn.execute(
+        "UPDATE run SET root_run = ?, attempt = ? WHERE id = ?", (root, attempt, run_id)
     )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
+    return run_id
 
 
 def _insert_stages(work: Work, run_id: int, pipeline: PipelineSpec) -> None:
     jobs_in = Counter(job.stage for job in pipeline.jobs)
     work.conn.executemany(
-        "INSERT INTO stage (run_id, position, name, status, open_jobs) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO stage (run_id, position, name, status, open_jobs, is_reached)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
         [
             (
                 run_id,
@@ -85,27 +139,40 @@ def _insert_stages(work: Work, run_id: int, pipeline: PipelineSpec) -> None:
                 name,
                 StageStatus.RUNNING if position == 0 else StageStatus.PENDING,
                 jobs_in[name],
+                position == 0,
             )
             for position, name in enumerate(pipeline.stages)
         ],
     )
 
 
+class _First(NamedTuple):
+    """Jobs that wait for nothing."""
+
+    ready: list[Ready]
+    idle: list[int]  # they wait for a failure of what there is not
+
+
 def _insert_jobs(
-    work: Work, run_id: int, pipeline: PipelineSpec, selectors: dict[int, Mapping[str, str]]
-) -> list[Ready]:
-    """The jobs that wait for nothing, in order."""
+    work: Work,
+    run_id: int,
+    pipeline: PipelineSpec,
+    selectors: dict[int, Mapping[str, str]],
+    watch: Watching,
+) -> _First:
     position = {name: n for n, name in enumerate(pipeline.stages)}
     opened = _first_stage_with_jobs(pipeline)
     (highest,) = work.conn.execute("SELECT coalesce(max(seq), 0) FROM job").fetchone()
     seq_of = {job.id: highest + n for n, job in enumerate(pipeline.jobs, start=1)}
-    rows, edges, first = [], [], []
+    rows, edges, first = [], [], _First([], [])
     for job in pipeline.jobs:
         seq = seq_of[job.id]
         stage = position.get(job.stage or "", 0)
-        waits = len(job.needs) + (stage > opened)
+        watches_run = job.id in watch.watchers
+        waits = len(job.needs) + (stage > opened) + watches_run
+        is_idle = waits == 0 and job.when is When.ON_FAILURE
         selector_id = _selector(work, job, selectors)
-        status = JobStatus.BLOCKED if waits else JobStatus.PENDING
+        status = JobStatus.BLOCKED if waits or is_idle else JobStatus.PENDING
         rows.append(
             (
                 seq,
@@ -119,14 +186,33 @@ def _insert_jobs(
                 job.allow_failure,
                 waits,
                 job.queue_timeout_s,
+                job.when,
+                job.id in watch.main,
+                watches_run,
+                job.lock,
+                job.approve,
             )
         )
         edges += [(seq_of[need], seq) for need in job.needs]
-        if not waits:
-            first.append(Ready(seq, job.id, status, selector_id, job.priority, job.queue_timeout_s))
+        if is_idle:
+            first.idle.append(seq)
+        elif not waits:
+            first.ready.append(
+                Ready(
+                    seq,
+                    job.id,
+                    status,
+                    selector_id,
+                    job.priority,
+                    job.queue_timeout_s,
+                    job.lock,
+                    job.approve,
+                )
+            )
     work.conn.executemany(
         "INSERT INTO job (seq, run_id, id, stage, spec, status, priority, selector_id,"
-        " allow_failure, waits, queue_timeout_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " allow_failure, waits, queue_timeout_s, condition, is_main, watches_run, lock,"
+        " needs_approval) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
     work.conn.executemany("INSERT INTO edge (upstream, downstream) VALUES (?, ?)", edges)
@@ -143,7 +229,7 @@ def _open_until(work: Work, run_id: int, opened: int) -> None:
     """Stages before the first one with jobs have succeeded: there is nothing in them."""
     if opened:
         work.conn.execute(
-            "UPDATE stage SET status = iif(position < ?1, ?2, ?3)"
+            "UPDATE stage SET is_reached = 1, status = iif(position < ?1, ?2, ?3)"
             " WHERE run_id = ?4 AND position <= ?1",
             (opened, StageStatus.SUCCESS, StageStatus.RUNNING, run_id),
         )
@@ -175,20 +261,53 @@ def _selector(work: Work, job: JobSpec, selectors: dict[int, Mapping[str, str]])
     return int(selector_id)
 
 
-def _carry_over(work: Work, run_id: int, carried: Mapping[str, str]) -> None:
-    """Jobs that succeeded in the retried run have succeeded in this one, with their artifacts.
+def _end_what_is_decided(work: Work, run_id: int, origin: Origin) -> list[Ended]:
+    """Jobs that succeeded in the earlier run have succeeded in this one, with their artifacts;
+    those that are not to run are skipped.
 
     All of them move before any is settled, so that none is queued by another's success.
     """
     ended = []
-    for job_id, attempt_id in carried.items():
-        seq, stage, allow_failure, status = work.conn.execute(
-            "SELECT seq, stage, allow_failure, status FROM job WHERE run_id = ? AND id = ?",
-            (run_id, job_id),
-        ).fetchone()
-        now = work.tx.now_us
-        columns = {"attempt_id": attempt_id, "exit_code": 0, "started_at": now, "ended_at": now}
-        work.move_job(seq, JobStatus(status), JobEvent.CARRY, **columns)
-        work.record("job.carried_over", run_id, job_id, job_seq=seq, from_attempt=attempt_id)
-        ended.append(Ended(seq, stage, JobStatus.SUCCESS, bool(allow_failure)))
-    settle(work, run_id, ended)
+    now = work.tx.now_us
+    for job_id, past in origin.carried.items():
+        job = _row_of(work, run_id, job_id)
+        to = work.move_job(
+            job.seq,
+            job.status,
+            JobEvent.CARRY,
+            attempt_id=past.attempt_id,
+            exit_code=past.exit_code,
+            marked_by=past.marked_by,
+            started_at=now,
+            ended_at=now,
+        )
+        work.record(
+            "job.carried_over", run_id, job_id, job_seq=job.seq, from_attempt=past.attempt_id
+        )
+        ended.append(job.after(to))
+    for job_id, what in origin.skipped.items():
+        job = _row_of(work, run_id, job_id)
+        reason = Reason(who="operator", what=what, message=_SKIPPED[what])
+        to = work.move_job(
+            job.seq,
+            job.status,
+            JobEvent.SKIP,
+            ended_at=now,
+            reason=reason.model_dump_json(),
+        )
+        work.record("job.skipped", run_id, job_id, job_seq=job.seq, reason=what)
+        ended.append(job.after(to, by_choice=True))
+    return ended
+
+
+_SKIPPED = {
+    "operator": "left out when the run was submitted",
+    "resume": "it had not failed in the run that this one goes on from",
+}
+
+
+def _row_of(work: Work, run_id: int, job_id: str) -> JobRow:
+    row = work.conn.execute(
+        f"SELECT {ROW} FROM job WHERE run_id = ? AND id = ?", (run_id, job_id)
+    ).fetchone()
+    return job_row(row)

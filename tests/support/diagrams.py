@@ -1,6 +1,6 @@
 """A state table as a mermaid diagram: what the docs show is rendered from what the code does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -8,12 +8,15 @@ Table = Mapping[tuple[Any, Any], StrEnum]  # (state, event): state
 
 
 def render(
-    table: Table, start: StrEnum, groups: Mapping[str, Sequence[StrEnum]] | None = None
+    table: Table,
+    start: StrEnum,
+    groups: Mapping[str, Sequence[StrEnum]] | None = None,
+    ends: Collection[StrEnum] = (),
 ) -> str:
     """Edges in the table's order, those between the same two states on one arrow.
 
     An event that leads from every state of a group to the same place is drawn once, from the
-    group. States without a way out lead to the end.
+    group. States without a way out lead to the end, and so do `ends`, which only people reopen.
     """
     drawn: set[tuple[StrEnum, StrEnum]] = set()
     arrows: dict[tuple[str, str], list[str]] = {}
@@ -32,6 +35,6 @@ def render(
     for (source, target), events in arrows.items():
         lines.append(f"    {source} --> {target}: {', '.join(events)}")
     left = {state for state, _ in table}
-    ends = dict.fromkeys(to for to in table.values() if to not in left)
-    lines += [f"    {end.value} --> [*]" for end in ends]
+    last = dict.fromkeys(to for to in table.values() if to not in left or to in ends)
+    lines += [f"    {end.value} --> [*]" for end in last]
     return "\n".join(lines) + "\n"

@@ -194,7 +194,12 @@ class FakeJobs:
                     raise errors.KeyReused(run_id=run_id)
                 return j.SubmitReply(run_id=run_id)
         run_id = RunId(len(self._runs) + 1)
-        jobs = {JobId(spec.id): FakeJob(run_id, spec) for spec in ask.pipeline.jobs}
+        jobs = {
+            JobId(spec.id): FakeJob(
+                run_id, spec, JobStatus.HELD if spec.approve else JobStatus.QUEUED
+            )
+            for spec in ask.pipeline.jobs
+        }
         self._runs[run_id] = ask.idempotency_key, ask.pipeline, jobs
         await self._record("run.submitted", next(iter(jobs.values())))
         return j.SubmitReply(run_id=run_id)
@@ -211,6 +216,20 @@ class FakeJobs:
             if not job.status.is_ended:
                 job.status = JobStatus.CANCELLED
                 await self._record("job.cancelled", job)
+
+    async def approve(self, ask: j.ApproveRequest) -> None:
+        job = self._job(ask.run_id, ask.job_id)
+        if job.status is not JobStatus.HELD:
+            raise errors.Conflict(state=job.status.value)
+        job.status = JobStatus.QUEUED if ask.is_granted else JobStatus.CANCELLED
+        await self._record("job.approved", job)
+
+    async def mark(self, ask: j.MarkRequest) -> None:
+        job = self._job(ask.run_id, ask.job_id)
+        if job.status in (JobStatus.CLAIMED, JobStatus.RUNNING):
+            raise errors.Conflict(state=job.status.value)
+        job.status = JobStatus.SUCCESS
+        await self._record("job.marked", job)
 
     async def list_runs(self, ask: j.RunFilter) -> j.RunList:
         newest = sorted(self._runs, reverse=True)[: ask.limit]

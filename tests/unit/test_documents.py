@@ -19,7 +19,7 @@ from shared.errors import BY_CODE
 from shared.http import wire
 from shared.http.clients import JobsClient, RegistryClient
 from shared.http.transport import Transport
-from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, StageStatus
+from shared.protocol.states import ENDED, AttemptStatus, JobStatus, RunStatus, StageStatus
 from shared.runtime import SystemRuntime
 from shared.tokens import AttemptTokens, Minter, Verifier
 from tests.support.diagrams import Table, render
@@ -37,11 +37,12 @@ MINTER = Minter(KEY, RUNTIME)
 NOWHERE = Transport("http://127.0.0.1:1", RUNTIME, token=lambda: None)
 JOBS = JobsClient(NOWHERE)
 
+STAGE_ENDS = [s for s in StageStatus if s not in (StageStatus.PENDING, StageStatus.RUNNING)]
 DIAGRAMS: dict[str, str] = {
-    "job": render(jobs.JOB, JobStatus.PENDING),
+    "job": render(jobs.JOB, JobStatus.PENDING, ends=ENDED),
     "attempt": render(jobs.ATTEMPT, AttemptStatus.CLAIMED),
-    "run": render(jobs.RUN, RunStatus.PENDING),
-    "stage": render(jobs.STAGE, StageStatus.PENDING),
+    "run": render(jobs.RUN, RunStatus.PENDING, ends=[s for s in RunStatus if s.is_ended]),
+    "stage": render(jobs.STAGE, StageStatus.PENDING, ends=STAGE_ENDS),
     "worker": render(
         workers.TRANSITIONS, workers.WorkerState.EXPECTED, {"present": workers.PRESENT}
     ),

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from jobstore.retry import delay_s, explain, judge_loss, judge_result
+from jobstore.retry import Verdict, delay_s, explain, judge_loss, judge_result
 from jobstore.states import JobEvent
 from shared.protocol.gateway import Outcome, Result
 from shared.protocol.jobs import Reason
@@ -107,17 +107,102 @@ def test_an_endless_backoff_stays_bounded() -> None:
     assert delay_s(rule, 999, RNG) == 7 * 86_400
 
 
-def test_a_lost_job_is_queued_again_until_it_is_poison() -> None:
-    def after(losses: int) -> JobEvent:
-        return judge_loss(a_job(), losses=losses, max_lost=3, cancelled=None).event
+def lost(
+    job: JobSpec,
+    *,
+    tries: int = 1,
+    losses: int = 1,
+    since_first_try_s: float = 0,
+    cancelled: Reason | None = None,
+    is_stopped: bool = False,
+) -> Verdict:
+    return judge_loss(
+        job,
+        tries=tries,
+        losses=losses,
+        max_lost=3,
+        since_first_try_s=since_first_try_s,
+        cancelled=cancelled,
+        is_stopped=is_stopped,
+        rng=RNG,
+    )
 
-    assert [after(n) for n in (1, 2, 3)] == [JobEvent.REQUEUE, JobEvent.REQUEUE, JobEvent.FAIL]
+
+def test_a_lost_job_is_queued_again_until_it_is_poison() -> None:
+    events = [lost(a_job(), losses=n).event for n in (1, 2, 3)]
+
+    assert events == [JobEvent.REQUEUE, JobEvent.REQUEUE, JobEvent.FAIL]
 
 
 def test_a_lost_job_fails_at_once_where_the_document_says_so() -> None:
-    job = a_job(on_lost=OnLost.FAIL)
+    assert lost(a_job(on_lost=OnLost.FAIL)).event is JobEvent.FAIL
 
-    assert judge_loss(job, losses=1, max_lost=3, cancelled=None).event is JobEvent.FAIL
+
+def test_a_rule_that_names_lost_makes_a_loss_a_try_that_waits_its_delay() -> None:
+    job = a_job(RetryRule(max=1, delay_s=30, jitter=0, on=(RetryOn.LOST,)), OnLost.FAIL)
+
+    first, second = lost(job, tries=1), lost(job, tries=2, losses=2)
+
+    assert (first.event, first.delay_s) == (JobEvent.RETRY, 30)
+    assert (second.event, second.reason and second.reason.what) == (JobEvent.FAIL, "lost")
+
+
+def test_a_rule_that_names_lost_tries_no_poison_again() -> None:
+    job = a_job(RetryRule(max=9, on=(RetryOn.LOST,)))
+
+    assert lost(job, losses=3).event is JobEvent.FAIL
+
+
+def test_a_lost_job_of_a_stopped_run_has_failed() -> None:
+    assert lost(a_job(), is_stopped=True).event is JobEvent.FAIL
+
+
+def test_a_lost_job_that_was_cancelled_is_cancelled() -> None:
+    assert lost(a_job(), cancelled=ASKED).event is JobEvent.CANCEL
+
+
+@pytest.mark.parametrize(
+    ("outcome", "on", "end"),
+    [
+        (Outcome.PRECHECK_FAILED, RetryOn.PRECHECK_FAILED, JobEvent.FAIL_PRECHECK),
+        (Outcome.POSTCHECK_FAILED, RetryOn.POSTCHECK_FAILED, JobEvent.FAIL_POSTCHECK),
+        (Outcome.TIMEOUT, RetryOn.TIMEOUT, JobEvent.TIME_OUT),
+        (Outcome.SIGNALED, RetryOn.FAILED, JobEvent.FAIL),
+    ],
+)
+def test_each_kind_of_failure_has_its_end_and_is_retried_where_it_is_named(
+    outcome: Outcome, on: RetryOn, end: JobEvent
+) -> None:
+    others = tuple(kind for kind in RetryOn if kind is not on)
+    result = Result(outcome=outcome)
+
+    assert judged(result, RetryRule(max=1, on=(on,))) is JobEvent.RETRY
+    assert judged(result, RetryRule(max=1, on=others)) is end
+
+
+def test_the_exit_codes_of_a_rule_are_for_exits_only() -> None:
+    rule = RetryRule(max=1, on=tuple(RetryOn), on_exit_codes=(1,))
+    unchecked = Result(outcome=Outcome.POSTCHECK_FAILED, exit_code=0)
+
+    assert judged(unchecked, rule) is JobEvent.RETRY
+
+
+def test_what_a_policy_forbids_is_not_tried_again() -> None:
+    assert judged(Result(outcome=Outcome.FORBIDDEN), RetryRule(max=5)) is JobEvent.FAIL
+
+
+def test_nothing_is_retried_in_a_stopped_run() -> None:
+    verdict = judge_result(
+        exited(1),
+        a_job(RetryRule(max=5)),
+        tries=1,
+        since_first_try_s=0,
+        cancelled=None,
+        is_stopped=True,
+        rng=RNG,
+    )
+
+    assert verdict.event is JobEvent.FAIL
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobstore.states import ATTEMPT, JOB, LIVE, RUN, STAGE, after
+from jobstore.states import ATTEMPT, JOB, LIVE, RUN, STAGE, RunEvent, after
 from jobstore.states import JobEvent as E
 from shared.errors import IllegalTransition
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, StageStatus
@@ -33,9 +33,26 @@ def test_every_state_is_reached_from_the_first(
     assert reached == set(states)
 
 
-def test_nothing_leaves_an_end() -> None:
-    assert not [source for source, _ in JOB if source.is_ended]
-    assert not [source for source, _ in RUN if source.is_ended]
+def test_only_a_persons_mark_leads_out_of_an_end() -> None:
+    assert {event for source, event in JOB if source.is_ended} == {E.MARK, E.REVIVE}
+    assert {event for source, event in RUN if source.is_ended} == {RunEvent.MARK}
+
+
+def test_nothing_leads_out_of_a_success() -> None:
+    assert not [event for source, event in JOB if source is JobStatus.SUCCESS]
+    assert not [event for source, event in RUN if source is RunStatus.SUCCESS]
+    assert not [event for source, event in STAGE if source is StageStatus.SUCCESS]
+
+
+def test_every_job_can_be_marked_but_one_that_a_worker_has() -> None:
+    markable = {source for source, event in JOB if event is E.MARK}
+
+    assert set(JobStatus) - markable == {
+        JobStatus.PENDING,
+        JobStatus.CLAIMED,
+        JobStatus.RUNNING,
+        JobStatus.SUCCESS,
+    }
 
 
 def test_every_job_that_is_not_ended_can_be_cancelled() -> None:

@@ -43,6 +43,14 @@ class JobsClient(GatewayClient):
     async def list_runs(self, ask: j.RunFilter) -> j.RunList:
         query = ask.model_dump(mode="json", exclude_none=True)
         return await self._get(f"/v1/runs?{urlencode(query)}", j.RunList)
+    async def approve(self, ask: j.ApproveRequest) -> None:
+        """Who decided is whose token this is: `by` does not travel."""
+        await self._decide(ask.run_id, ask.job_id, "approve", wire.APPROVE.dump(ask))
+
+    async def mark(self, ask: j.MarkRequest) -> None:
+        """As with `approve`, `by` does not travel."""
+        await self._decide(ask.run_id, ask.job_id, "mark", wire.MARK.dump(ask))
+
 
     async def show_run(self, run_id: RunId) -> j.RunView:
         return await self._get(wire.path("v1", "runs", run_id), j.RunView)
@@ -91,6 +99,14 @@ class JobsClient(GatewayClient):
     async def _post(self, path: str, body: bytes, model: type[M], key: str) -> M:
         if not (key.isascii() and key.isprintable()):
             raise BadRequest(f"{wire.KEY} must be printable ASCII", header=wire.KEY)
+    async def _decide(self, run_id: RunId, job_id: JobId, verb: str, body: bytes) -> None:
+        await self._transport.request(
+            "POST",
+            wire.path("v1", "runs", run_id, "jobs", job_id, verb),
+            body,
+            retry_for_s=self._retry_for_s,
+        )
+
         answer = await self._transport.request(
             "POST",
             path,

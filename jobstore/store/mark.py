@@ -1,0 +1,93 @@
+"""A person takes a job for a success that has ended badly, or has not started.
+
+In a run that goes on, whoever was skipped because of the job may run after all. In a run that has
+ended nothing runs any more: the record is mended, so that a run that goes on from it carries the
+job over.
+"""
+
+from jobstore.states import RUN, STAGE, JobEvent, RunEvent, StageEvent, after
+from jobstore.store.admit import give_up_place
+from jobstore.store.reads import find_job
+from jobstore.store.rejudge import rejudge
+from jobstore.store.row import find_row
+from jobstore.store.settle import settle
+from jobstore.store.stop import has_place
+from jobstore.store.work import Work
+from shared.errors import Conflict
+from shared.protocol.jobs import MarkRequest, Reason
+from shared.protocol.states import FAILURES, JobStatus, RunStatus, StageStatus
+
+
+def mark_job(work: Work, ask: MarkRequest) -> None:
+    """The job is a success. One that is a success is left as it is. Conflict: a worker has it."""
+    job = find_row(work, find_job(work.conn, ask.run_id, ask.job_id))
+    if job.status is JobStatus.SUCCESS:
+        return
+    if job.status in (JobStatus.CLAIMED, JobStatus.RUNNING):
+        raise Conflict(
+            f"job {ask.job_id!r} is {job.status.value}: wait for its end, or cancel it first",
+            state=job.status.value,
+        )
+    message = f"taken for a success by {ask.by}" + (f": {ask.reason}" if ask.reason else "")
+    reason = Reason(who="operator", what="marked", message=message)
+    to = work.move_job(
+        job.seq,
+        job.status,
+        JobEvent.MARK,
+        marked_by=ask.by,
+        reason=reason.model_dump_json(),
+        ended_at=work.tx.now_us,
+        held_for=None,
+    )
+    work.record(
+        "job.marked",
+        ask.run_id,
+        ask.job_id,
+        job_seq=job.seq,
+        by=ask.by,
+        reason=ask.reason,
+        was=job.status.value,
+        status=to.value,
+    )
+    if not job.status.is_ended:
+        settle(work, ask.run_id, [job.after(to)])
+        give_up_place(work, job, was_admitted=has_place(job.status))
+        return
+    (raw,) = work.conn.execute("SELECT status FROM run WHERE id = ?", (ask.run_id,)).fetchone()
+    if RunStatus(raw).is_ended:
+        _mend(work, ask.run_id, RunStatus(raw), job.stage)
+    else:
+        rejudge(work, ask.run_id)
+
+
+def _mend(work: Work, run_id: int, status: RunStatus, position: int) -> None:
+    """The ended run, and the job's stage, are successes if nothing bad is left in them."""
+    failed = ", ".join(f"'{s}'" for s in FAILURES)
+    bad = f"status = '{JobStatus.CANCELLED}' OR (status IN ({failed}) AND NOT allow_failure)"
+    in_run, in_stage, counted = work.conn.execute(
+        f"SELECT total({bad}), total(stage = ? AND ({bad} OR status = '{JobStatus.SKIPPED}')),"
+        f" total(status IN ({failed}) AND NOT allow_failure) FROM job WHERE run_id = ?",
+        (position, run_id),
+    ).fetchone()
+    (is_cancelled,) = work.conn.execute(
+        "UPDATE run SET failed_jobs = ? WHERE id = ? RETURNING is_cancelled", (counted, run_id)
+    ).fetchone()
+    if not in_stage:
+        _mend_stage(work, run_id, position)
+    if in_run == 0 and not is_cancelled and status is not RunStatus.SUCCESS:
+        to = after(RUN, status, RunEvent.MARK)
+        work.conn.execute("UPDATE run SET status = ? WHERE id = ?", (to, run_id))
+        work.record("run.marked", run_id, was=status.value, status=to.value)
+
+
+def _mend_stage(work: Work, run_id: int, position: int) -> None:
+    row = work.conn.execute(
+        "SELECT status FROM stage WHERE run_id = ? AND position = ?", (run_id, position)
+    ).fetchone()
+    if row is not None and row[0] != StageStatus.SUCCESS:
+        to = after(STAGE, StageStatus(row[0]), StageEvent.MARK)
+        (name,) = work.conn.execute(
+            "UPDATE stage SET status = ? WHERE run_id = ? AND position = ? RETURNING name",
+            (to, run_id, position),
+        ).fetchone()
+        work.record("stage.marked", run_id, stage=name, status=to.value)
