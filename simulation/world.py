@@ -20,6 +20,7 @@ import aiohttp.connector
 import aiohttp.helpers
 import aiosqlite.core
 import structlog
+from aiohttp._websocket.writer import WebSocketWriter
 
 from simulation.loop import SimulatedLoop
 
@@ -51,6 +52,7 @@ def simulated(loop: SimulatedLoop) -> Iterator[None]:
         (aiohttp.helpers, "_cached_current_datetime", None),
         (os, "urandom", chance.randbytes),
         (random, "_urandom", chance.randbytes),
+        (WebSocketWriter.__init__, "__kwdefaults__", _masks_of(loop)),
         (aiosqlite.core, "SimpleQueue", _queue_on(loop)),
         (aiosqlite.core, "Thread", _NoThread),
         (sys, "unraisablehook", lambda _: None),  # sqlite and coroutines of the dead, at the end
@@ -77,6 +79,14 @@ def simulated(loop: SimulatedLoop) -> Iterator[None]:
         random.setstate(global_chance)
         for owner, name, original in originals:
             setattr(owner, name, original)
+
+
+def _masks_of(loop: SimulatedLoop) -> dict[str, Any]:
+    """WebSockets draw masks from a default argument, made when aiohttp was imported."""
+    return {
+        **(WebSocketWriter.__init__.__kwdefaults__ or {}),
+        "random": random.Random(f"masks-{loop.seed}"),
+    }
 
 
 def _into_trace_of(loop: SimulatedLoop) -> Callable[[Any, str, MutableMapping[str, Any]], str]:
