@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 
 import typer
 
-from drawbar.cli import daemons, decisions, documents, outputs, run, runs, workers
+from drawbar.cli import daemons, decisions, documents, executioner, outputs, run, runs, workers
 
 RUN: Final = "Run pipelines"
 LOOK: Final = "Look at runs"
@@ -36,6 +36,7 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (RUN, "retry", runs.retry),
     (RUN, "approve", decisions.approve),
     (RUN, "mark", decisions.mark),
+    (RUN, "executioner", executioner.executioner),
     (LOOK, "runs", runs.runs),
     (LOOK, "show", runs.show),
     (LOOK, "logs", outputs.logs),
@@ -71,7 +72,9 @@ def root(
 
 
 for panel, name, function in COMMANDS:
-    app.command(name, rich_help_panel=panel)(function)
+    # Words that one command takes over from another program are options there, not here.
+    settings = {"ignore_unknown_options": True} if name == "executioner" else {}
+    app.command(name, rich_help_panel=panel, context_settings=settings)(function)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

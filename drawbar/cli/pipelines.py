@@ -1,6 +1,6 @@
 """Documents as commands take them: loaded, and changed by what the command line says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def load_pipeline(
         raise Usage("--sequential and --parallel contradict each other; give one")
     if continue_on_error and fail_fast:
         raise Usage("--continue-on-error and --fail-fast contradict each other; give one")
-    spec = _loaded(file, _environment(env or ()), parse_pairs("--param", params or ()))
+    spec = load(file, params=parse_pairs("--param", params or ()), env=_environment(env or ())).spec
     changes: dict[str, object] = {}
     if is_sequential or (spec.max_workers == 1 and not is_parallel):
         changes["max_workers"] = 1
@@ -83,16 +83,6 @@ def submitted_from(spec: PipelineSpec, folder: Path) -> PipelineSpec:
     """The same pipeline; its jobs can tell where it was submitted."""
     env = {"DRAWBAR_SUBMIT_DIR": str(folder), **spec.env}
     return spec.model_copy(update={"env": env})
-
-
-def _loaded(file: Path, env: Mapping[str, str], params: Mapping[str, str]) -> PipelineSpec:
-    spec = load(file).spec
-    if not env:
-        return spec
-    jobs = tuple(
-        job.model_copy(update={"env": {**job.env, **env}}) if job.env else job for job in spec.jobs
-    )
-    return spec.model_copy(update={"env": {**spec.env, **env}, "jobs": jobs})
 
 
 def _skipped(pipeline: PipelineSpec, names: Sequence[str]) -> tuple[JobId, ...]:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from drawbar.cli.failures import Usage
-from drawbar.cli.pipelines import load_pipeline, submitted_from
+from drawbar.cli.pipelines import load_pipeline, start_of, submitted_from
 from drawbar.cli.serving import checked_name, parse_address, parse_policy
+from drawbar.document import BadDocument
+from shared.protocol.pipeline import OnError
 
 DOCUMENT = """
 name: p
@@ -48,6 +50,63 @@ def test_parallel_lifts_only_the_limit_to_one(file: Path) -> None:
     lifted = load_pipeline(file, is_parallel=True).max_workers
 
     assert (limited, lifted) == (4, None)
+
+
+def test_workers_take_the_place_of_the_documents_own_number(file: Path) -> None:
+    assert load_pipeline(file, workers=8).max_workers == 8
+
+
+def test_workers_make_no_sequential_document_parallel(file: Path) -> None:
+    file.write_text(DOCUMENT.replace("max_workers: 4", "parallel: false"))
+
+    one_by_one = load_pipeline(file, workers=8)
+    side_by_side = load_pipeline(file, workers=8, is_parallel=True)
+
+    assert (one_by_one.max_workers, side_by_side.max_workers) == (1, 8)
+
+
+@pytest.mark.parametrize(
+    ("wish", "found"),
+    [("continue_on_error", OnError.CONTINUE), ("fail_fast", OnError.CANCEL)],
+)
+def test_the_command_line_says_what_a_failure_means(file: Path, wish: str, found: OnError) -> None:
+    file.write_text(f"{DOCUMENT}on_error: stop\n")
+
+    assert load_pipeline(file).on_error is OnError.STOP
+    assert load_pipeline(file, **{wish: True}).on_error is found
+
+
+def test_continue_on_error_and_fail_fast_at_once_are_refused(file: Path) -> None:
+    with pytest.raises(Usage, match="contradict"):
+        load_pipeline(file, continue_on_error=True, fail_fast=True)
+
+
+def test_a_parameter_of_the_command_line_is_filled_in(file: Path) -> None:
+    file.write_text("params: {who: nobody}\njobs: [{id: a, command: 'echo ${{ params.who }}'}]\n")
+
+    assert load_pipeline(file, params=["who=ada"]).jobs[0].command == "echo ada"
+    with pytest.raises(BadDocument, match="wo"):
+        load_pipeline(file, params=["wo=ada"])
+
+
+def test_skipped_jobs_are_named_in_document_order_and_a_matrix_as_a_whole(file: Path) -> None:
+    file.write_text(
+        "jobs:\n  - {id: t, command: x, matrix: {py: [3, 4]}}\n  - {id: b, command: x}\n"
+    )
+    spec = load_pipeline(file)
+
+    assert start_of(spec, skip=["b", "t", "b"]).skip == ("t[py=3]", "t[py=4]", "b")
+    assert start_of(spec, skip=["t[py=4]"]).skip == ("t[py=4]",)
+
+
+def test_a_skipped_job_that_does_not_exist_is_told_with_the_nearest_name(file: Path) -> None:
+    with pytest.raises(Usage, match=r"--skip plian: .* \(did you mean 'plain'\?\)"):
+        start_of(load_pipeline(file), skip=["plian"])
+
+
+def test_only_what_failed_needs_a_run_in_which_it_failed(file: Path) -> None:
+    with pytest.raises(Usage, match="--resume RUN"):
+        start_of(load_pipeline(file), failed_only=True)
 
 
 def test_sequential_and_parallel_at_once_are_refused(file: Path) -> None:
