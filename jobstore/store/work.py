@@ -70,7 +70,7 @@ class Work:
 
     def move_stage(
         self, run_id: int, position: int, status: StageStatus, event: StageEvent
-    ) -> None:
+    ) -> StageStatus:
         to = after(STAGE, status, event)
         (name,) = self.conn.execute(
             "UPDATE stage SET status = ? WHERE run_id = ? AND position = ? RETURNING name",
@@ -78,6 +78,7 @@ class Work:
         ).fetchone()
         self.record(f"stage.{to.value}", run_id, stage=name)
 
+        return to
     def move_run(self, run_id: int, status: RunStatus, event: RunEvent) -> RunStatus:
         to = after(RUN, status, event)
         moment = "started_at" if to is RunStatus.RUNNING else "ended_at"
