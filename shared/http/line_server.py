@@ -10,8 +10,15 @@ from pydantic import ValidationError
 
 from shared.errors import BadRequest, Overloaded
 from shared.http.server import as_service_error, error_body
-from shared.http.wire import LINE
-from shared.protocol.line import FRAME_BYTES, GIVE_UP, AnswerHead, CallHead, pack, unpack
+from shared.protocol.line import (
+    FRAME_BYTES,
+    GIVE_UP,
+    LINE,
+    AnswerHead,
+    CallHead,
+    pack,
+    unpack,
+)
 
 PING_S: Final = 20.0
 CLOSE_S: Final = 1.0

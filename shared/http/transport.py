@@ -29,8 +29,8 @@ from shared.errors import (
     from_wire,
 )
 from shared.http.line import Line, LineBroken
-from shared.http.wire import LINE, PROTOCOL, RETRY_AFTER
-from shared.protocol.line import BODY_BYTES
+from shared.http.wire import PROTOCOL, RETRY_AFTER
+from shared.protocol.line import BODY_BYTES, LINE
 from shared.runtime import Runtime
 from shared.services import PIECE_BYTES, Body
 

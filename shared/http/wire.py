@@ -15,7 +15,6 @@ from shared.protocol.states import Desired
 
 M = TypeVar("M", bound=Message)
 
-LINE: Final = "/v1/line"  # where lines are opened
 PROTOCOL: Final = "Drawbar-Protocol"
 WORKER: Final = "Drawbar-Worker"  # for whom a gateway asks
 FENCE: Final = "Drawbar-Fence"  # where the body is bytes

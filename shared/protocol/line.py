@@ -10,6 +10,7 @@ from pydantic import Field
 
 from shared.protocol.base import MAX_INT64, Message
 
+LINE: Final = "/v1/line"  # where one is opened
 FRAME_BYTES: Final = 8 * 1024 * 1024
 BODY_BYTES: Final = FRAME_BYTES - 64 * 1024  # a head is shorter than that
 GIVE_UP: Final = "give_up"  # a verb of the line's own: nobody waits for that number any more
