@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from drawbar.cli.patience import Patience
 from drawbar.cli.render.display import Display
+from drawbar.cli.render.lines import stopped_sentence
 from drawbar.cli.render.progress import Progress
 from drawbar.cli.render.words import printable
 from shared.errors import ServiceError
@@ -71,6 +72,8 @@ async def _follow(
                 patience.heard()
                 step = progress.apply(event)
                 if step is None:
+                    if event.kind == "run.stopped":
+                        display.note(stopped_sentence(event.facts))
                     continue
                 display.show(step)
                 if (

@@ -101,7 +101,12 @@ def run(
     from drawbar.cli.running import Wishes, run_pipeline
 
     wishes = Wishes(
-        data=data, server=server, slots=workers, labels=tuple(label or ()), as_json=as_json
+        file=file,
+        data=data,
+        server=server,
+        slots=workers,
+        labels=tuple(label or ()),
+        as_json=as_json,
     )
     return run_pipeline(start, wishes)
 

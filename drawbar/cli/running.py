@@ -26,6 +26,7 @@ from shared.services import JobService
 class Wishes:
     """How a pipeline is to be run, and shown."""
 
+    file: Path
     data: Path | None
     server: str | None
     slots: int | None
@@ -142,5 +143,6 @@ async def _show(
     else:
         from drawbar.cli.summary import print_summary
 
-        print_summary(view, tails, wishes.stream, runtime.now())
+        file = wishes.file if wishes.server is None else None
+        print_summary(view, tails, wishes.stream, runtime.now(), file=file)
     return view

@@ -1,7 +1,9 @@
 """What is said of a run that has ended: its jobs, how each went, and where to read on."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Group
@@ -13,10 +15,16 @@ from drawbar.cli.render.statuses import look
 from drawbar.cli.render.tables import JobsTable, headline, worth_listing
 from drawbar.cli.render.words import count, one_line
 from shared.protocol.jobs import RunView
+from shared.protocol.states import RunStatus
 
 
-def print_summary(run: RunView, tails: Sequence[Tail], stream: TextIO, now: datetime) -> None:
-    """The failures' last lines, then a table of the jobs, then the run in one line."""
+def print_summary(
+    run: RunView, tails: Sequence[Tail], stream: TextIO, now: datetime, *, file: Path | None = None
+) -> None:
+    """The failures' last lines, then a table of the jobs, then the run in one line.
+
+    Where the run did not succeed and its `file` is known, also how to go on.
+    """
     out = console(stream)
     for tail in tails:
         symbol, style = look(tail.status)
@@ -27,11 +35,15 @@ def print_summary(run: RunView, tails: Sequence[Tail], stream: TextIO, now: date
             out.print(Text(f"    {line}"), overflow="ignore", no_wrap=True, crop=False)
     out.print()
     out.print(summary(run, now))
+    if file is not None and run.status is not RunStatus.SUCCESS:
+        again = shlex.join(["drawbar", "run", str(file), "--resume", str(run.run_id)])
+        out.print(Text(f"go on where it ended with: {again}", style="dim"), soft_wrap=True)
 
 
 def summary(run: RunView, now: datetime) -> Group:
-    """The table and the line below it."""
-    listed = worth_listing(run.jobs)
+    """The table, stage after stage, and the line below it."""
+    position = {stage.name: n for n, stage in enumerate(run.stages)}
+    listed = sorted(worth_listing(run.jobs), key=lambda job: position.get(job.stage or "", 0))
     parts: list[object] = [JobsTable(run.run_id, listed, now)] if listed else []
     if len(listed) < len(run.jobs):
         rest = count(len(run.jobs) - len(listed), "job")

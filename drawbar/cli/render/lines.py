@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from drawbar.cli.render.progress import Step
 from drawbar.cli.render.waits import wait_words
 from drawbar.cli.render.words import duration, one_line
+from shared.protocol.pipeline import OnError
 from shared.protocol.states import FAILURES, HeldFor, JobStatus
 
 REASONS: Final[Mapping[str, str]] = {
@@ -25,8 +26,9 @@ REASONS: Final[Mapping[str, str]] = {
     "forbidden": "the security policy forbids it",
     "fail_fast": "the run stops after a failure",
     "operator": "left out",
+    "resume": "it had not failed before",
     "refused": "approval was refused",
-    "condition": "nothing before it failed",
+    "nothing_failed": "nothing failed",
 }
 
 
@@ -56,6 +58,14 @@ def sentence(step: Step) -> str | None:
     if step.verb in ("requeued", "refused", "lapsed"):
         return f"went back to the queue{why}"
     return None
+
+
+def stopped_sentence(facts: Mapping[str, Any]) -> str:
+    """What the first failure means for the rest of the run."""
+    rest = "everything else is cancelled"
+    if facts.get("on_error") != OnError.CANCEL:
+        rest = "what runs goes on to its end, nothing else starts"
+    return f"{one_line(str(facts.get('failed_job')))} failed: {rest}"
 
 
 def why_of(step: Step) -> str:

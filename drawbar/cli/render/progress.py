@@ -17,6 +17,7 @@ _LEADS_TO: Final[Mapping[str, JobStatus]] = {
     "requeued": JobStatus.QUEUED,
     "carried_over": JobStatus.SUCCESS,
     "marked": JobStatus.SUCCESS,
+    "revived": JobStatus.BLOCKED,
 }
 _STATUSES: Final = {status.value: status for status in JobStatus}
 _RUN_STATUSES: Final = {status.value: status for status in RunStatus}

@@ -21,6 +21,13 @@ from shared.protocol.registry import WorkerView
 from shared.protocol.states import FAILURES, Desired, JobStatus
 
 LISTED_JOBS: Final = 50  # a summary of more jobs lists only those that did not succeed
+# What the messages of these say in other words.
+SAID_ANYWAY: Final = frozenset(
+    {
+        *("exit_code", "signal", "dependency", "stage", "nothing_failed", "fail_fast"),
+        *("operator", "resume", "marked", "refused"),
+    }
+)
 NARROWEST_REMARK: Final = 32
 GAP: Final = 2
 
@@ -41,12 +48,7 @@ def reason_text(reason: Reason | None) -> Text:
     if reason is None:
         return Text("")
     said = words.one_line(reason.message) or reason.what
-    if reason.what not in said and reason.what not in (
-        "exit_code",
-        "signal",
-        "dependency",
-        "stage",
-    ):
+    if reason.what not in said and reason.what not in SAID_ANYWAY:
         said = f"{reason.what}: {said}"
     return Text(said if reason.who == "job" else f"{said} ({reason.who})")
 
@@ -133,9 +135,8 @@ def _remark(run_id: RunId, job: JobView) -> Text:
         return Text(wait_words(run_id, job.id, job.held_for))
     if job.status is JobStatus.RUNNING:
         return Text(phase_words(job.phase))
-    if job.marked_by is not None:
-        why = f": {words.one_line(job.reason.message)}" if job.reason and job.reason.message else ""
-        return Text(f"marked by {words.one_line(job.marked_by)}{why}")
+    if job.marked_by is not None and (job.reason is None or not job.reason.message):
+        return Text(f"taken for a success by {words.one_line(job.marked_by)}")
     return reason_text(job.reason)
 
 
