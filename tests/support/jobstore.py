@@ -35,10 +35,36 @@ class Hands:
     runtime: ManualRuntime
     _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
-    async def submit(self, *jobs: JobSpec, **pipeline: object) -> RunId:
+    async def submit(
+        self,
+        *jobs: JobSpec,
+        skip: tuple[str, ...] = (),
+        resume: j.Resume | None = None,
+        **pipeline: object,
+    ) -> RunId:
         spec = PipelineSpec.model_validate({"name": "test", "jobs": jobs, **pipeline})
-        ask = j.SubmitRequest(idempotency_key=f"key-{next(self._numbers)}", pipeline=spec)
+        ask = j.SubmitRequest(
+            idempotency_key=f"key-{next(self._numbers)}",
+            pipeline=spec,
+            skip=tuple(JobId(job) for job in skip),
+            resume=resume,
+        )
         return (await self.service.submit(ask)).run_id
+
+    async def approve(self, run_id: RunId, job_id: str, *, is_granted: bool = True) -> None:
+        await self.service.approve(
+            j.ApproveRequest(run_id=run_id, job_id=JobId(job_id), by="eve", is_granted=is_granted)
+        )
+
+    async def mark(self, run_id: RunId, job_id: str) -> None:
+        await self.service.mark(
+            j.MarkRequest(run_id=run_id, job_id=JobId(job_id), by="eve", reason="seen")
+        )
+
+    async def cancel(self, run_id: RunId, job_id: str | None = None) -> None:
+        await self.service.cancel(
+            j.CancelRequest(run_id=run_id, job_id=None if job_id is None else JobId(job_id))
+        )
 
     async def claim(
         self,
@@ -78,8 +104,10 @@ class Hands:
             )
         )
 
-    async def beat(self, claim: g.Claim, worker: WorkerId = ANN) -> g.LeaseVerdict:
-        beat = g.LeaseBeat(attempt_id=claim.attempt_id, fence=claim.fence, phase="executing")
+    async def beat(
+        self, claim: g.Claim, worker: WorkerId = ANN, *, phase: str = "executing"
+    ) -> g.LeaseVerdict:
+        beat = g.LeaseBeat(attempt_id=claim.attempt_id, fence=claim.fence, phase=phase)
         ask = g.HeartbeatRequest(worker_id=worker, leases=(beat,))
         return (await self.service.heartbeat(ask)).leases[0]
 
@@ -115,6 +143,23 @@ class Hands:
     async def do(self, exit_code: int = 0, worker: WorkerId = ANN) -> g.FinishReply:
         """The next job runs and ends."""
         return await self.finish(await self.start(worker), exit_code, worker)
+
+    async def play(self, *failing: str) -> list[str]:
+        """Jobs run one by one until none may be claimed; those in `failing` fail. Their order."""
+        order: list[str] = []
+        while claims := await self.claim():
+            await self.run(claims[0])
+            await self.finish(claims[0], int(claims[0].job_id in failing))
+            order.append(claims[0].job_id)
+        return order
+
+    async def stages(self, run_id: RunId) -> list[str]:
+        return [stage.status.value for stage in (await self.service.show_run(run_id)).stages]
+
+    async def reason(self, run_id: RunId, job_id: str) -> str | None:
+        """What the job ended for."""
+        reason = (await self.job(run_id, job_id)).reason
+        return None if reason is None else reason.what
 
     async def status(self, run_id: RunId) -> dict[str, str]:
         """Job id → status, and "run" → the run's."""
