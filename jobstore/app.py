@@ -1,6 +1,8 @@
 """The job service as a daemon: its composition root.
 
-Its one loop, the keeper (every 0.1 s: leases, timers, retries), is started by the service itself.
+The service itself starts its keeper (every 0.1 s: leases, timers, retries) and looks back (every
+60 s: history). Beside it live the timetable (every 1 s: schedules, backfills) and the postman
+(every 1 s: notifications).
 """
 
 from collections.abc import Callable
@@ -9,7 +11,13 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
+from jobstore.history.routes import add_history_routes
+from jobstore.notices.carriers import Carriers
+from jobstore.notices.postman import Postman
+from jobstore.notices.routes import add_notice_routes
+from jobstore.notices.settings import NoticeSettings
 from jobstore.routes import add_people_routes
+from jobstore.schedules.routes import add_schedule_routes
 from jobstore.service import JobStoreService, JobStoreSettings
 from shared.daemon import run_until_signalled
 from shared.files import DiskFiles
@@ -20,7 +28,7 @@ from shared.http.worker_routes import add_worker_routes
 from shared.keys import Keys
 from shared.protocol.jobs import RunFilter
 from shared.runtime import Runtime
-from shared.services import JobService
+from shared.services import WholeJobService
 from shared.tokens import Verifier
 
 log = structlog.get_logger()
@@ -34,6 +42,7 @@ async def serve(
     host: str,
     port: int,
     settings: JobStoreSettings | None = None,
+    notices: NoticeSettings | None = None,
     started: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Served until SIGTERM or SIGINT; raises what the service failed with.
@@ -49,10 +58,20 @@ async def serve(
         log.info("jobstore.started", url=server.url)
         started(server.url)
 
-    await run_until_signalled([service, server], announce)
+    postman = new_postman(service, notices, runtime)
+    await run_until_signalled([service, service.timetable(), postman, server], announce)
 
 
-def build_app(service: JobService, verifier: Verifier) -> web.Application:
+def new_postman(
+    service: JobStoreService, settings: NoticeSettings | None, runtime: Runtime
+) -> Postman:
+    """The part that sends what the service has to tell."""
+    return Postman(
+        service.outbox, Carriers(service, settings or NoticeSettings(), runtime), runtime
+    )
+
+
+def build_app(service: WholeJobService, verifier: Verifier) -> web.Application:
     """Gateways ask for workers with a service token, people with a client token."""
 
     async def ready() -> None:
@@ -62,4 +81,7 @@ def build_app(service: JobService, verifier: Verifier) -> web.Application:
     add_worker_routes(app, service, through_gateway(verifier))
     add_worker_line(app, service, through_gateway(verifier))
     add_people_routes(app, service, verifier)
+    add_history_routes(app, service, verifier)
+    add_schedule_routes(app, service, verifier)
+    add_notice_routes(app, service, verifier)
     return app

@@ -180,10 +180,7 @@ def _job_id(request: web.Request) -> JobId:
 
 
 def _idempotency_key(request: web.Request) -> str:
-    key = request.headers.get(wire.KEY, "")
-    if not (0 < len(key) <= 200 and key.isascii() and key.isprintable()):
-        raise BadRequest(f"{wire.KEY} must be 1 to 200 printable characters", header=wire.KEY)
-    return key
+    return wire.checked_key(request.headers.get(wire.KEY, ""))
 
 
 def _number(

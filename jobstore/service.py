@@ -13,11 +13,15 @@ from pathlib import Path
 from jobstore.artifacts import Artifacts
 from jobstore.execution import run_context
 from jobstore.followers import Followers, Recent
+from jobstore.history.service import HistoryService
 from jobstore.keeper import Keeper
 from jobstore.leases import Lease, LeaseBook
 from jobstore.logs import Logs
-from jobstore.store.claim import Granted
+from jobstore.notices.outbox import Outbox
 from jobstore.origin import Scheduled, origin_of, origin_of_retry, unknown_skips
+from jobstore.schedules.service import ScheduleService
+from jobstore.schedules.timetable import Timetable
+from jobstore.store.claim import Granted
 from jobstore.store.finish import Late
 from jobstore.store.journal import Change
 from jobstore.store.sqlite import SqliteJobStore
@@ -43,6 +47,7 @@ from shared.runtime import Runtime
 from shared.services import Body
 
 KEEP_EVERY_S = 0.1
+LOOK_BACK_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class JobStoreSettings:
     max_lost: int = 3
     max_log_bytes: int = 4 << 30
     max_artifact_bytes: int = 16 << 30
+    keep_s: float | None = None  # ended runs that are older are pruned; None: none is
 
     @classmethod
     def scaled_to(cls, lease_s: float) -> "JobStoreSettings":
@@ -94,8 +100,18 @@ class JobStoreService:
         self._logs = Logs(files, max_bytes=self._settings.max_log_bytes)
         self._artifacts = Artifacts(files, runtime, max_bytes=self._settings.max_artifact_bytes)
         self._followers = Followers(self._store, self._logs, self._watchers, recent)
+        self._history = HistoryService(
+            self._store.database,
+            self._artifacts,
+            files,
+            runtime,
+            keep_s=self._settings.keep_s,
+        )
         self._loops = Loops(runtime)
         self._loops.every("jobstore.keeper", KEEP_EVERY_S, self._keep_once)
+        self._loops.every("jobstore.history", LOOK_BACK_EVERY_S, self._history.keep_once)
+        self._schedules = ScheduleService(self._store.database, runtime)
+        self.outbox = Outbox(self._store.database)
 
     @property
     def failure(self) -> "asyncio.Future[None]":
@@ -105,6 +121,7 @@ class JobStoreService:
     async def start(self) -> None:
         """Leases that were held are granted anew, waits begin again, and verbs are served."""
         self._keeper.restore(await self._store.start())
+        await self._artifacts.clear_incoming()
         await self._loops.start()
 
     async def stop(self) -> None:
@@ -203,10 +220,11 @@ class JobStoreService:
             resend_from = await self._take_tail(ask)
         elif hashlib.sha256(inline).hexdigest() != ask.log.sha256:
             resend_from = 0  # a job may write over what its worker has read of the log
-        missing = await self._artifacts.missing(ask.artifacts)
-        if resend_from is not None or missing:
-            return g.Incomplete(resend_log_from=resend_from, missing_artifacts=missing)
-        return await self._settle(ask, inline)
+        with self._artifacts.keep(artifact.sha256 for artifact in ask.artifacts):
+            missing = await self._artifacts.missing(ask.artifacts)
+            if resend_from is not None or missing:
+                return g.Incomplete(resend_log_from=resend_from, missing_artifacts=missing)
+            return await self._settle(ask, inline)
 
     # -- people's verbs ------------------------------------------------------------------------
 
@@ -272,6 +290,47 @@ class JobStoreService:
 
     def follow_events(self, run_id: RunId, *, after: int) -> AsyncIterator[j.Event]:
         return self._followers.follow_events(run_id, after=after)
+
+    # -- history, which is kept next door ------------------------------------------------------
+
+    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> j.JobHistory:
+        return await self._history.job_history(name, job_id, runs=runs)
+
+    async def diff(self, before: RunId, after: RunId) -> j.RunDiff:
+        return await self._history.diff(before, after)
+
+    async def prune(self, ask: j.PruneRequest) -> j.PruneReply:
+        return await self._history.prune(ask)
+
+    # -- schedules and notifications, which are kept next door ---------------------------------
+
+    async def put_schedule(self, ask: j.ScheduleRequest) -> j.ScheduleView:
+        return await self._schedules.put_schedule(ask)
+
+    async def list_schedules(self) -> j.ScheduleList:
+        return await self._schedules.list_schedules()
+
+    async def pause_schedule(self, ask: j.PauseScheduleRequest) -> j.ScheduleView:
+        return await self._schedules.pause_schedule(ask)
+
+    async def remove_schedule(self, name: str) -> None:
+        await self._schedules.remove_schedule(name)
+
+    async def backfill(self, ask: j.BackfillRequest) -> j.BackfillView:
+        return await self._schedules.backfill(ask)
+
+    async def list_backfills(self) -> j.BackfillList:
+        return await self._schedules.list_backfills()
+
+    async def cancel_backfill(self, backfill_id: int) -> j.BackfillView:
+        return await self._schedules.cancel_backfill(backfill_id)
+
+    async def list_notifications(self, run_id: RunId) -> j.NotificationList:
+        return await self.outbox.list_notifications(run_id)
+
+    def timetable(self) -> Timetable:
+        """The part that starts runs when they are due. At most one may be started."""
+        return Timetable(self._store.database, self, self._runtime)
 
     # -- what happens by itself ----------------------------------------------------------------
 

@@ -93,6 +93,12 @@ class UnknownSchedule(NotFound):
     code = "unknown_schedule"
 
 
+class UnknownBackfill(NotFound):
+    """There is no backfill with that number."""
+
+    code = "unknown_backfill"
+
+
 class UnknownWorker(NotFound):
     """The registry does not know this worker. Enrol again."""
 

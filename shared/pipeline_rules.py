@@ -1,12 +1,16 @@
-"""What a pipeline must keep beyond its shape: unique ids, known dependencies, no cycle.
+"""What a pipeline must keep beyond its shape: unique ids, known dependencies, no cycle, times and
+receivers that mean something.
 
 Pure, and shared by the loader of documents (which adds line numbers) and the job service (which
 trusts nobody).
 """
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Final
+from urllib.parse import urlsplit
 
 from shared.protocol.pipeline import PipelineSpec
 
@@ -21,7 +25,13 @@ class Mistake:
 
 def find_mistakes(pipeline: PipelineSpec) -> list[Mistake]:
     """Every rule that the pipeline breaks, in document order; empty when it can run."""
-    return [*_duplicates(pipeline), *_unknown_names(pipeline), *_cycles(pipeline)]
+    return [
+        *_schedule(pipeline),
+        *_receivers(pipeline),
+        *_duplicates(pipeline),
+        *_unknown_names(pipeline),
+        *_cycles(pipeline),
+    ]
 
 
 class _Hints:
@@ -39,6 +49,43 @@ def nearest(name: str, known: list[str]) -> str:
     """' (did you mean …?)' when one of `known` is close to `name`, else nothing."""
     close = get_close_matches(name, known, n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _schedule(pipeline: PipelineSpec) -> Iterator[Mistake]:
+    if pipeline.schedule is not None:
+        from shared.cron import BadSchedule, Cron  # few pipelines have one
+
+        try:
+            Cron(pipeline.schedule.cron, pipeline.schedule.timezone)
+        except BadSchedule as bad:
+            yield Mistake(("schedule",), str(bad))
+
+
+def _receivers(pipeline: PipelineSpec) -> Iterator[Mistake]:
+    notify = pipeline.notify
+    if notify is not None:
+        for i, address in enumerate(notify.email):
+            if _ADDRESS.fullmatch(address) is None:
+                yield Mistake(("notify", "email", i), f"{address!r} is not an e-mail address")
+        for name in ("webhook", "slack", "teams"):
+            url = getattr(notify, name)
+            if url is not None and not _is_url(url):  # never quoted: it may hold a secret
+                yield Mistake(("notify", name), f"{name} takes a URL, for example https://host/…")
+
+
+# Enough to tell an address from a slip of the pen, and to keep line ends out of mail headers.
+_ADDRESS: Final = re.compile(
+    r"[^\s@,;<>()\"\x00-\x1f\x7f]{1,64}@[^\s@,;<>()\"\x00-\x1f\x7f]{1,255}"
+)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or half of an IPv6 address
+        return False
+    return is_good and text.isprintable() and " " not in text and len(text) <= 2_000
 
 
 def _duplicates(pipeline: PipelineSpec) -> Iterator[Mistake]:

@@ -126,7 +126,14 @@ class Schedules(Protocol):
     async def remove_schedule(self, name: str) -> None:
         """It starts nothing any more. UnknownSchedule."""
 
-    async def backfill(self, ask: j.BackfillRequest) -> j.BackfillReply: ...
+    async def backfill(self, ask: j.BackfillRequest) -> j.BackfillView:
+        """Its runs are started one after another from now on. BadRequest: too many, or none."""
+
+    async def list_backfills(self) -> j.BackfillList:
+        """Those that still run, and the latest of the others, newest first."""
+
+    async def cancel_backfill(self, backfill_id: int) -> j.BackfillView:
+        """It starts no more runs; one that runs goes on. Safe to repeat. UnknownBackfill."""
 
 
 class Notices(Protocol):

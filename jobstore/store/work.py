@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobstore.notices.outbox import note_run_end
 from jobstore.states import (
     JOB,
     RUN,
@@ -77,8 +78,8 @@ class Work:
             (to, run_id, position),
         ).fetchone()
         self.record(f"stage.{to.value}", run_id, stage=name)
-
         return to
+
     def move_run(self, run_id: int, status: RunStatus, event: RunEvent) -> RunStatus:
         to = after(RUN, status, event)
         moment = "started_at" if to is RunStatus.RUNNING else "ended_at"
@@ -86,4 +87,6 @@ class Work:
             f"UPDATE run SET status = ?, {moment} = ? WHERE id = ?", (to, self.tx.now_us, run_id)
         )
         self.record(f"run.{to.value}", run_id)
+        if to.is_ended:
+            note_run_end(self, run_id, to)
         return to

@@ -63,6 +63,7 @@ RETRY: Final = Split(j.RetryRequest, "idempotency_key", "run_id")
 CANCEL: Final = Split(j.CancelRequest, "run_id")
 APPROVE: Final = Split(j.ApproveRequest, "run_id", "job_id", "by")  # who, says the token
 MARK: Final = Split(j.MarkRequest, "run_id", "job_id", "by")
+BACKFILL: Final = Split(j.BackfillRequest, "idempotency_key", "name")
 REPORT: Final = Split(r.StatusReport, "worker_id")
 WISH: Final = Split(r.WishRequest, "desired")  # which is the last step of its path
 WISHES: Final = {
@@ -86,6 +87,13 @@ def _step(step: str) -> str:
         return step
     # A dot step would be resolved away on its travels, however it was written.
     return step.replace(".", "%2E") if step in (".", "..") else quote(step, safe="")
+
+
+def checked_key(key: str) -> str:
+    """An Idempotency-Key as it may travel in a header."""
+    if not (0 < len(key) <= 200 and key.isascii() and key.isprintable()):
+        raise BadRequest(f"{KEY} must be 1 to 200 printable characters", header=KEY)
+    return key
 
 
 def artifact_path(text: str) -> str:

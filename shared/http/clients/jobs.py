@@ -10,6 +10,9 @@ from pydantic import BaseModel
 from shared.errors import BadRequest
 from shared.http import wire
 from shared.http.clients.gateway import GatewayClient
+from shared.http.clients.history import HistoryVerbs
+from shared.http.clients.notices import NoticesClient
+from shared.http.clients.schedules import SchedulesClient
 from shared.http.event_stream import EVENT_STREAM, read_events
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol import jobs as j
@@ -20,7 +23,7 @@ M = TypeVar("M", bound=BaseModel)
 SUBMIT_S = 60.0  # a document may have a hundred thousand jobs
 
 
-class JobsClient(GatewayClient):
+class JobsClient(GatewayClient, HistoryVerbs, SchedulesClient, NoticesClient):
     """`JobService` over HTTP. Unary verbs are retried for `retry_for_s`."""
 
     async def submit(self, ask: j.SubmitRequest) -> j.SubmitReply:
@@ -40,9 +43,6 @@ class JobsClient(GatewayClient):
             retry_for_s=self._retry_for_s,
         )
 
-    async def list_runs(self, ask: j.RunFilter) -> j.RunList:
-        query = ask.model_dump(mode="json", exclude_none=True)
-        return await self._get(f"/v1/runs?{urlencode(query)}", j.RunList)
     async def approve(self, ask: j.ApproveRequest) -> None:
         """Who decided is whose token this is: `by` does not travel."""
         await self._decide(ask.run_id, ask.job_id, "approve", wire.APPROVE.dump(ask))
@@ -51,6 +51,9 @@ class JobsClient(GatewayClient):
         """As with `approve`, `by` does not travel."""
         await self._decide(ask.run_id, ask.job_id, "mark", wire.MARK.dump(ask))
 
+    async def list_runs(self, ask: j.RunFilter) -> j.RunList:
+        query = ask.model_dump(mode="json", exclude_none=True)
+        return await self._get(f"/v1/runs?{urlencode(query)}", j.RunList)
 
     async def show_run(self, run_id: RunId) -> j.RunView:
         return await self._get(wire.path("v1", "runs", run_id), j.RunView)
@@ -96,9 +99,6 @@ class JobsClient(GatewayClient):
         async for data in read_events(pieces):
             yield j.Event.model_validate_json(data)
 
-    async def _post(self, path: str, body: bytes, model: type[M], key: str) -> M:
-        if not (key.isascii() and key.isprintable()):
-            raise BadRequest(f"{wire.KEY} must be printable ASCII", header=wire.KEY)
     async def _decide(self, run_id: RunId, job_id: JobId, verb: str, body: bytes) -> None:
         await self._transport.request(
             "POST",
@@ -107,6 +107,9 @@ class JobsClient(GatewayClient):
             retry_for_s=self._retry_for_s,
         )
 
+    async def _post(self, path: str, body: bytes, model: type[M], key: str) -> M:
+        if not (key.isascii() and key.isprintable()):
+            raise BadRequest(f"{wire.KEY} must be printable ASCII", header=wire.KEY)
         answer = await self._transport.request(
             "POST",
             path,

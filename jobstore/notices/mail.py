@@ -1,0 +1,106 @@
+"""One e-mail about one run, to one address."""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from email.message import EmailMessage
+from email.utils import format_datetime
+from functools import cache
+from socket import gethostname
+from typing import Final
+
+import aiosmtplib
+
+from jobstore.notices.errors import NotSent
+from jobstore.notices.settings import MailRoute
+from jobstore.notices.words import News, headline
+from shared.ids import JobId
+from shared.protocol.jobs import AttemptView
+from shared.reports.document import markdown
+from shared.reports.facts import one_line
+from shared.reports.page import html
+
+STEP_S: Final = 20.0  # for each command, and for the connection
+LONGEST: Final = 300  # characters of what a server said
+HERE: Final = ("localhost", "127.0.0.1", "::1")
+
+
+def write_mail(
+    news: News,
+    attempts: Mapping[JobId, Sequence[AttemptView]],
+    to: str,
+    sender: str | None,
+) -> EmailMessage:
+    """The report as text, as HTML, and as a page to be opened: mail programs show no chart."""
+    run = news.run
+    message = EmailMessage()
+    message["Subject"] = headline(news)
+    message["From"] = sender or f"drawbar@{gethostname()}"
+    message["To"] = to
+    if run.ended_at is not None:
+        message["Date"] = format_datetime(run.ended_at)
+    # The same for every try: a mail program shows what came twice only once.
+    domain = str(message["From"]).rpartition("@")[2].strip(">")
+    message["Message-ID"] = f"<drawbar.{news.delivery}@{domain}>"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday notice answers it
+    message.set_content(markdown(run, attempts))
+    page = html(run, attempts)
+    message.add_alternative(page, subtype="html")
+    message.add_attachment(page, subtype="html", filename=f"run-{run.run_id}.html")
+    return message
+
+
+async def send_mail(message: EmailMessage, to: str, route: MailRoute) -> None:
+    """The server has taken the message. A password is sent only over TLS, or to this machine."""
+    has_password = route.user is not None and route.password is not None
+    must_encrypt = has_password and not route.is_tls and route.host not in HERE
+    try:
+        await aiosmtplib.send(
+            message,
+            recipients=[to],
+            hostname=route.host,
+            port=route.port,
+            username=route.user if has_password else None,
+            password=route.password if has_password else None,
+            timeout=STEP_S,
+            use_tls=route.is_tls,
+            start_tls=None if not (must_encrypt or route.is_tls) else must_encrypt,
+            tls_context=_trusting_what_this_machine_trusts(),
+        )
+    except aiosmtplib.SMTPRecipientsRefused as refused:
+        first = refused.recipients[0]
+        raise NotSent(_said(first.code, first.message, route), is_final=first.code >= 500) from None
+    except aiosmtplib.SMTPDataError as error:
+        raise NotSent(_said(error.code, error.message, route), is_final=error.code >= 500) from None
+    except aiosmtplib.SMTPResponseException as error:
+        raise NotSent(_said(error.code, error.message, route)) from None
+    except (aiosmtplib.SMTPException, OSError) as error:
+        raise NotSent(f"{route.host}:{route.port}: {_plainly(error, must_encrypt)}") from None
+    except ValueError as error:  # an address that cannot be put into a header
+        raise NotSent(f"the message cannot be written: {error}", is_final=True) from None
+
+
+@cache
+def _trusting_what_this_machine_trusts() -> ssl.SSLContext:
+    """SSL_CERT_FILE and SSL_CERT_DIR say what else: a company's own authority, say."""
+    return ssl.create_default_context()
+
+
+def _said(code: int, message: str, route: MailRoute) -> str:
+    """What the server answered, cut, and without the password should it repeat that."""
+    text = one_line(message)
+    if route.password:
+        text = text.replace(route.password, "…")
+    return f"{route.host}:{route.port} said {code} {text}"[:LONGEST]
+
+
+def _plainly(error: Exception, must_encrypt: bool) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {STEP_S:g} s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, aiosmtplib.SMTPException) and "STARTTLS" in str(error) and must_encrypt:
+        return "it offers no STARTTLS, and a password is not sent in the clear"
+    if isinstance(error, aiosmtplib.SMTPServerDisconnected):
+        return "it closed the connection"
+    cause = error.__cause__ or error
+    return one_line(str(cause))[:LONGEST] or type(cause).__name__

@@ -1,0 +1,179 @@
+"""Notifications in the job service's database: written with the end of a run, sent afterwards."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from jobstore.notices.states import NOTICE, NoticeEvent, NoticeKind, NoticeStatus
+from jobstore.store.journal import from_us
+from shared.ids import RunId
+from shared.protocol import jobs as j
+from shared.protocol.pipeline import MailServer, NotifyOn, NotifySpec
+from shared.protocol.states import RunStatus
+from shared.sqlite import Database, Tx
+
+if TYPE_CHECKING:  # the store calls this module
+    from jobstore.store.work import Work
+
+WORDS: Final = {
+    RunStatus.SUCCESS: NotifyOn.SUCCESS,
+    RunStatus.FAILED: NotifyOn.FAILURE,
+    RunStatus.CANCELLED: NotifyOn.CANCELLED,
+}
+
+
+class Notice(NamedTuple):
+    """A notification that waits to be sent."""
+
+    id: int
+    run_id: RunId
+    run_status: RunStatus
+    kind: NoticeKind
+    target: str
+    tries: int
+    waited_s: float
+    created_at: int
+    mail_server: MailServer | None  # of the run's own document
+
+
+def note_run_end(work: "Work", run_id: int, status: RunStatus) -> None:
+    """Whoever the run's document names will hear of its end. Part of the write that ends it."""
+    (settings,) = work.conn.execute("SELECT settings FROM run WHERE id = ?", (run_id,)).fetchone()
+    if '"notify"' not in settings:  # as with most runs
+        return
+    asked = json.loads(settings).get("notify")
+    if asked is None:
+        return
+    notify = NotifySpec.model_validate(asked)
+    if WORDS[status] in notify.on:
+        work.conn.executemany(
+            "INSERT INTO notification (run_id, run_status, kind, target, status, created_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (run_id, status, kind, target, NoticeStatus.WAITING, work.tx.now_us)
+                for kind, target in _receivers(notify)
+            ],
+        )
+
+
+def _receivers(notify: NotifySpec) -> Iterator[tuple[NoticeKind, str]]:
+    """Each once. Every address gets a message of its own: one that is refused delays no other."""
+    for address in dict.fromkeys(notify.email):
+        yield NoticeKind.EMAIL, address
+    if notify.webhook is not None:
+        yield NoticeKind.WEBHOOK, notify.webhook
+    if notify.slack is not None:
+        yield NoticeKind.SLACK, notify.slack
+    if notify.teams is not None:
+        yield NoticeKind.TEAMS, notify.teams
+
+
+class Outbox:
+    """`Notices`, and what the postman does with them."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    async def list_notifications(self, run_id: RunId) -> j.NotificationList:
+        return j.NotificationList(
+            notifications=tuple(await self._db.read(partial(_of_run, run_id=run_id)))
+        )
+
+    async def has_waiting(self) -> bool:
+        return bool(await self._db.read(partial(_waiting, after=0, limit=1)))
+
+    async def waiting(self, *, after: int, limit: int) -> list[Notice]:
+        """Those that wait, whose ids are greater than `after`, oldest first."""
+        return await self._db.read(partial(_waiting, after=after, limit=limit))
+
+    async def find(self, notice_id: int) -> Notice | None:
+        """It, if it still waits."""
+        found = await self._db.read(partial(_waiting, after=notice_id - 1, limit=1))
+        return found[0] if found and found[0].id == notice_id else None
+
+    async def settle(
+        self, notice: Notice, event: NoticeEvent, *, error: str | None, waited_s: float
+    ) -> None:
+        """One try is over. What was pruned meanwhile is not there to be noted."""
+        is_sent = event is NoticeEvent.ACCEPT
+
+        def call(tx: Tx) -> None:
+            tx.conn.execute(
+                "UPDATE notification SET status = ?, tries = tries + 1, waited_s = ?, error = ?,"
+                " sent_at = ? WHERE id = ? AND status = ?",
+                (
+                    NOTICE[NoticeStatus.WAITING, event],
+                    waited_s,
+                    error,
+                    tx.now_us if is_sent else None,
+                    notice.id,
+                    NoticeStatus.WAITING,
+                ),
+            )
+
+        await self._db.write(call, must=True)
+
+
+def shown(kind: NoticeKind, target: str) -> str:
+    """The target without what may be a secret: of a URL only where it leads to."""
+    if kind is NoticeKind.EMAIL:
+        return target
+    parts = urlsplit(target)
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}/…"
+
+
+def _of_run(conn: sqlite3.Connection, run_id: int) -> list[j.NotificationView]:
+    from jobstore.store.reads import check_run
+
+    check_run(conn, run_id)
+    rows = conn.execute(
+        "SELECT kind, target, status, tries, error, sent_at FROM notification"
+        " WHERE run_id = ? ORDER BY id",
+        (run_id,),
+    )
+    return [
+        j.NotificationView(
+            kind=kind,
+            to=shown(NoticeKind(kind), target),
+            status=status,
+            tries=tries,
+            error=error,
+            sent_at=None if sent_at is None else from_us(sent_at),
+        )
+        for kind, target, status, tries, error, sent_at in rows
+    ]
+
+
+def _waiting(conn: sqlite3.Connection, after: int, limit: int) -> list[Notice]:
+    rows = conn.execute(
+        "SELECT notification.id, run_id, run_status, kind, target, tries, waited_s,"
+        " notification.created_at, run.settings FROM notification"
+        " LEFT JOIN run ON run.id = run_id"
+        f" WHERE notification.status = '{NoticeStatus.WAITING}' AND notification.id > ?"
+        " ORDER BY notification.id LIMIT ?",
+        (after, limit),
+    )
+    return [
+        Notice(
+            id=row[0],
+            run_id=RunId(row[1]),
+            run_status=RunStatus(row[2]),
+            kind=NoticeKind(row[3]),
+            target=row[4],
+            tries=row[5],
+            waited_s=row[6],
+            created_at=row[7],
+            mail_server=_mail_server(row[8]),
+        )
+        for row in rows
+    ]
+
+
+def _mail_server(settings: str | None) -> MailServer | None:
+    notify = json.loads(settings or "{}").get("notify") or {}
+    found = notify.get("mail_server")
+    return None if found is None else MailServer.model_validate(found)
