@@ -46,7 +46,10 @@ class _Node:
         )
         if self.is_revived or not status.is_ended:
             return
-        failed = any(need.end is not None and need.end.has_failed for need in self.needs)
+        failed = any(
+            need.end is not None and need.end.has_failed and not need.end.lets_go
+            for need in self.needs
+        )
         self.end = self.job.after(
             status,
             by_failure=self.what == FAIL_FAST

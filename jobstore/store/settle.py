@@ -36,6 +36,8 @@ class _Settling:
     def settle(self) -> None:
         while self._ended:
             job = self._ended.popleft()
+            if job.counts:
+                self._stop(job)
             self._take(
                 resolve(
                     self._work,
@@ -67,14 +69,12 @@ class _Settling:
             status,
             open_main,
             main_failures,
-            on_error,
-            is_stopped,
         ) = self._work.conn.execute(
             "UPDATE run SET open_jobs = open_jobs - 1, failed_jobs = failed_jobs + ?1,"
             " cancelled_jobs = cancelled_jobs + ?2, open_main = open_main - ?3,"
             " main_failures = main_failures + ?4 WHERE id = ?5"
             " RETURNING open_jobs, failed_jobs, cancelled_jobs, is_cancelled, status, open_main,"
-            " main_failures, on_error, is_stopped",
+            " main_failures",
             (
                 job.counts,
                 job.is_cancelled,
@@ -83,16 +83,20 @@ class _Settling:
                 self._run_id,
             ),
         ).fetchone()
-        if job.counts and on_error != OnError.CONTINUE and not is_stopped:
-            self._stop(job, OnError(on_error))
         if job.is_main and open_main == 0:
             self._take(end_of_main(self._work, self._run_id, has_failed=main_failures > 0))
         if open_jobs == 0:
             event = how_it_ended(cancelled=bool(is_cancelled or cancelled), failed=failed > 0)
             self._work.move_run(self._run_id, RunStatus(status), event)
 
-    def _stop(self, failed: Ended, on_error: OnError) -> None:
-        for job, ended in stop_run(self._work, self._run_id, failed.job_id, on_error):
+    def _stop(self, failed: Ended) -> None:
+        """The first failure that counts ends what has not started, where the pipeline says so."""
+        on_error, is_stopped = self._work.conn.execute(
+            "SELECT on_error, is_stopped FROM run WHERE id = ?", (self._run_id,)
+        ).fetchone()
+        if is_stopped or on_error == OnError.CONTINUE:
+            return
+        for job, ended in stop_run(self._work, self._run_id, failed.job_id, OnError(on_error)):
             self._ready.pop(job.seq, None)
             self._left.append(job)
             self._ended.append(ended)
