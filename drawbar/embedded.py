@@ -19,7 +19,7 @@ from shared.files import DiskFiles
 from shared.ids import JobId, RunId, WorkerId
 from shared.protocol.gateway import FinishRequest, LogSummary, Outcome, Result, Usage
 from shared.protocol.jobs import AttemptView, CancelRequest, Resume, SubmitRequest
-from shared.protocol.pipeline import PipelineSpec
+from shared.protocol.pipeline import PipelineSpec, SecuritySpec
 from shared.protocol.states import JobStatus
 from shared.runtime import Runtime
 from worker.daemon import Worker
@@ -48,6 +48,8 @@ class Embedded:
         base_dir: Path | None = None,
         job_env: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        security: SecuritySpec | None = None,
+        plugin_dirs: tuple[str, ...] = (),
         settings: JobStoreSettings = SETTINGS,
     ) -> None:
         """Jobs run below `base_dir` (None: in scratch folders) with `job_env` below their own."""
@@ -59,6 +61,10 @@ class Embedded:
             slots=slots or default_slots(),
             labels=labels or {},
             base_env=job_env or {},
+            shell_env=job_env or {},
+            is_own_shell=True,
+            security=security or SecuritySpec(),
+            plugin_dirs=plugin_dirs,
         )
         self.jobs = JobStoreService(
             data / "jobstore" / "jobs.db",

@@ -4,7 +4,6 @@ The worker of this process is handed the services as objects; whoever comes over
 same objects behind their usual doors.
 """
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,20 +13,19 @@ import gateway.app
 import jobstore.app
 import registry.app
 from gateway.service import GatewayService
+from jobstore.notices.settings import NoticeSettings
 from jobstore.service import JobStoreService
 from registry.service import RegistryService
-from shared.daemon import Part, Signals, listening_to_signals, until
+from shared.daemon import Part, listening_to_signals, until
 from shared.files import DiskFiles
 from shared.http.server import Server
 from shared.keys import Keys
 from shared.runtime import Runtime
 from shared.tokens import AttemptTokens, Minter, Verifier
+from worker.app import drained
 from worker.daemon import Worker
 from worker.machine import prepare_machine
 from worker.settings import WorkerSettings
-
-DRAINED = 0
-STOPPED_HARD = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,7 @@ async def serve(
     host: str,
     port_base: int,
     drain_s: float | None = None,
+    notices: NoticeSettings | None = None,
     started: Callable[[Addresses], None] = lambda _: None,
     draining: Callable[[int], None] = lambda _: None,
 ) -> int:
@@ -72,7 +71,9 @@ async def serve(
     servers = [Server(app, host, port_base + n if port_base else 0) for n, app in enumerate(apps)]
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(listening_to_signals())
-        parts: list[Part] = [jobs, workers, *servers]
+        postman = jobstore.app.new_postman(jobs, notices, runtime)
+        timetable = jobs.timetable()
+        parts: list[Part] = [jobs, workers, postman, timetable, *servers]
         for part in parts:
             stack.push_async_callback(part.stop)
             await part.start()
@@ -82,28 +83,11 @@ async def serve(
         stack.push_async_callback(worker.stop)
         await worker.start()
         started(Addresses(*(server.url for server in servers)))
-        await until(signals.stop, [jobs, workers, worker])
-        draining(worker.busy)
-        return await _drain(worker, drain_s, signals, [jobs, workers, worker])
-
-
-async def _drain(
-    worker: Worker, drain_s: float | None, signals: Signals, parts: list[object]
-) -> int:
-    """What ran has ended, or somebody is in a hurry."""
-    over = asyncio.Event()
-
-    async def drain() -> None:
-        await worker.drain(drain_s)
-        over.set()
-
-    async def hurry() -> None:
-        await signals.hurry.wait()
-        over.set()
-
-    async with asyncio.TaskGroup() as group:
-        waiting = [group.create_task(drain()), group.create_task(hurry())]
-        await until(over, parts)
-        for task in waiting:
-            task.cancel()
-    return STOPPED_HARD if signals.hurry.is_set() else DRAINED
+        await until(signals.stop, [jobs, workers, postman, timetable, worker])
+        return await drained(
+            worker,
+            signals,
+            drain_s=drain_s,
+            draining=draining,
+            beside=[jobs, workers, postman, timetable],
+        )

@@ -64,6 +64,9 @@ class SimFolder:
     async def read_log(self, offset: int, limit: int) -> bytes:
         return bytes(self.output[offset : offset + limit])
 
+    async def append_log(self, line: str) -> None:
+        self.output += f"{line}\n".encode()
+
     async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
         self.inputs[path] = b"".join([piece async for piece in body])
 

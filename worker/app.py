@@ -6,13 +6,13 @@ registry says, or when something changed), polling (one long poll after the othe
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from shared.daemon import Signals, listening_to_signals
+from shared.daemon import Signals, listening_to_signals, until
 from shared.http.clients import GatewayClient, RegistryClient
 from shared.http.transport import Credential, Transport
 from shared.runtime import Runtime
@@ -36,11 +36,13 @@ async def serve(
     runtime: Runtime,
     drain_s: float | None = None,
     started: Callable[[], None] = lambda: None,
+    draining: Callable[[int], None] = lambda _: None,
 ) -> int:
     """The exit status, once the worker has ended. Raises what it failed with.
 
     The first SIGTERM or SIGINT drains (jobs may go on for `drain_s`, or until they end), the
-    second kills what runs. `data` is this worker's own folder, held by the caller.
+    second kills what runs. `data` is this worker's own folder, held by the caller. `draining` is
+    told how many jobs run when the draining begins.
     """
     credential = Credential()
     to_gateway = Transport(gateway_url, runtime, token=credential, service="gateway")
@@ -54,26 +56,55 @@ async def serve(
             )
             await worker.start()
             started()
-            return await run_until_ended(worker, signals, drain_s=drain_s)
+            return await run_until_ended(worker, signals, drain_s=drain_s, draining=draining)
     finally:
         await to_gateway.close()
         await to_registry.close()
         runner.close()
 
 
-async def run_until_ended(worker: Worker, signals: Signals, *, drain_s: float | None) -> int:
+async def run_until_ended(
+    worker: Worker,
+    signals: Signals,
+    *,
+    drain_s: float | None,
+    draining: Callable[[int], None] = lambda _: None,
+) -> int:
     """The worker has ended: by itself, drained after one signal, or stopped after two."""
     try:
         if not await _comes_first(signals.stop, worker.done):
             return DRAINED  # an operator's wish, or a failure: `_comes_first` raised it
-        log.info("worker.draining", drain_s=drain_s)
-        worker.begin_drain(drain_s)
-        if not await _comes_first(signals.hurry, worker.done):
-            return DRAINED
-        log.warning("worker.stopped_hard")
-        return STOPPED_HARD
+        return await drained(worker, signals, drain_s=drain_s, draining=draining)
     finally:
         await worker.stop()
+
+
+async def drained(
+    worker: Worker,
+    signals: Signals,
+    *,
+    drain_s: float | None,
+    draining: Callable[[int], None],
+    beside: Sequence[object] = (),
+) -> int:
+    """What ran has ended, or somebody is in a hurry; the exit status.
+
+    Raises what the worker failed with, or a part that runs beside it.
+    """
+    log.info("worker.draining", drain_s=drain_s, running=worker.busy)
+    draining(worker.busy)
+    worker.begin_drain(drain_s)
+    over = asyncio.Event()
+    worker.done.add_done_callback(lambda _: over.set())
+    async with asyncio.TaskGroup() as group:
+        hurry = group.create_task(signals.hurry.wait(), name="hurry")
+        hurry.add_done_callback(lambda _: over.set())
+        await until(over, [worker, *beside])
+        hurry.cancel()
+    if signals.hurry.is_set() and not worker.done.done():
+        log.warning("worker.stopped_hard")
+        return STOPPED_HARD
+    return DRAINED
 
 
 async def _comes_first(event: asyncio.Event, done: asyncio.Future[None]) -> bool:

@@ -11,8 +11,9 @@ from shared.protocol.states import Desired, WorkerStatus
 from shared.runtime import Runtime
 from shared.services import Gateway, Registry
 from worker.alarms import Alarms
-from worker.attempt import Attempt, Crew
+from worker.attempt import Attempt
 from worker.bell import Bell
+from worker.crew import Crew
 from worker.lease import Leases
 from worker.logstream import LogStreams
 from worker.polling import Poller, Slots

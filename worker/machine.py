@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -11,9 +10,6 @@ from shared.runtime import Runtime
 from worker.runners.groups import GroupLedger, kill_marked
 from worker.runners.shell import ShellRunner
 from worker.workspace import DiskWorkspace
-
-# What a daemon's jobs get of its environment: who and where they are, and no secret.
-SAFE_NAMES = frozenset({"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR"})
 
 MOST_BY_DEFAULT = 32  # slots
 
@@ -44,13 +40,3 @@ def prepare_machine(
 def default_slots() -> int:
     """Four jobs for each core that this process may use: most of them wait for something."""
     return min(MOST_BY_DEFAULT, 4 * len(os.sched_getaffinity(0)))
-
-
-def daemon_env(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Of a daemon's own environment, the short list that its jobs inherit."""
-    return {k: v for k, v in environ.items() if k in SAFE_NAMES or k.startswith("LC_")}
-
-
-def caller_env(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Of the caller's shell, everything that is not drawbar's own."""
-    return {k: v for k, v in environ.items() if not k.startswith("DRAWBAR_")}

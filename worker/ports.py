@@ -24,6 +24,7 @@ class Launch:
     env: Mapping[str, str]
     cwd: PurePath
     log: PurePath
+    stdin: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,9 @@ class AttemptFiles(Protocol):
     async def log_size(self) -> int: ...
 
     async def read_log(self, offset: int, limit: int) -> bytes: ...
+
+    async def append_log(self, line: str) -> None:
+        """The line is the log's last."""
 
     async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
         """An artifact of a dependency is in the working directory at `path`."""

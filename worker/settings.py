@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from shared.protocol.pipeline import SecuritySpec
+
 VERSION = "0.1.0"
 
 # strict: no job starts unless the registry acknowledged `Working` after the claim.
@@ -22,6 +24,10 @@ class WorkerSettings:
     labels: Mapping[str, str] = field(default_factory=dict)
     registry_policy: RegistryPolicy = "strict"
     base_env: Mapping[str, str] = field(default_factory=dict)  # of every job, below its own
+    shell_env: Mapping[str, str] = field(default_factory=dict)  # what pipelines may ask for
+    is_own_shell: bool = False  # it is of the person whose pipelines these are, secrets and all
+    security: SecuritySpec = field(default_factory=SecuritySpec)  # for commands started here
+    plugin_dirs: tuple[str, ...] = ()  # folders with files of checks that pipelines may name
     grace_s: float = 10.0  # between SIGTERM and SIGKILL
     wait_s: float = 20.0  # how long a poll may wait for a job
     announce_s: float = 5.0  # a claim that the registry has not acknowledged by then is refused

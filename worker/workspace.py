@@ -53,6 +53,21 @@ class DiskFiles:
         finally:
             os.close(fd)
 
+    async def append_log(self, line: str) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        try:
+            fd = os.open(self.log, flags, 0o600)
+        except OSError as error:
+            raise CannotStart(f"cannot open the log: {error.strerror}") from error
+        try:
+            size = os.fstat(fd).st_size
+            begins = size == 0 or os.pread(fd, 1, size - 1) == b"\n"
+            os.write(fd, f"{'' if begins else chr(10)}{line}\n".encode("utf-8", "replace"))
+        except OSError as error:
+            raise CannotStart(f"cannot write to the log: {error.strerror}") from error
+        finally:
+            os.close(fd)
+
     async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
         offload = self._runtime.offload
         temporary = f".{self.log.stem}.part"

@@ -6,6 +6,18 @@ from typing import Annotated
 import typer
 
 from drawbar.cli.options import Data, Json, Labels
+from drawbar.cli.rules import (
+    AllowCommand,
+    AllowPattern,
+    AllowPlugins,
+    LevelName,
+    LevelOption,
+    NoShell,
+    PolicyName,
+    PolicyOption,
+    WorkspaceDir,
+    read_rules,
+)
 
 
 class RoleName(StrEnum):
@@ -109,6 +121,13 @@ def up(
     slots: Slots = None,
     label: Labels = None,
     drain: DrainS = None,
+    policy: PolicyOption = PolicyName.OFF,
+    policy_level: LevelOption = LevelName.MEDIUM,
+    allow_command: AllowCommand = None,
+    allow_pattern: AllowPattern = None,
+    workspace: WorkspaceDir = None,
+    no_shell: NoShell = False,
+    allow_plugins: AllowPlugins = None,
 ) -> int:
     """All services and a worker in one process; further workers may join.
 
@@ -118,7 +137,10 @@ def up(
     """
     from drawbar.cli.serving import serve_up
 
-    return serve_up(data, host, port_base, slots, label or [], drain)
+    rules = read_rules(
+        policy, policy_level, allow_command, allow_pattern, workspace, no_shell, allow_plugins
+    )
+    return serve_up(data, host, port_base, slots, label or [], drain, rules)
 
 
 def jobstore(listen: Listen = "127.0.0.1:7402", lease: LeaseS = 30.0, data: Data = None) -> None:
@@ -166,6 +188,13 @@ def worker(
     registry_policy: Policy = "strict",
     drain: DrainS = None,
     data: Data = None,
+    policy: PolicyOption = PolicyName.OFF,
+    policy_level: LevelOption = LevelName.MEDIUM,
+    allow_command: AllowCommand = None,
+    allow_pattern: AllowPattern = None,
+    workspace: WorkspaceDir = None,
+    no_shell: NoShell = False,
+    allow_plugins: AllowPlugins = None,
 ) -> int:
     """A worker: it pulls jobs from the gateway and runs them.
 
@@ -175,7 +204,12 @@ def worker(
     """
     from drawbar.cli.serving import serve_worker
 
-    return serve_worker(gateway, registry, name, slots, label or [], registry_policy, drain, data)
+    rules = read_rules(
+        policy, policy_level, allow_command, allow_pattern, workspace, no_shell, allow_plugins
+    )
+    return serve_worker(
+        gateway, registry, name, slots, label or [], registry_policy, drain, data, rules
+    )
 
 
 def token(

@@ -21,6 +21,18 @@ from drawbar.cli.options import (
     Server,
     Skip,
 )
+from drawbar.cli.rules import (
+    AllowCommand,
+    AllowPattern,
+    AllowPlugins,
+    LevelName,
+    LevelOption,
+    NoShell,
+    PolicyName,
+    PolicyOption,
+    WorkspaceDir,
+    read_rules,
+)
 
 Slots = Annotated[
     int | None,
@@ -66,6 +78,13 @@ def run(
     label: Labels = None,
     data: Data = None,
     server: RunServer = None,
+    policy: PolicyOption = PolicyName.OFF,
+    policy_level: LevelOption = LevelName.MEDIUM,
+    allow_command: AllowCommand = None,
+    allow_pattern: AllowPattern = None,
+    workspace: WorkspaceDir = None,
+    no_shell: NoShell = False,
+    allow_plugins: AllowPlugins = None,
     as_json: Json = False,
 ) -> int:
     """Run a pipeline here and now, and watch it.
@@ -106,6 +125,9 @@ def run(
         server=server,
         slots=workers,
         labels=tuple(label or ()),
+        rules=read_rules(
+            policy, policy_level, allow_command, allow_pattern, workspace, no_shell, allow_plugins
+        ),
         as_json=as_json,
     )
     return run_pipeline(start, wishes)

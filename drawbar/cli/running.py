@@ -1,6 +1,7 @@
 """Running a pipeline before a person's eyes. For `drawbar run`."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -14,6 +15,7 @@ from drawbar.cli.patience import Patience
 from drawbar.cli.pipelines import Start
 from drawbar.cli.render.display import display_for
 from drawbar.cli.render.progress import Progress
+from drawbar.cli.rules import Rules
 from shared.daemon import Signals, listening_to_signals, until
 from shared.ids import JobId, RunId
 from shared.protocol.jobs import CancelRequest, RunView
@@ -31,6 +33,7 @@ class Wishes:
     server: str | None
     slots: int | None
     labels: tuple[str, ...]
+    rules: Rules  # of the worker that runs it here
     as_json: bool
 
     @property
@@ -69,7 +72,7 @@ async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Sig
     from drawbar.cli.labels import check_requires, worker_labels
     from drawbar.cli.runlog import logging_beside
     from drawbar.embedded import Embedded
-    from worker.machine import caller_env
+    from worker.environment import shell_env
 
     labels = worker_labels(wishes.labels)
     check_requires([job for job in start.pipeline.jobs if job.id not in start.skip], labels)
@@ -81,8 +84,10 @@ async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Sig
             runtime,
             slots=wishes.slots,
             base_dir=Path.cwd(),
-            job_env=caller_env(),
+            job_env=shell_env(os.environ),
             labels=labels,
+            security=wishes.rules.security,
+            plugin_dirs=wishes.rules.plugin_dirs,
         )
         try:
             await embedded.start()

@@ -14,12 +14,14 @@ from drawbar.cli.failures import Usage, is_debugging, say
 from drawbar.cli.labels import worker_labels
 from drawbar.cli.places import data_dir, own_data_dir
 from drawbar.cli.render.words import count
+from drawbar.cli.rules import Rules
 from shared import logs
 from shared.datadir import held
 from shared.keys import Keys, load_keys, read_enrolment_secret
 from shared.runtime import Runtime, SystemRuntime
 from shared.tokens import Minter, Role
-from worker.machine import daemon_env, default_slots
+from worker.environment import shell_env, usual_env
+from worker.machine import default_slots
 from worker.settings import RegistryPolicy, WorkerSettings
 
 DAY_S: Final = 86_400.0
@@ -90,6 +92,7 @@ def serve_worker(
     policy: str,
     drain_s: float | None,
     data: Path | None,
+    rules: Rules,
 ) -> int:
     """Worked until a signal, an operator's wish, or a newer worker of the same name."""
     from worker.app import serve
@@ -101,7 +104,10 @@ def serve_worker(
         slots=slots or default_slots(),
         labels=worker_labels(labels),
         registry_policy=parse_policy(policy),
-        base_env=daemon_env(),
+        base_env=usual_env(os.environ),
+        shell_env=shell_env(os.environ),
+        security=rules.security,
+        plugin_dirs=rules.plugin_dirs,
     )
     place, runtime = _prepare(data)
 
@@ -119,6 +125,7 @@ def serve_worker(
                 runtime=runtime,
                 drain_s=drain_s,
                 started=started,
+                draining=_say_what_it_waits_for(drain_s),
             )
         )
 
@@ -130,6 +137,7 @@ def serve_up(
     slots: int | None,
     labels: Sequence[str],
     drain_s: float | None,
+    rules: Rules,
 ) -> int:
     """All of it served until a signal."""
     from drawbar.up import Addresses, serve
@@ -139,7 +147,10 @@ def serve_up(
         name=checked_name(f"{socket.gethostname()}-up"),
         slots=slots or default_slots(),
         labels=worker_labels(labels),
-        base_env=daemon_env(),
+        base_env=usual_env(os.environ),
+        shell_env=shell_env(os.environ),
+        security=rules.security,
+        plugin_dirs=rules.plugin_dirs,
     )
     place, runtime = _prepare(data)
 
@@ -150,15 +161,6 @@ def serve_up(
         say(f"worker       {settings.name}, {settings.slots} jobs at a time", prefix="")
         say(f"data         {place}", prefix="")
         say(f"submit with: {submit_line(at.jobstore, place)} (Ctrl-C stops)", prefix="")
-
-    def draining(running: int) -> None:
-        if running:
-            limit = "" if drain_s is None else f", for {drain_s:g} s at most"
-            say(
-                f"waiting for {count(running, 'running job')} to end{limit}; "
-                "Ctrl-C again stops now",
-                prefix="",
-            )
 
     with ExitStack() as stack:
         for folder in ("jobstore", "registry", f"workers/{settings.name}"):
@@ -173,9 +175,24 @@ def serve_up(
                 port_base=port_base,
                 drain_s=drain_s,
                 started=started,
-                draining=draining,
+                draining=_say_what_it_waits_for(drain_s),
             )
         )
+
+
+def _say_what_it_waits_for(drain_s: float | None) -> Callable[[int], None]:
+    """For the moment at which a worker was told to stop, with the number of jobs that run."""
+
+    def tell(running: int) -> None:
+        if running:
+            limit = "" if drain_s is None else f", for {drain_s:g} s at most"
+            say(
+                f"waiting for {count(running, 'running job')} to end{limit}; "
+                "Ctrl-C again stops now",
+                prefix="",
+            )
+
+    return tell
 
 
 def submit_line(jobstore_url: str, place: Path) -> str:

@@ -17,6 +17,7 @@ from shared.errors import (
 )
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol import gateway as g
+from shared.protocol.pipeline import CheckSpec, InheritEnv, SecuritySpec
 from shared.protocol.states import AttemptStatus, JobStatus
 from shared.services import Body
 
@@ -31,6 +32,11 @@ class Job:
     timeout_s: float = 60.0
     artifacts: tuple[str, ...] = ()
     inputs: dict[str, dict[str, bytes]] = field(default_factory=dict)  # job → path → bytes
+    pre_checks: tuple[CheckSpec, ...] = ()
+    post_checks: tuple[CheckSpec, ...] = ()
+    inherit_env: InheritEnv | None = None
+    plugins: tuple[str, ...] = ()
+    security: SecuritySpec | None = None
     start_ttl_s: float = 15.0
     lease_s: float = 30.0
     heartbeat_s: float = 2.0
@@ -51,6 +57,7 @@ class Held:
     evidence: list[g.FinishRequest] = field(default_factory=list)
     is_cancelled: bool = False
     beats: int = 0
+    phases: list[str] = field(default_factory=list)  # as the heartbeats told them
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -171,6 +178,11 @@ class FakeGateway:
             timeout_s=job.timeout_s,
             artifacts=job.artifacts,
             inputs=tuple(JobId(name) for name in job.inputs),
+            pre_checks=job.pre_checks,
+            post_checks=job.post_checks,
+            inherit_env=job.inherit_env,
+            plugins=job.plugins,
+            security=job.security,
             dependencies=(),
             tries=1,
             tries_left=0,
@@ -190,6 +202,7 @@ class FakeGateway:
             elif attempt.is_cancelled:
                 verdict = g.Verdict.CANCEL
             attempt.beats += 1
+            attempt.phases.append(beat.phase)
             verdicts.append(
                 g.LeaseVerdict(attempt_id=beat.attempt_id, verdict=verdict, reason=reason)
             )

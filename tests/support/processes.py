@@ -94,6 +94,9 @@ class MemoryFiles:
         self.largest_read = max(self.largest_read, limit)
         return self.log_bytes[offset : offset + limit]
 
+    async def append_log(self, line: str) -> None:
+        self.log_bytes += f"{line}\n".encode()
+
     async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
         self.placed[path] = b"".join([piece async for piece in body])
 

@@ -146,12 +146,24 @@ class ShellRunner:
         """Returns when the new program runs: 0.4 ms, less than it would cost to wait elsewhere."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         output = os.open(launch.log, flags, 0o600)
+        stdin = _in_memory(launch.stdin) if launch.stdin else self._null
         try:
             return self._spawner.spawn(
-                launch.argv, launch.env, str(launch.cwd), stdin=self._null, output=output
+                launch.argv, launch.env, str(launch.cwd), stdin=stdin, output=output
             )
         finally:
             os.close(output)
+            if stdin != self._null:
+                os.close(stdin)
+
+
+def _in_memory(data: bytes) -> int:
+    """A file without a name, to be read from its beginning."""
+    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 def _why(error: OSError | ValueError, launch: Launch) -> str:

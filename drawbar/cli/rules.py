@@ -1,0 +1,144 @@
+"""Options for what may run on a worker: of `worker`, `up`, and `run`, which has one in itself."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+if TYPE_CHECKING:
+    from shared.protocol.pipeline import SecuritySpec
+
+PANEL = "What may run here"
+
+
+class PolicyName(StrEnum):
+    OFF = "off"
+    WARN = "warn"
+    BLOCK = "block"
+
+
+class LevelName(StrEnum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+PolicyOption = Annotated[
+    PolicyName,
+    typer.Option(
+        "--policy",
+        envvar="DRAWBAR_POLICY",
+        help="What becomes of a command that looks unsafe.",
+        rich_help_panel=PANEL,
+    ),
+]
+LevelOption = Annotated[
+    LevelName,
+    typer.Option(
+        "--policy-level",
+        envvar="DRAWBAR_POLICY_LEVEL",
+        help="How much looks unsafe; docs/security.md lists it.",
+        rich_help_panel=PANEL,
+    ),
+]
+AllowCommand = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-command",
+        metavar="NAME",
+        envvar="DRAWBAR_ALLOW_COMMANDS",
+        help="Only such commands may be started. Repeatable.",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+AllowPattern = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-pattern",
+        metavar="REGEX",
+        envvar="DRAWBAR_ALLOW_PATTERNS",
+        help="Only commands that match one of these, whole. Repeatable.",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+WorkspaceDir = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--workspace",
+        metavar="DIR",
+        envvar="DRAWBAR_WORKSPACES",
+        help="Jobs may work only below such a folder, or in one of their own. Repeatable.",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+NoShell = Annotated[
+    bool,
+    typer.Option(
+        "--no-shell",
+        envvar="DRAWBAR_NO_SHELL",
+        help="No shell for commands: words only, without pipes, variables and the like.",
+        rich_help_panel=PANEL,
+    ),
+]
+AllowPlugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--allow-plugins",
+        metavar="DIR",
+        envvar="DRAWBAR_ALLOW_PLUGINS",
+        help="Pipelines may bring checks of their own in files below it. Repeatable.",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+class Rules(NamedTuple):
+    """What may run on a worker."""
+
+    security: "SecuritySpec"
+    plugin_dirs: tuple[str, ...]
+
+
+def read_rules(
+    policy: PolicyName,
+    level: LevelName,
+    commands: Sequence[str] | None,
+    patterns: Sequence[str] | None,
+    workspaces: Sequence[Path] | None,
+    no_shell: bool,
+    plugins: Sequence[Path] | None,
+) -> Rules:
+    """Usage: a pattern is no regular expression, or a folder of plugins does not exist."""
+    import re
+
+    from pydantic import ValidationError
+
+    from drawbar.cli.failures import Usage
+    from shared.protocol.pipeline import SecuritySpec
+
+    for pattern in patterns or ():
+        try:
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise Usage(f"--allow-pattern {pattern!r} is no regular expression: {error}") from None
+    for folder in plugins or ():
+        if not folder.is_dir():
+            raise Usage(f"--allow-plugins {str(folder)!r}: there is no such folder")
+    try:
+        security = SecuritySpec(
+            allow_shell=not no_shell,
+            policy=policy.value,
+            level=level.value,
+            allowed_commands=tuple(commands or ()),
+            allowed_patterns=tuple(patterns or ()),
+            workspaces=tuple(str(folder.absolute()) for folder in workspaces or ()),
+        )
+    except ValidationError as error:
+        raise Usage(f"what may run here: {error.errors()[0]['msg']}") from None
+    return Rules(security, tuple(str(folder.absolute()) for folder in plugins or ()))

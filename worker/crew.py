@@ -1,0 +1,29 @@
+"""Everything of the worker that an attempt works with."""
+
+from dataclasses import dataclass
+
+from shared.runtime import Runtime
+from shared.services import Gateway
+from worker.alarms import Alarms
+from worker.lease import Leases
+from worker.logstream import LogStreams
+from worker.polling import Slots
+from worker.ports import Runner, Workspace
+from worker.presence import Presence
+from worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """One worker's parts."""
+
+    settings: WorkerSettings
+    gateway: Gateway
+    runtime: Runtime
+    runner: Runner
+    workspace: Workspace
+    presence: Presence
+    slots: Slots
+    leases: Leases
+    alarms: Alarms
+    streams: LogStreams
