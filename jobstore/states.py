@@ -136,7 +136,8 @@ STAGE: Final[Mapping[tuple[StageStatus, StageEvent], StageStatus]] = {
     **{(s, StageEvent.MARK): StageStatus.SUCCESS
        for s in (StageStatus.FAILED, StageStatus.SKIPPED, StageStatus.CANCELLED)},
     **{(s, StageEvent.REOPEN): StageStatus.PENDING
-       for s in (StageStatus.FAILED, StageStatus.SKIPPED, StageStatus.CANCELLED)},
+       for s in (StageStatus.SUCCESS,         # of what ran in it in spite of an earlier failure
+                 StageStatus.FAILED, StageStatus.SKIPPED, StageStatus.CANCELLED)},
 }
 # fmt: on
 

@@ -71,7 +71,7 @@ class TwinRun:
         self.jobs[name].status = "success"
         if not was_open:
             return
-        if had_ended:
+        if had_ended and not self._must_stop():
             self._is_stopped = False
             for job in self.jobs.values():
                 if job.status == "skipped" and job.why in ("dependency", "stage", "fail_fast"):
@@ -88,14 +88,17 @@ class TwinRun:
                     changed |= self._look_at(job)
 
     def _stop(self) -> bool:
-        counted = any(job.counts for job in self.jobs.values())
-        if self._is_stopped or not counted or self._pipeline.on_error is OnError.CONTINUE:
+        if self._is_stopped or not self._must_stop():
             return False
         self._is_stopped = True
         for job in self.jobs.values():
             if job.spec.when is When.ON_SUCCESS and job.status in ("blocked", "queued"):
                 job.skip("fail_fast", by_failure=True)
         return True
+
+    def _must_stop(self) -> bool:
+        counted = any(job.counts for job in self.jobs.values())
+        return counted and self._pipeline.on_error is not OnError.CONTINUE
 
     def _look_at(self, job: TwinJob) -> bool:
         """Whether anything became of a blocked job."""

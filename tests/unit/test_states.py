@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobstore.states import ATTEMPT, JOB, LIVE, RUN, STAGE, RunEvent, after
+from jobstore.states import ATTEMPT, JOB, LIVE, RUN, STAGE, RunEvent, StageEvent, after
 from jobstore.states import JobEvent as E
 from shared.errors import IllegalTransition
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, StageStatus
@@ -41,7 +41,12 @@ def test_only_a_persons_mark_leads_out_of_an_end() -> None:
 def test_nothing_leads_out_of_a_success() -> None:
     assert not [event for source, event in JOB if source is JobStatus.SUCCESS]
     assert not [event for source, event in RUN if source is RunStatus.SUCCESS]
-    assert not [event for source, event in STAGE if source is StageStatus.SUCCESS]
+
+
+def test_a_stage_that_succeeded_is_only_ever_reopened() -> None:
+    leaving = {event for source, event in STAGE if source is StageStatus.SUCCESS}
+
+    assert leaving == {StageEvent.REOPEN}
 
 
 def test_every_job_can_be_marked_but_one_that_a_worker_has() -> None:
