@@ -31,6 +31,7 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (RUN, "run", run.run),
     (RUN, "submit", run.submit),
     (RUN, "validate", documents.validate),
+    (RUN, "schema", documents.schema),
     (RUN, "graph", documents.graph),
     (RUN, "cancel", runs.cancel),
     (RUN, "retry", runs.retry),

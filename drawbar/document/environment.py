@@ -12,6 +12,8 @@ from drawbar.document.variables import Circle, Layer, TooLong
 
 MAX_CIRCLES: Final = 20  # each is looked for anew
 
+COST: Final = 100  # of keeping a variable, as characters: what short ones take, too
+
 # Texts of a job in which variables are written out because no shell would do it.
 PLACES: Final = ("working_dir", "artifacts", "pre_checks", "post_checks")
 
@@ -24,7 +26,7 @@ class Environment:
         self._given = given
         self._budget = budget
         self._report = report
-        self._users = variables.users_of({**own, **given})
+        self._users = variables.Users({**own, **given})
         self._is_bad = False
         self.pipeline = self._expanded_pipeline(top)
 
@@ -33,7 +35,7 @@ class Environment:
 
         `values` are the job's, by place.
         """
-        if self._is_bad:
+        if self._is_bad or self._budget.is_spent:
             return
         env: dict[str, str] = values.get("env", {})
         try:
@@ -61,17 +63,14 @@ class Environment:
         return {}
 
     def _of_job(self, env: Layer, read: Read, path: Path) -> dict[str, str]:
-        names = dict.fromkeys(env)
-        for name in env:
-            names.update(dict.fromkeys(self._users.get(name, ())))
+        names = self._users.of(env)
         if len(names) == len(env) and not any("${" in value for value in env.values()):
             return {name: self._given.get(name, value) for name, value in env.items()}
         # What depends on a variable that this job changes is another value for this job.
         found = variables.expand(names, [self._own, env, self._given], self.pipeline)
-        changed = {n: v for n, v in found.items() if n in env or v != self.pipeline.get(n)}
-        size = sum(len(name) + len(value) for name, value in changed.items())
-        is_affordable = self._budget.spend(size, read.nodes.get("env", WHOLE_FILE), path)
-        return changed if is_affordable else {}
+        size = sum(len(name) + len(value) + COST for name, value in found.items())
+        self._budget.spend(size, read.nodes.get("env", WHOLE_FILE), path)
+        return {n: v for n, v in found.items() if n in env or v != self.pipeline.get(n)}
 
     def _filled(self, value: Any, env: Layer, name: str, at: Position, path: Path) -> Any:
         if isinstance(value, str):
@@ -86,7 +85,9 @@ class Environment:
 
     def _tell(self, error: Circle | TooLong, read: Read, path: Path) -> None:
         name = error.names[0]
-        at: Position = WHOLE_FILE
-        if "env" in read.nodes:
-            at = child(read.nodes["env"], name, wants_key=False)
+        if name in PLACES:
+            at: Position = read.nodes.get(name, WHOLE_FILE)
+            self._report.add(at, (*path, read.names.get(name, name)), str(error))
+            return
+        at = child(read.nodes["env"], name, wants_key=False) if "env" in read.nodes else WHOLE_FILE
         self._report.add(at, (*path, read.names.get("env", "env"), name), str(error))

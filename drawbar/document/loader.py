@@ -5,7 +5,9 @@ Each syntax is parsed into the same nodes (nodes.py), the files of a document ar
 parse has one mistake; every other one is read to its end.
 """
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -64,6 +66,17 @@ def _load(
     params: Mapping[str, str],
     env: Mapping[str, str],
 ) -> Loaded:
+    with _uncollected():
+        return _assembled(data, file, folder, params, env)
+
+
+def _assembled(
+    data: str | bytes,
+    file: str,
+    folder: Path | None,
+    params: Mapping[str, str],
+    env: Mapping[str, str],
+) -> Loaded:
     sources = Sources(file, folder)
     report = Report(sources.names)
     try:
@@ -87,3 +100,16 @@ def _load(
 
 def _unusable(file: str, error: Unusable) -> BadDocument:
     return BadDocument(file, [Located(error.line, error.column, "", error.message, file)])
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for cycles meanwhile. Reading makes many objects and no cycles; each search would
+    go through all of them, and take a third of the time of a large document."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -13,6 +13,7 @@ from drawbar.document.mistakes import FILE_STRIDE, Position
 from drawbar.document.nodes import Mapping, Node, Scalar, Sequence, Unparsable, describe
 
 MAX_BYTES: Final = 16 * 1024 * 1024  # of all files together
+MAX_TOML_BYTES: Final = 2 * 1024 * 1024  # its parser is many times slower than the others
 MAX_NAMED: Final = 100  # how many times files may name others
 
 
@@ -112,6 +113,9 @@ def _syntax(source: str, file: str) -> Node | None:
 
         return parse_json(source)
     if file.endswith(".toml"):
+        if len(source) > MAX_TOML_BYTES:
+            limit = f"{MAX_TOML_BYTES // 1024 // 1024} MiB, the most for TOML"
+            raise Unusable(0, f"is larger than {limit}; write it as YAML or JSON")
         from drawbar.document.toml_source import parse_toml
 
         return parse_toml(source)

@@ -13,7 +13,7 @@ from drawbar.document.params import Value
 
 MAX_FILLED: Final = 64 * 1024 * 1024  # characters that expansions may make of a document
 
-_EXPRESSION = re.compile(r"\$?\$\{\{(.*?)\}\}", re.DOTALL)
+_EXPRESSION = re.compile(r"\$?\$\{\{([^{}]*)\}\}")
 _NAMED = re.compile(r"\s*(params|matrix)\.([A-Za-z_][A-Za-z0-9_-]*)\s*")
 
 
@@ -23,6 +23,10 @@ class Budget:
     def __init__(self, report: Report) -> None:
         self._left = MAX_FILLED
         self._report = report
+
+    @property
+    def is_spent(self) -> bool:
+        return self._left < 0
 
     def spend(self, characters: int, at: Position, path: Path) -> bool:
         """False: there was not so much left."""

@@ -47,23 +47,25 @@ def fill(text: str, values: Layer, name: str = "it") -> str:
     return _REFERENCE.sub(lambda m: values.get(m[1], m[0]), text)
 
 
-def users_of(env: Layer) -> dict[str, set[str]]:
-    """For each name: the variables of `env` whose value depends on it, however indirectly."""
-    direct: dict[str, set[str]] = {}
-    for name, value in env.items():
-        for used in references(value):
-            direct.setdefault(used, set()).add(name)
-    whole: dict[str, set[str]] = {}
-    for name in direct:
-        found: set[str] = set()
-        waiting = [*direct[name]]
+class Users:
+    """Which variables of an environment depend on another one, however indirectly."""
+
+    def __init__(self, env: Layer) -> None:
+        self._direct: dict[str, list[str]] = {}
+        for name, value in env.items():
+            for used in dict.fromkeys(references(value)):
+                self._direct.setdefault(used, []).append(name)
+
+    def of(self, names: Iterable[str]) -> dict[str, None]:
+        """`names`, and all that depend on one of them, each once."""
+        found = dict.fromkeys(names)
+        waiting = [*found]
         while waiting:
-            user = waiting.pop()
-            if user not in found:
-                found.add(user)
-                waiting += direct.get(user, ())
-        whole[name] = found
-    return whole
+            for user in self._direct.get(waiting.pop(), ()):
+                if user not in found:
+                    found[user] = None
+                    waiting.append(user)
+        return found
 
 
 def expand(

@@ -171,6 +171,8 @@ def _explained(text: str, error: yaml.MarkedYAMLError) -> Unparsable:
     written = text.split("\n", line)[line - 1] if line <= text.count("\n") + 1 else ""
     if "\t" in written[: len(written) - len(written.lstrip())]:
         return Unparsable(line, 1, "a tab is used for indentation; YAML takes only spaces")
+    if "${{" in written:
+        return Unparsable(line, column, "put quotes around text with ${{ … }} inside of { } or [ ]")
     problem = error.problem or "cannot be parsed"
     context = f" {error.context}" if error.context else ""
     return Unparsable(line, column, f"this is not YAML:{context}: {problem}".replace("::", ":"))

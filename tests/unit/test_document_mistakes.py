@@ -67,35 +67,58 @@ def test_the_golden_ten_mistakes_are_told_at_once() -> None:
             "schedule.timezone: expected a time zone such as Europe/Berlin, found 'Mars/Base'",
         ),
         ("lock: db", "field 'lock' belongs to a job, not to the pipeline"),
-        ("email_address: ops", "email_address: expected mail addresses such as ops@example.org, "
-         "found 'ops'"),
-        ("notify: {email: a@b, mail_server: {host: h, port: 0}}",
-         "notify.mail_server.port: must be at least 1"),
+        (
+            "email_address: ops",
+            "email_address: expected mail addresses such as ops@example.org, found 'ops'",
+        ),
+        (
+            "notify: {email: a@b, mail_server: {host: h, port: 0}}",
+            "notify.mail_server.port: must be at least 1",
+        ),
         ("notify: {email: a@b, mail_server: {port: 25}}", "notify.mail_server.host: is missing"),
-        ("notify: {webhook: example.org}", "notify.webhook: expected an address that begins with "
-         "http:// or https://, found 'example.org'"),
+        (
+            "notify: {webhook: example.org}",
+            "notify.webhook: expected an address that begins with "
+            "http:// or https://, found 'example.org'",
+        ),
         ("smtp_port: 70000", "smtp_port: must be at most 65,535"),
-        ("security_level: extreme",
-         "security_level: expected low or medium or high, found 'extreme'"),
-        ("security: {allowed_patterns: ['(']}", "'(' is not a regular expression: missing ), "
-         "unterminated subpattern at position 0"),
-        ("inherit_shell_env: most", "inherit_shell_env: expected true, false, \"default\" or a "
-         "list of variables, found 'most'"),
+        (
+            "security_level: extreme",
+            "security_level: expected low or medium or high, found 'extreme'",
+        ),
+        (
+            "security: {allowed_patterns: ['(']}",
+            "'(' is not a regular expression: missing ), unterminated subpattern at position 0",
+        ),
+        (
+            "inherit_shell_env: most",
+            'inherit_shell_env: expected true, false, "default" or a '
+            "list of variables, found 'most'",
+        ),
         ("on_error: retry", "on_error: expected continue or stop or cancel, found 'retry'"),
-        ("params: {n: {type: int, default: many}}",
-         "params.n: expected a whole number, found 'many'"),
-        ("params: {n: {choices: [a, b], default: c}}",
-         "params.n: expected one of a, b, found 'c'"),
-        ("params: {n: {type: choice, default: c}}",
-         "parameter 'n' is a choice, but has no choices"),
-        ("params: {n: {type: int}}",
-         "parameter 'n' has no default: give it a value with --param n=…"),
-        ("params: {1n: 2}", "params: '1n' is not a name for a parameter (letters, digits, - and "
-         "_, no digit first)"),
+        (
+            "params: {n: {type: int, default: many}}",
+            "params.n: expected a whole number, found 'many'",
+        ),
+        ("params: {n: {choices: [a, b], default: c}}", "params.n: expected one of a, b, found 'c'"),
+        (
+            "params: {n: {type: choice, default: c}}",
+            "parameter 'n' is a choice, but has no choices",
+        ),
+        (
+            "params: {n: {type: int}}",
+            "parameter 'n' has no default: give it a value with --param n=…",
+        ),
+        (
+            "params: {1n: 2}",
+            "params: '1n' is not a name for a parameter (letters, digits, - and _, no digit first)",
+        ),
         ("extends: base.yaml", "extends: only a document in a file can name others"),
         ("description: ${{ params.x }}", "there is no parameter 'x'"),
-        ("description: ${{ env.x }}",
-         "'env.x' is no template; there are params.NAME and matrix.NAME"),
+        (
+            "description: ${{ env.x }}",
+            "'env.x' is no template; there are params.NAME and matrix.NAME",
+        ),
         ("description: ${{ matrix.x }}", "'matrix.x' stands in no job with a matrix"),
     ],
 )
