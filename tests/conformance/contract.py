@@ -331,6 +331,44 @@ class CarrierContract:
 
         assert (await carrier.jobs.retry(ask)).run_id != run_id
 
+    async def test_an_approved_job_may_be_claimed_and_a_refused_one_is_cancelled(
+        self, carrier: Carrier
+    ) -> None:
+        jobs, ann = carrier.jobs, carrier.gateway(ANN)
+        pipeline = a_pipeline(
+            *(JobSpec(id=name, command="true", approve=True) for name in ("one", "two"))
+        )
+        ask = j.SubmitRequest(idempotency_key="held", pipeline=pipeline)
+        run_id = (await jobs.submit(ask)).run_id
+        before = (await ann.claim(a_claim(ANN, "before"))).claims
+
+        one = j.ApproveRequest(run_id=run_id, job_id=JobId("one"), by="ann")
+        await jobs.approve(one)
+        two = j.ApproveRequest(run_id=run_id, job_id=JobId("two"), by="ann", is_granted=False)
+        await jobs.approve(two)
+        claims = (await ann.claim(a_claim(ANN, "after", slots=2))).claims
+
+        assert before == ()
+        assert [claim.job_id for claim in claims] == ["one"]
+        assert (await jobs.show_run(run_id)).jobs[1].status is JobStatus.CANCELLED
+        with pytest.raises(errors.Conflict):
+            await jobs.approve(one.model_copy(update={"is_granted": False}))
+
+    async def test_a_marked_job_is_a_success_unless_a_worker_has_it(self, carrier: Carrier) -> None:
+        jobs, ann = carrier.jobs, carrier.gateway(ANN)
+        pipeline = a_pipeline(*(JobSpec(id=name, command="true") for name in ("one", "two")))
+        ask = j.SubmitRequest(idempotency_key="marked", pipeline=pipeline)
+        run_id = (await jobs.submit(ask)).run_id
+        await ann.claim(a_claim(ANN, "one"))
+
+        two = j.MarkRequest(run_id=run_id, job_id=JobId("two"), by="ann")
+        await jobs.mark(two)
+        await jobs.mark(two)
+
+        assert (await jobs.show_run(run_id)).jobs[1].status is JobStatus.SUCCESS
+        with pytest.raises(errors.Conflict):
+            await jobs.mark(j.MarkRequest(run_id=run_id, job_id=JobId("one"), by="ann"))
+
     async def test_unknown_runs_and_jobs_are_named_as_such(self, carrier: Carrier) -> None:
         run_id = await submitted(carrier)
         jobs = carrier.jobs
@@ -339,6 +377,8 @@ class CarrierContract:
             await jobs.show_run(RunId(999))
         with pytest.raises(errors.UnknownRun):
             await jobs.cancel(j.CancelRequest(run_id=RunId(999)))
+        with pytest.raises(errors.UnknownRun):
+            await jobs.mark(j.MarkRequest(run_id=RunId(999), job_id=JobId("one"), by="ann"))
         with pytest.raises(errors.UnknownRun):
             await anext(aiter(jobs.follow_events(RunId(999), after=0)))
         with pytest.raises(errors.UnknownJob):

@@ -71,10 +71,12 @@ READS = [
     "/v1/runs/1/jobs/one/log",
 ]
 WRITES = ["/v1/runs", "/v1/runs/1/cancel", "/v1/runs/1/retry"]
+DECISIONS = ["/v1/runs/1/jobs/one/approve", "/v1/runs/1/jobs/one/mark"]
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [*(("GET", p) for p in READS), *(("POST", p) for p in WRITES)]
+    ("method", "path"),
+    [*(("GET", p) for p in READS), *(("POST", p) for p in (*WRITES, *DECISIONS))],
 )
 async def test_only_a_client_token_opens(
     call: Caller, minter: Minter, method: str, path: str
@@ -100,6 +102,31 @@ async def test_a_viewer_changes_nothing(
     assert answer.status == 403
     assert answer.json["facts"] == {"check": "role", "needed": "submitter"}
     assert len((await jobs.list_runs(RunFilter(limit=10))).runs) == 1
+
+
+@pytest.mark.parametrize("path", DECISIONS)
+async def test_only_an_operator_decides_about_jobs(
+    call: Caller, minter: Minter, jobs: FakeJobs, path: str
+) -> None:
+    await a_run(jobs)
+
+    answer = await call("POST", path, token=minter.client("sam", Role.SUBMITTER), data=b"{}")
+
+    assert answer.status == 403
+    assert answer.json["facts"] == {"check": "role", "needed": "operator"}
+    assert jobs.decided_by == []
+
+
+async def test_who_decided_is_whose_token_it_is(
+    call: Caller, minter: Minter, jobs: FakeJobs
+) -> None:
+    await a_run(jobs)
+    operator = minter.client("olga", Role.OPERATOR)
+
+    answer = await call("POST", DECISIONS[1], token=operator, data=b'{"by": "somebody else"}')
+
+    assert answer.status == 200
+    assert jobs.decided_by == ["olga"]
 
 
 @pytest.mark.parametrize("path", READS)

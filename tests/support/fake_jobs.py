@@ -47,6 +47,7 @@ class FakeJobs:
 
     def __init__(self, runtime: Runtime) -> None:
         self.claimed_by: list[WorkerId] = []  # every claim that came through, in order
+        self.decided_by: list[str] = []  # who approved or marked, in order
         self.waiting = asyncio.Event()  # a long poll waits
         self.gone = asyncio.Event()  # whoever waited has left
         self._runtime = runtime
@@ -218,6 +219,7 @@ class FakeJobs:
                 await self._record("job.cancelled", job)
 
     async def approve(self, ask: j.ApproveRequest) -> None:
+        self.decided_by.append(ask.by)
         job = self._job(ask.run_id, ask.job_id)
         if job.status is not JobStatus.HELD:
             raise errors.Conflict(state=job.status.value)
@@ -225,6 +227,7 @@ class FakeJobs:
         await self._record("job.approved", job)
 
     async def mark(self, ask: j.MarkRequest) -> None:
+        self.decided_by.append(ask.by)
         job = self._job(ask.run_id, ask.job_id)
         if job.status in (JobStatus.CLAIMED, JobStatus.RUNNING):
             raise errors.Conflict(state=job.status.value)
