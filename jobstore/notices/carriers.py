@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -40,6 +41,8 @@ class Carriers:
         self._jobs = jobs
         self._settings = settings
         self._web = Web(settings, runtime)
+        self._runtime = runtime
+        self._tls: ssl.SSLContext | None = None
 
     async def close(self) -> None:
         await self._web.close()
@@ -65,16 +68,17 @@ class Carriers:
         except UnknownRun:
             raise NotSent("the run was pruned before this could be sent", is_final=True) from None
         delivery = f"{notice.run_id}-{notice.id}-{notice.created_at}"
+        tls = await self._trust()
         news = words.News(run, notice.run_status, delivery)
         if notice.kind is NoticeKind.EMAIL:
-            await self._mail(notice, news)
+            await self._mail(notice, news, tls)
         elif notice.kind is NoticeKind.WEBHOOK:
-            await self._web.post_signed(notice.target, _body(words.webhook(news)), delivery)
+            await self._web.post_signed(notice.target, _body(words.webhook(news)), delivery, tls)
         else:
             write = words.slack if notice.kind is NoticeKind.SLACK else words.teams
-            await self._web.post(notice.target, _body(write(news)), {})
+            await self._web.post(notice.target, _body(write(news)), {}, tls)
 
-    async def _mail(self, notice: Notice, news: words.News) -> None:
+    async def _mail(self, notice: Notice, news: words.News, tls: ssl.SSLContext) -> None:
         route = self._route(notice)
         if route is None:
             raise NotSent(
@@ -84,7 +88,13 @@ class Carriers:
             raise NotSent(f"{route.host} is not among the hosts that may be sent to")
         attempts = await self._attempts(news.run)
         message = write_mail(news, attempts, notice.target, self._settings.mail_from)
-        await send_mail(message, notice.target, route)
+        await send_mail(message, notice.target, route, tls, self._settings.patience_s)
+
+    async def _trust(self) -> ssl.SSLContext:
+        """What this machine trusts; SSL_CERT_FILE and SSL_CERT_DIR say what that is."""
+        if self._tls is None:
+            self._tls = await self._runtime.offload(ssl.create_default_context)
+        return self._tls
 
     def _route(self, notice: Notice) -> MailRoute | None:
         if notice.mail_server is not None:

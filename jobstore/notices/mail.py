@@ -4,7 +4,6 @@ import ssl
 from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
 from email.utils import format_datetime
-from functools import cache
 from socket import gethostname
 from typing import Final
 
@@ -19,7 +18,6 @@ from shared.reports.document import markdown
 from shared.reports.facts import one_line
 from shared.reports.page import html
 
-STEP_S: Final = 20.0  # for each command, and for the connection
 LONGEST: Final = 300  # characters of what a server said
 HERE: Final = ("localhost", "127.0.0.1", "::1")
 
@@ -49,7 +47,9 @@ def write_mail(
     return message
 
 
-async def send_mail(message: EmailMessage, to: str, route: MailRoute) -> None:
+async def send_mail(
+    message: EmailMessage, to: str, route: MailRoute, tls: ssl.SSLContext, patience_s: float
+) -> None:
     """The server has taken the message. A password is sent only over TLS, or to this machine."""
     has_password = route.user is not None and route.password is not None
     must_encrypt = has_password and not route.is_tls and route.host not in HERE
@@ -61,10 +61,10 @@ async def send_mail(message: EmailMessage, to: str, route: MailRoute) -> None:
             port=route.port,
             username=route.user if has_password else None,
             password=route.password if has_password else None,
-            timeout=STEP_S,
+            timeout=patience_s,
             use_tls=route.is_tls,
             start_tls=None if not (must_encrypt or route.is_tls) else must_encrypt,
-            tls_context=_trusting_what_this_machine_trusts(),
+            tls_context=tls,
         )
     except aiosmtplib.SMTPRecipientsRefused as refused:
         first = refused.recipients[0]
@@ -79,12 +79,6 @@ async def send_mail(message: EmailMessage, to: str, route: MailRoute) -> None:
         raise NotSent(f"the message cannot be written: {error}", is_final=True) from None
 
 
-@cache
-def _trusting_what_this_machine_trusts() -> ssl.SSLContext:
-    """SSL_CERT_FILE and SSL_CERT_DIR say what else: a company's own authority, say."""
-    return ssl.create_default_context()
-
-
 def _said(code: int, message: str, route: MailRoute) -> str:
     """What the server answered, cut, and without the password should it repeat that."""
     text = one_line(message)
@@ -95,7 +89,7 @@ def _said(code: int, message: str, route: MailRoute) -> str:
 
 def _plainly(error: Exception, must_encrypt: bool) -> str:
     if isinstance(error, TimeoutError):
-        return f"no answer within {STEP_S:g} s"
+        return "it did not answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message}"
     if isinstance(error, aiosmtplib.SMTPException) and "STARTTLS" in str(error) and must_encrypt:

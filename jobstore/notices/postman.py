@@ -58,7 +58,8 @@ class Postman:
         self._places = asyncio.Semaphore(AT_A_TIME)
         self._lanes: dict[str, _Lane] = {}
         self._was_tried = asyncio.Event()
-        self._spawn: Callable[[int], object] | None = None
+        self._is_up = asyncio.Event()
+        self._spawn: Callable[[int], object] = lambda _: None
         self._loops = Loops(runtime)
         self._loops.add("jobstore.postman", self._work)
 
@@ -89,14 +90,15 @@ class Postman:
         return list((await self._outbox.list_notifications(run_id)).notifications)
 
     async def look_once(self) -> None:
-        """Whatever is due is on its way."""
-        assert self._spawn is not None, "it was not started"
+        """Whatever is due is on its way, once this was started."""
+        await self._is_up.wait()
         now = self._runtime.mono()
         room = MAX_HELD - len(self._due) - self._sending
         if room > 0:
             for notice in await self._outbox.waiting(after=self._newest, limit=room):
-                self._newest = max(self._newest, notice.id)
-                self._due.arm(notice.id, now)
+                if notice.id > self._newest:  # or another look was quicker
+                    self._newest = notice.id
+                    self._due.arm(notice.id, now)
         for notice_id in self._due.take_due(now):
             self._sending += 1
             self._spawn(notice_id)
@@ -110,6 +112,7 @@ class Postman:
                 group.create_task(self._try(notice_id), name=f"notice {notice_id}")
 
             self._spawn = spawn
+            self._is_up.set()
             while True:
                 await self.look_once()
                 await self._runtime.sleep(LOOK_EVERY_S)

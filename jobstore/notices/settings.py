@@ -40,6 +40,7 @@ class NoticeSettings:
     mail: MailRoute | None = None
     mail_from: str | None = None  # None: drawbar@ this machine
     webhook_secret: str | None = field(default=None, repr=False)  # None: webhooks are not signed
+    patience_s: float = 20.0  # for each answer of a mail server, and the one of a webhook
     hosts: tuple[str, ...] = ()  # that may be sent to; *.example.com for all below; empty: any
 
     def allows(self, host: str) -> bool:

@@ -19,7 +19,6 @@ SIGNATURE: Final = "Drawbar-Signature"
 DELIVERY: Final = "Drawbar-Delivery"
 GONE: Final = 410  # the one status by which a receiver says: never again
 REPLY_BYTES: Final = 4_096  # of what is answered; nothing in it matters
-TIMEOUT: Final = aiohttp.ClientTimeout(total=30.0, sock_connect=10.0)
 
 
 def sign(secret: str, timestamp: str, body: bytes) -> str:
@@ -45,27 +44,31 @@ class Web:
             await self._session.close()
             self._session = None
 
-    async def post_signed(self, url: str, body: bytes, delivery: str) -> None:
+    async def post_signed(self, url: str, body: bytes, delivery: str, tls: ssl.SSLContext) -> None:
         """The receiver can tell who sent it, when, and whether it came before."""
         timestamp = str(int(self._runtime.now().timestamp()))
         headers = {DELIVERY: delivery, TIMESTAMP: timestamp}
         if self._settings.webhook_secret is not None:
             headers[SIGNATURE] = sign(self._settings.webhook_secret, timestamp, body)
-        await self.post(url, body, headers)
+        await self.post(url, body, headers, tls)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> None:
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], tls: ssl.SSLContext
+    ) -> None:
         """The receiver answered with a 2xx. NotSent: it did not, or is not to be sent to."""
         host = host_of(url)
         if not self._settings.allows(host):
             raise NotSent(f"{host} is not among the hosts that may be sent to")
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+                timeout=aiohttp.ClientTimeout(total=self._settings.patience_s),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
             )
         sent = {"Content-Type": "application/json", "User-Agent": "drawbar", **headers}
         try:
             async with self._session.post(
-                URL(url), data=body, headers=sent, allow_redirects=False
+                URL(url), data=body, headers=sent, allow_redirects=False, ssl=tls
             ) as response:
                 status = response.status
                 await response.content.read(REPLY_BYTES)
@@ -81,7 +84,7 @@ class Web:
 def _plainly(error: Exception) -> str:
     """Words of our own: those of the library may quote the URL."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {TIMEOUT.total:g} s"
+        return "it did not answer in time"
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):
         return "its certificate is not trusted"
     if isinstance(error, aiohttp.ClientConnectorDNSError):

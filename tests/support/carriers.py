@@ -16,7 +16,7 @@ from shared.http.server import Server
 from shared.http.transport import Transport
 from shared.ids import WorkerId
 from shared.runtime import Runtime
-from shared.services import Gateway, JobService
+from shared.services import Gateway, WholeJobService
 from shared.tokens import AttemptTokens, Minter, Role, Verifier
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"test" * 8)
@@ -27,17 +27,17 @@ class Carrier:
     """One service as its callers see it."""
 
     gateway: Callable[[WorkerId], Gateway]
-    jobs: JobService
+    jobs: WholeJobService
 
 
 @asynccontextmanager
-async def direct(service: JobService, _: Runtime) -> AsyncIterator[Carrier]:
+async def direct(service: WholeJobService, _: Runtime) -> AsyncIterator[Carrier]:
     """The object itself, as in the embedded mode."""
     yield Carrier(gateway=lambda _: service, jobs=service)
 
 
 @asynccontextmanager
-async def over_http(service: JobService, runtime: Runtime) -> AsyncIterator[Carrier]:
+async def over_http(service: WholeJobService, runtime: Runtime) -> AsyncIterator[Carrier]:
     """Worker → gateway → job service, and people → job service, over real sockets."""
     verifier = Verifier(KEY.public_key(), runtime)
     minter = Minter(KEY, runtime, verifier)

@@ -16,6 +16,7 @@ from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
 from shared.runtime import Runtime
 from shared.services import Body
+from tests.support.unasked import Unasked
 
 
 @dataclass
@@ -42,7 +43,7 @@ class FakeAttempt:
     result: g.Result | None = None
 
 
-class FakeJobs:
+class FakeJobs(Unasked):
     """`JobService` in memory."""
 
     def __init__(self, runtime: Runtime) -> None:
