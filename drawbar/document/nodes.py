@@ -30,6 +30,12 @@ class Scalar(Position):
         return self.plain and self.text in NOTHING
 
 
+class Unfilled(Scalar):
+    """Its template had a mistake, which was reported; what it should have been is not known."""
+
+    __slots__ = ()
+
+
 class Sequence(Position):
     __slots__ = ("items",)
 

@@ -24,6 +24,10 @@ class Value:
     text: str
     plain: bool
     typed: Any  # as the pipeline records it
+    is_good: bool = True  # False: there was a mistake, which was reported
+
+
+_BAD: Final = Value("", plain=False, typed="", is_good=False)
 
 
 def read_params(node: Node | None, given: Given[str, str], report: Report) -> dict[str, Value]:
@@ -67,10 +71,10 @@ def _value(key: Scalar, node: Node, given: str | None, path: Path, report: Repor
         if kind == "choice" and not choices and "choices" not in read.nodes:
             report.add(key, path, f"parameter {name!r} is a choice, but has no choices")
         if len(read.nodes) < len(read.values) or "default" in read.nodes.keys() - read.values:
-            return Value("", False, "")  # reported
+            return _BAD
     elif not isinstance(node, Scalar):
         readers.expected("a default, or a mapping with type and default", node, path, report)
-        return Value("", False, "")
+        return _BAD
     if given is not None:
         node_given = Scalar(key.line, key.column, given, plain=True)
         return _typed(name, node_given, kind, choices, path, report, is_given=True)
@@ -78,7 +82,7 @@ def _value(key: Scalar, node: Node, given: str | None, path: Path, report: Repor
         if default is None or not isinstance(default, Mapping):
             message = f"parameter {name!r} has no default: give it a value with --param {name}=…"
             report.add(key, path, message)
-        return Value("", False, "")
+        return _BAD
     return _typed(name, default, kind, choices, path, report, is_given=False)
 
 
@@ -98,7 +102,7 @@ def _typed(
     if choices and text not in choices:
         listed = ", ".join(choices[:20])
         report.add(place, path, f"{whose}: expected one of {listed}, found {text[:100]!r}")
-        return Value(text, False, text)
+        return _BAD
     if kind not in _READERS:
         # Without a type it may stand for anything; with one it is text, whatever it looks like.
         return Value(text, kind is None and text not in NOTHING, text)
@@ -106,5 +110,5 @@ def _typed(
     typed = _READERS[kind](Scalar(1, 1, text, plain=node.plain or is_given), path, unseen)
     if typed is BAD:
         report.add(place, path, f"{whose}: expected {_WANTED[kind]}, found {describe(node)}")
-        return Value(text, True, text)
+        return _BAD
     return Value(text, True, typed)

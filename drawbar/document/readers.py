@@ -6,7 +6,7 @@ from collections.abc import Mapping as Mapping_
 from typing import Any, Final
 
 from drawbar.document.mistakes import Path, Report
-from drawbar.document.nodes import Mapping, Node, Scalar, Sequence, describe
+from drawbar.document.nodes import Mapping, Node, Scalar, Sequence, Unfilled, describe
 from shared.protocol.pipeline import MAX_DURATION_S, RetryOn
 
 BAD: Final = object()  # what a reader returns after it reported a mistake
@@ -30,6 +30,8 @@ STATUSES: Final = {
 
 def expected(what: str, node: Node, path: Path, report: Report) -> Any:
     """BAD; the report says that the field at `path` wants `what`."""
+    if isinstance(node, Unfilled):
+        return BAD  # follows from a mistake that is reported already
     names: list[str] = []  # the last field and what is inside it: retry.on of jobs[3].retry.on[0]
     for part in reversed(path):
         if isinstance(part, str):

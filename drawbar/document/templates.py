@@ -8,7 +8,7 @@ from collections.abc import Mapping as Values
 from typing import Final
 
 from drawbar.document.mistakes import Path, Position, Report
-from drawbar.document.nodes import NOTHING, Mapping, Node, Scalar, Sequence
+from drawbar.document.nodes import NOTHING, Mapping, Node, Scalar, Sequence, Unfilled
 from drawbar.document.params import Value
 
 MAX_FILLED: Final = 64 * 1024 * 1024  # characters that expansions may make of a document
@@ -99,8 +99,8 @@ class Templates:
             return value.text
 
         text = _EXPRESSION.sub(replace, node.text)
-        if has_mistake:  # a stand-in that breaks no other rule
-            return Scalar(node.line, node.column, node.text, plain=False)
+        if has_mistake:
+            return Unfilled(node.line, node.column, node.text, plain=False)
         is_whole = len(values) == 1 and _EXPRESSION.fullmatch(node.text.strip()) is not None
         return Scalar(node.line, node.column, text, plain=is_whole and values[0].plain)
 
@@ -113,7 +113,8 @@ class Templates:
             message = f"'{said}' is no template; there are params.NAME and matrix.NAME"
         elif named[1] == "params":
             if named[2] in self._params:
-                return self._params[named[2]]
+                value = self._params[named[2]]
+                return value if value.is_good else None
             hint = self._report.hint(named[2][:100], lambda: [*self._params])
             message = f"there is no parameter {named[2][:100]!r}{hint}"
         elif matrix is None:

@@ -14,13 +14,25 @@ EXAMPLES = ROOT / "examples"
 PROGRAMS = EXAMPLES / "etl"
 
 
-@pytest.mark.parametrize("name", ["release.yaml", "etl.yaml", "executioner.json", "staged.yaml"])
+DOCUMENTS = [
+    *("release.yaml", "etl.yaml", "executioner.json", "ledger.json", "staged.yaml"),
+    *("service.yaml", "matrix.yaml", "deploy.yaml"),
+]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_an_example_loads_and_says_how_to_run_it(name: str) -> None:
     loaded = load(EXAMPLES / name)
 
     assert loaded.spec.jobs
     assert f"drawbar run examples/{name}" in loaded.source[:1_000]
     assert f"drawbar submit examples/{name}" in loaded.source[:1_000]
+
+
+def test_every_document_among_the_examples_is_named_here() -> None:
+    there = {path.name for ending in ("yaml", "json") for path in EXAMPLES.glob(f"*.{ending}")}
+
+    assert there == set(DOCUMENTS)
 
 
 def test_the_release_keeps_its_wheel() -> None:
