@@ -14,7 +14,11 @@ from worker.ports import AttemptFiles, Exit, Launch
 PRE: Final = "pre_checks"
 POST: Final = "post_checks"
 MARK: Final = b"[drawbar] "
-PROGRAM: Final = str(Path(__file__).parent / "checks" / "main.py")
+ROOT: Final = str(Path(__file__).parents[1])
+# Not a file's name: a file that is run by its name is compiled anew each time.
+PROGRAM: Final = (
+    f"import sys; sys.path.append({ROOT!r}); from worker.checks.main import main; sys.exit(main())"
+)
 PASSED, FAILED = 0, 1
 TAIL_BYTES: Final = 8_192  # of the log: the line that says what failed is its last
 
@@ -40,7 +44,8 @@ def checks_launch(
     """The process that runs the checks of a phase. Its plan is on stdin, where nobody sees it.
 
     It ends with PASSED, or with FAILED and a last line in the log that says why. -P and -E: the
-    job's directory and environment cannot put other modules in the place of its own.
+    job's directory and environment cannot put other modules in the place of its own. -S: own
+    checks alone need what is installed.
     """
     plan = {
         "phase": phase,
@@ -54,7 +59,7 @@ def checks_launch(
         "log": str(files.log),
     }
     return Launch(
-        argv=(sys.executable, "-P", "-E", PROGRAM),
+        argv=(sys.executable, "-P", "-E", "-S", "-c", PROGRAM),
         env=env,
         cwd=files.cwd,
         log=files.log,

@@ -6,6 +6,7 @@ known only when the last post-check has passed.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import Final
 
@@ -215,9 +216,10 @@ class Execution:
             crew.streams.open(self.stream)
 
     async def _say(self, line: str, files: AttemptFiles) -> None:
-        """A line of the worker's own is in the job's log."""
+        """A line of the worker's own is in the job's log, if that can be written at all."""
         self._listen(files)
-        await files.append_log(f"[drawbar] {line}")
+        with suppress(CannotStart):
+            await files.append_log(f"[drawbar] {line}")
 
     # -- the result ----------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ class Launch:
     env: Mapping[str, str]
     cwd: PurePath
     log: PurePath
-    stdin: bytes = b""
+    stdin: bytes = b""  # what the first process finds there
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class AttemptFiles(Protocol):
     async def read_log(self, offset: int, limit: int) -> bytes: ...
 
     async def append_log(self, line: str) -> None:
-        """The line is the log's last."""
+        """The line is the log's last. CannotStart: the log cannot be written."""
 
     async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
         """An artifact of a dependency is in the working directory at `path`."""

@@ -1,6 +1,7 @@
 """What every Runner promises. Subclass once per runner; real processes, no mocks."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -48,6 +49,18 @@ class RunnerContract:
         assert (ended.exit_code, ended.signal) == (7, None)
         assert await process.wait() == ended
         await process.reap()
+
+    async def test_stdin_holds_what_was_given_and_otherwise_nothing(
+        self, runner: Runner, launch: MakeLaunch
+    ) -> None:
+        large = b"x" * 300_000  # more than a pipe holds
+        given = dataclasses.replace(launch("wc", "-c"), stdin=large)
+        for each in (given, launch("wc", "-c")):
+            process = await runner.start(each)
+            await process.wait()
+            await process.reap()
+
+        assert output(given).split() == [b"300000", b"0"]
 
     async def test_the_signal_that_ended_it_is_told(
         self, runner: Runner, launch: MakeLaunch

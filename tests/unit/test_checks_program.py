@@ -42,7 +42,7 @@ class Program:
         }
         with log.open("ab") as output:
             ended = subprocess.run(
-                [sys.executable, "-P", "-E", PROGRAM],
+                [sys.executable, "-P", "-E", "-S", "-c", PROGRAM],
                 input=json.dumps(plan).encode(),
                 stdout=output,
                 stderr=output,

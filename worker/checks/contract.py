@@ -10,26 +10,42 @@ directory, and is killed when its time is over. Own checks import this from `dra
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
 class Passed:
     """As it should be. The note goes into the job's log."""
 
-    note: str = ""
+    def __init__(self, note: str = "") -> None:
+        self.note = note
+
+    def __repr__(self) -> str:
+        return f"Passed({self.note!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Passed) and other.note == self.note
+
+    def __hash__(self) -> int:
+        return hash((Passed, self.note))
 
 
-@dataclass(frozen=True, slots=True)
 class Failed:
     """Not as it should be: `why` goes into the job's log and its failure reason."""
 
-    why: str
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __repr__(self) -> str:
+        return f"Failed({self.why!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Failed) and other.why == self.why
+
+    def __hash__(self) -> int:
+        return hash((Failed, self.why))
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """Where a check runs, and for whom."""
 
     run_id: int

@@ -1,9 +1,10 @@
-"""Checks that look at the machine and the network: commands, disks, ports, web pages."""
+"""Checks that look at the machine and the network: commands, disks, ports, web pages.
+
+What only one of them needs is imported there: the others start sooner without it.
+"""
 
 import os
 import re
-import socket
-import subprocess
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ Result = Passed | Failed
 
 def check_command(params: Mapping[str, Any], context: Context) -> Result:
     """The command ends with the exit code that is wanted. What it writes is in the job's log."""
+    import subprocess
+
     command, wanted = params["command"], params["exit_code"]
     try:
         code = subprocess.run(
@@ -52,6 +55,8 @@ def check_disk_space(params: Mapping[str, Any], context: Context) -> Result:
 
 def check_tcp_port(params: Mapping[str, Any], context: Context) -> Result:
     """Somebody takes connections there."""
+    import socket
+
     host, port = params["host"], params["port"]
     try:
         with socket.create_connection((host, port), timeout=max(0.001, context.left_s)):

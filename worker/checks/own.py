@@ -5,11 +5,10 @@ in `plugins` (`dependency_plugins`), which count only below a folder that the wo
 public functions are checks. Call this only in a process that may run foreign code.
 """
 
-import importlib.util
-import inspect
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from types import FunctionType
 from typing import Final
 
 from worker.checks.contract import Check
@@ -33,8 +32,10 @@ class OwnChecks:
 
     def find(self, name: str) -> Check:
         """NoSuchCheck. Anything may come out of an import."""
+        import site
         from importlib.metadata import entry_points
 
+        site.main()  # the program was started without what is installed
         installed = {entry.name: entry for entry in entry_points(group=GROUP)}
         if name in installed:
             found: Check = installed[name].load()
@@ -72,6 +73,8 @@ class OwnChecks:
 
 def _checks_of(path: str) -> Mapping[str, Check]:
     """The functions that the file defines, by name. The file has been run."""
+    import importlib.util
+
     spec = importlib.util.spec_from_file_location("drawbar_plugin", path)
     if spec is None or spec.loader is None:
         raise NoSuchCheck(f"the plugin {path!r} is no Python file: its name must end with .py")
@@ -81,7 +84,7 @@ def _checks_of(path: str) -> Mapping[str, Check]:
     return {
         name: member
         for name, member in vars(module).items()
-        if inspect.isfunction(member)
+        if isinstance(member, FunctionType)
         and member.__module__ == module.__name__
         and not name.startswith("_")
     }
