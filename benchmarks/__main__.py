@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from rich.console import Console
 
-from benchmarks import others
+from benchmarks import documents, others
 from benchmarks.fleets import DRAWBAR, OpenFleet, all_in_one, embedded, separate
 from benchmarks.measures import Latency, duration_s, latency
 from benchmarks.memory import idle_mib
@@ -36,6 +36,8 @@ CHAIN: Final = f"chain of {HOPS}, per hop"
 LAYERED: Final = f"{LAYERS} layers of {WIDTH}, each needs two"
 MEMORY: Final = "memory, idle (PSS)"
 ONE_JOB: Final = "one job, from command line to exit"
+LOAD: Final = f"load {documents.JOBS:,} jobs"
+SUBMIT: Final = f"submit {documents.JOBS:,} jobs"
 
 TARGETS: Final = {
     (LATENCY, "embedded"): Target(3.2),
@@ -49,6 +51,8 @@ TARGETS: Final = {
     (MEMORY, "up"): Target(70),
     (MEMORY, "worker"): Target(45),
     (ONE_JOB, "drawbar run"): Target(0.6),
+    **{(LOAD, syntax): Target(1.5) for syntax in documents.SYNTAXES},
+    (SUBMIT, "embedded"): Target(3),
 }
 FLEETS: Final[dict[str, OpenFleet]] = {"embedded": embedded, "separate": separate}
 
@@ -115,6 +119,18 @@ class Bench:
             self.add(ONE_JOB, "drawbar run", "s", [_wall_s(words) for _ in self._counts()][1:])
         shell = [_wall_s(["sh", "-c", "true"]) for _ in self._counts()]
         self.add(ONE_JOB, "sh", "s", shell[1:])
+
+    async def measure_documents(self) -> None:
+        """(g): each job needs three others; loading includes every rule that is checked."""
+        with self.scratch() as folder:
+            for syntax in documents.SYNTAXES:
+                file = documents.write_large(folder, syntax)
+                self.add(LOAD, syntax, "s", [documents.load_s(file) for _ in self._counts()][1:])
+            taken = [
+                await documents.submit_s(file, folder / f"data{n}")
+                for n, _ in enumerate(self._counts())
+            ]
+            self.add(SUBMIT, "embedded", "s", taken[1:])
 
     def measure_others(self) -> None:
         """The same shapes without a job system."""
@@ -186,7 +202,9 @@ def main() -> None:
         asyncio.run(bench.measure_memory())
     if "run" in asked.only:
         bench.measure_one_job()
-    order = [LATENCY, LATENCY_P99, THROUGHPUT, CHAIN, LAYERED, MEMORY, ONE_JOB]
+    if "documents" in asked.only:
+        asyncio.run(bench.measure_documents())
+    order = [LATENCY, LATENCY_P99, THROUGHPUT, CHAIN, LAYERED, MEMORY, ONE_JOB, LOAD, SUBMIT]
     rows = sorted(bench.rows, key=lambda row: order.index(row.what))
     print_table(rows, console)
     write_json(asked.json, rows, here)
@@ -195,7 +213,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = [*FLEETS, "memory", "run", "others"]
+    parts = [*FLEETS, "memory", "run", "documents", "others"]
     parser.add_argument("--runs", type=int, default=3, help="repetitions that count (default 3)")
     parser.add_argument(
         "--slots",
