@@ -77,6 +77,11 @@ class Execution:
                 self.process.terminate()
             self._arm_kill(grace_s)
 
+    @property
+    def _is_stopped(self) -> bool:
+        """Asked anew after each wait, in which it may have happened."""
+        return self._stopped is not None
+
     async def run(self, context: RunContext) -> Result:
         """How it ended. Nothing that was started lives any more."""
         try:
@@ -103,24 +108,24 @@ class Execution:
         keeper = Gatekeeper(settings.security, context)
         if not keeper.is_idle:
             context = await self._admit(keeper, context, files)
-        if needs_look(context):
+        if needs_look(context) and not self._is_stopped:
             flaw = await self._check(PRE, context, env, files)
             if flaw is not None:
                 return _failure(Outcome.PRECHECK_FAILED, flaw)
-        if self._stopped is not None:
+        if self._is_stopped:
             return self._stop_result(None)
         await faultpoint("worker.spawn.before")
         launch = Launch(argv=context.argv, env=env, cwd=files.cwd, log=files.log)
         ended = await self._execute(launch, "executing", context)
-        if ended.exit_code == 0 and context.post_checks:
+        if ended.exit_code == 0 and context.post_checks and not self._is_stopped:
             flaw = await self._check(POST, context, env, files)
             if flaw is not None:
                 return Result(outcome=Outcome.POSTCHECK_FAILED, exit_code=0, message=flaw)
-        return _result_of(ended) if self._stopped is None else self._stop_result(ended)
+        return self._stop_result(ended) if self._is_stopped else _result_of(ended)
 
     async def _place_inputs(self, context: RunContext, files: AttemptFiles) -> None:
         crew = self._crew
-        inputs = Inputs(self._holder, crew.gateway, crew.runtime, lambda: self._stopped is not None)
+        inputs = Inputs(self._holder, crew.gateway, crew.runtime, lambda: self._is_stopped)
         try:
             async with asyncio.timeout(context.timeout_s):
                 await inputs.place(context.inputs, files)
@@ -135,9 +140,9 @@ class Execution:
         try:
             judged = await keeper.judge(context, files, self._crew.runtime)
             warnings = list(judged.warnings)
-            if (matching := judged.matching) is not None and self._stopped is None:
+            if (matching := judged.matching) is not None and not self._is_stopped:
                 ended = await self._execute(matching.launch(files), "starting", context)
-                if self._stopped is None and (warning := matching.judge(ended)) is not None:
+                if not self._is_stopped and (warning := matching.judge(ended)) is not None:
                     warnings.append(warning)
         except Forbidden as error:
             await self._say(f"forbidden: {error}", files)
@@ -149,15 +154,13 @@ class Execution:
     async def _check(
         self, phase: str, context: RunContext, env: Mapping[str, str], files: AttemptFiles
     ) -> str | None:
-        """Why a check did not pass; None: all did, or the attempt was stopped before."""
-        if self._stopped is not None:
-            return None
+        """Why a check did not pass; None: all did, or the attempt was stopped meanwhile."""
         launch = checks_launch(phase, context, env, files, self._crew.settings.plugin_dirs)
         try:
             ended = await self._execute(launch, phase, context)
         except CannotStart as error:
             return f"the checks cannot be run: {error}"[:2_000]
-        if self._stopped is not None:
+        if self._is_stopped:
             await self._say(f"{phase.replace('_', '-')} were stopped: {self._why}", files)
             return None
         return await flaw_of(ended, files)
@@ -170,7 +173,7 @@ class Execution:
         self.process = process = await crew.runner.start(launch)
         self._is_running = True
         self.phase = phase
-        if self._stopped is not None:  # stopped while it was being started
+        if self._is_stopped:  # stopped while it was being started
             process.terminate()
             self._arm_kill(crew.settings.grace_s)
         await faultpoint("worker.spawn.after")
