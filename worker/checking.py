@@ -77,7 +77,7 @@ async def flaw_of(ended: Exit, files: AttemptFiles) -> str | None:
         tail = await files.read_log(offset, size - offset)
         for line in reversed(tail.splitlines()):
             if line.startswith(MARK):
-                return line.removeprefix(MARK).decode("utf-8", "replace")
+                return line.removeprefix(MARK).decode("utf-8", "replace")[:2_000]
     how = f"signal {ended.signal}" if ended.exit_code is None else f"exit code {ended.exit_code}"
     return f"the checks ended with {how}"
 
