@@ -42,7 +42,7 @@ def held(drawbar: Command) -> Iterator[Terminal]:
 
 
 def statuses(drawbar: Command, run: int) -> dict[str, str]:
-    return {job["id"]: job["status"] for job in drawbar.json("show", run)["jobs"]}
+    return {job["id"]: job["status"] for job in drawbar.json("show", str(run))["jobs"]}
 
 
 def test_a_job_that_waits_tells_the_command_that_lets_it_go_on(
@@ -153,7 +153,7 @@ def test_a_resumed_run_runs_what_failed_and_what_never_started(drawbar: Command)
     assert f"go on where it ended with: drawbar run {file} --resume 1" in first.stdout
     assert again.returncode == 0
     assert "a  success, carried over" in again.stdout
-    jobs = {job["id"]: job["attempts"] for job in drawbar.json("show", 2)["jobs"]}
+    jobs = {job["id"]: job["attempts"] for job in drawbar.json("show", "2")["jobs"]}
     assert jobs == {"a": 0, "b": 1, "c": 1, "d": 1}
 
 
