@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from shared.protocol.jobs import AttemptView
-from shared.protocol.pipeline import PipelineSpec
-from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
-from simulation.event_log import check_events
+from shared.protocol.jobs import AttemptView, JobView
+from shared.protocol.pipeline import JobSpec, PipelineSpec, When
+from shared.protocol.states import FAILURES, AttemptStatus, JobStatus, RunStatus
+from simulation.event_log import check_events, check_locks, check_stops
 from simulation.final_state import FinalState
 from simulation.history import FAILED, INVOKED, OK, UNKNOWN, Entry
 from simulation.runner import artifact_of, line_of
@@ -77,6 +77,8 @@ def check(
         *_order(evidence),
         *_known_errors(evidence),
         *check_events(final, evidence.pipelines),
+        *check_locks(final, evidence.pipelines),
+        *check_stops(final, evidence.pipelines),
     ]
 
 
@@ -109,15 +111,20 @@ def _ends(e: Evidence) -> Iterator[str]:
             if not job.status.is_ended:
                 yield f"P1: job {run.run_id}/{job.id} never ended: it is {job.status}"
         statuses = {job.status for job in run.jobs if job.id not in allowed}
-        if JobStatus.CANCELLED in {job.status for job in run.jobs}:
+        if any(job.status is JobStatus.CANCELLED and not _by_failure(job) for job in run.jobs):
             expected = RunStatus.CANCELLED
-        elif statuses & {JobStatus.FAILED, JobStatus.TIMEOUT}:
+        elif statuses & set(FAILURES):
             expected = RunStatus.FAILED
         else:
             expected = RunStatus.SUCCESS
         was_cancelled = any(c.facts["run"] == run.run_id for c in e.by_op["cancel", INVOKED])
         if run.status is not expected and not (was_cancelled and run.status.is_ended):
             yield f"P1: run {run.run_id} is {run.status}, its jobs say {expected}"
+
+
+def _by_failure(job: JobView) -> bool:
+    """Whether it ended because another job of its run failed."""
+    return job.reason is not None and job.reason.what == "fail_fast"
 
 
 def _never_unended(e: Evidence) -> Iterator[str]:
@@ -379,7 +386,7 @@ def _order(e: Evidence) -> Iterator[str]:
             if status is JobStatus.SUCCESS:
                 if finished.get((of.run, need), entry.n) >= entry.n:
                     yield f"order: {of.key} began before {need!r} was reported"
-            elif not (may_fail and status in (JobStatus.FAILED, JobStatus.TIMEOUT)):
+            elif not _runs_after(spec, status, may_fail=may_fail):
                 yield f"order: {of.key} began although {need!r} is {status}"
             if need in spec.inputs:
                 made_by = e.final.attempts[of.run, need][-1].attempt_id
@@ -387,6 +394,11 @@ def _order(e: Evidence) -> Iterator[str]:
         placed = dict(entry.facts["inputs"])
         if placed != {path: artifact_of(by) for path, by in expected.items()}:
             yield f"order: {of.key} began with inputs {sorted(placed)}, not {sorted(expected)}"
+
+
+def _runs_after(spec: JobSpec, status: JobStatus, *, may_fail: bool) -> bool:
+    """Whether a job of that condition may begin with a need that ended other than well."""
+    return spec.when is not When.ON_SUCCESS or (may_fail and status in FAILURES)
 
 
 def _known_errors(e: Evidence) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from shared.protocol.jobs import Event
-from shared.protocol.pipeline import PipelineSpec
+from shared.protocol.pipeline import JobSpec, PipelineSpec, When
 from shared.protocol.states import JobStatus
 from simulation.final_state import FinalState
 
@@ -39,6 +39,46 @@ def check_events(final: FinalState, pipelines: Mapping[str, PipelineSpec]) -> It
             end = walks.get(job.id, Walk()).end
             if end != f"job.{job.status.value}":
                 yield f"P1: {run_id}/{job.id} is {job.status}, its events end with {end}"
+
+
+def check_locks(final: FinalState, pipelines: Mapping[str, PipelineSpec]) -> Iterator[str]:
+    """Two jobs of one lock at work at once, in whichever runs. Events are numbered across runs."""
+    lock_of = {
+        (run_id, job.id): job.lock
+        for run_id, run in final.runs.items()
+        for job in pipelines[run.name].jobs
+        if job.lock is not None
+    }
+    holders: dict[str, tuple[int, str]] = {}
+    events = [event for of_run in final.events.values() for event in of_run]
+    for event in sorted(events, key=lambda event: event.seq):
+        job = (event.run_id, event.job_id or "")
+        lock = lock_of.get(job)
+        if lock is None:
+            continue
+        if event.kind in ("job.queued", "job.claimed"):
+            if holders.setdefault(lock, job) != job:
+                yield f"{job} has the lock {lock!r}, which {holders[lock]} holds"
+        elif event.kind in ENDS | {"job.retrying"} and holders.get(lock) == job:
+            del holders[lock]
+
+
+def check_stops(final: FinalState, pipelines: Mapping[str, PipelineSpec]) -> Iterator[str]:
+    """A job that started although a failure had stopped its run; a stop that nobody asked for."""
+    for run_id, events in final.events.items():
+        pipeline = pipelines[final.runs[run_id].name]
+        specs: dict[str, JobSpec] = {job.id: job for job in pipeline.jobs}
+        stopped = False
+        for event in events:
+            if event.kind == "run.stopped":
+                stopped = True
+                failed = event.facts["failed_job"]
+                if specs[failed].allow_failure or pipeline.on_error.value == "continue":
+                    yield f"run {run_id} was stopped by {failed}, which may fail"
+            elif stopped and event.kind in ("job.queued", "job.claimed", "job.running"):
+                job = specs[event.job_id or ""]
+                if job.when is When.ON_SUCCESS:
+                    yield f"{run_id}/{job.id}: {event.kind} in a run that had stopped"
 
 
 def _step(walk: Walk, event: Event) -> Iterator[str]:

@@ -1,11 +1,23 @@
-"""Seeded pipelines: chains, fans and stages of scripted jobs; some fail and are retried."""
+"""Seeded pipelines: chains, fans and stages of scripted jobs; some fail and are retried.
+
+Some stop at a failure, some jobs run in spite of one, and some share a lock across runs.
+"""
 
 import random
 from typing import Final
 
-from shared.protocol.pipeline import JobSpec, OnLost, PipelineSpec, RetryRule
+from shared.protocol.pipeline import (
+    JobSpec,
+    OnError,
+    OnLost,
+    PipelineSpec,
+    RetryOn,
+    RetryRule,
+    When,
+)
 
 RUNS: Final = 6
+LOCKS: Final = ("red", "green")
 LONG_LOG_LINES: Final = 700  # more than fits into a finish, so that it must stream
 LABELS: Final = {"worker-0": {"disk": "fast"}, "worker-1": {}, "worker-2": {"disk": "fast"}}
 
@@ -24,10 +36,18 @@ def _pipeline(chance: random.Random, name: str) -> PipelineSpec:
     return PipelineSpec(
         name=name,
         max_workers=chance.choice((None, None, 1, 2)),
+        on_error=chance.choice((OnError.CONTINUE, OnError.CONTINUE, OnError.STOP, OnError.CANCEL)),
         stages=stages,
-        retry=RetryRule(max=chance.choice((0, 1, 3)), delay_s=chance.choice((0.0, 1.0, 3.0))),
+        retry=RetryRule(
+            max=chance.choice((0, 1, 3)),
+            delay_s=chance.choice((0.0, 1.0, 3.0)),
+            on=chance.choice((_USUAL, _USUAL, tuple(RetryOn))),
+        ),
         jobs=tuple(_job(chance, shape, ids, n) for n in range(count)),
     )
+
+
+_USUAL: Final = RetryRule().on
 
 
 def _job(chance: random.Random, shape: str, ids: list[str], n: int) -> JobSpec:
@@ -39,16 +59,24 @@ def _job(chance: random.Random, shape: str, ids: list[str], n: int) -> JobSpec:
     seconds = chance.choice((0.2, 1.0, 4.0, 12.0))
     lines = chance.choice((0, 0, 3, 3, LONG_LOG_LINES))
     failure_chance = chance.choice((0.0, 0.0, 0.0, 0.5))
+    when = chance.choice((When.ALWAYS, When.ON_FAILURE)) if _may_vary(chance, n) else None
     return JobSpec(
         id=ids[n],
         stage=("first" if n < len(ids) / 2 else "second") if shape == "stages" else None,
         argv=("sim", str(seconds), str(failure_chance), str(lines)),
         needs=needs,
         artifacts=("*.txt",) if chance.random() < 0.4 else (),
-        inputs=needs if needs and chance.random() < 0.5 else (),
+        inputs=needs if needs and when is None and chance.random() < 0.5 else (),
+        when=when or When.ON_SUCCESS,
+        lock=chance.choice(LOCKS) if chance.random() < 0.3 else None,
         requires={"disk": "fast"} if chance.random() < 0.2 else {},
         timeout_s=chance.choice((60.0, 60.0, 60.0, 2.0)),
         priority=chance.choice((0, 0, 5)),
         allow_failure=chance.random() < 0.1,
         on_lost=OnLost.FAIL if chance.random() < 0.1 else OnLost.REQUEUE,
     )
+
+
+def _may_vary(chance: random.Random, n: int) -> bool:
+    """Whether the n-th job runs on another condition than the success of others."""
+    return n > 0 and chance.random() < 0.2
