@@ -20,6 +20,7 @@ from drawbar.document.nodes import (
 )
 
 _SPACE = re.compile(r"[ \t\n\r]*")
+_SPACES = frozenset(" \t\n\r")
 _WORD = re.compile(r"(?:true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)\b")
 
 
@@ -32,6 +33,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._lines = [0, *(m.end() for m in re.finditer("\n", text))]
+        self._line, self._starts, self._ends = 0, 0, 0  # the line that was asked for last
         self._at = 0
         self._count = 0
 
@@ -106,6 +108,9 @@ class _Parser:
 
     def _peek(self) -> str:
         """The next character that is not a space; empty at the end."""
+        first = self._text[self._at : self._at + 1]
+        if first not in _SPACES:
+            return first
         self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]  # matches ""
         return self._text[self._at : self._at + 1]
 
@@ -116,8 +121,12 @@ class _Parser:
         return True
 
     def _position(self, offset: int) -> tuple[int, int]:
-        line = bisect_right(self._lines, offset)
-        return line, offset - self._lines[line - 1] + 1
+        if not self._starts <= offset < self._ends:
+            line = bisect_right(self._lines, offset)
+            self._line = line
+            self._starts = self._lines[line - 1]
+            self._ends = self._lines[line] if line < len(self._lines) else len(self._text) + 1
+        return self._line, offset - self._starts + 1
 
     def _found(self) -> str:
         return repr(self._text[self._at]) if self._at < len(self._text) else "the end of the file"

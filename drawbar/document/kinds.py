@@ -49,38 +49,42 @@ def _some(known: Mapping[str, Any]) -> dict[str, Any]:
 
 
 TEXT: Final = Kind("text", readers.text, {"type": _SCALAR})
-TEXTS: Final = Kind("texts", readers.texts, _TEXTS)
+TEXTS: Final = Kind("list of texts", readers.texts, _TEXTS)
 TRUTH: Final = Kind(
-    "truth",
+    "true or false",
     readers.truth,
     {"anyOf": [{"type": ["boolean", "null"]}, {"enum": ["yes", "no", "on", "off"]}, _TEMPLATE]},
 )
-WHOLE: Final = Kind("whole", readers.whole, {"anyOf": [{"type": ["integer", "null"]}, _TEMPLATE]})
+WHOLE: Final = Kind(
+    "whole number", readers.whole, {"anyOf": [{"type": ["integer", "null"]}, _TEMPLATE]}
+)
 NUMBER: Final = Kind("number", readers.number, {"anyOf": [{"type": ["number", "null"]}, _TEMPLATE]})
 DURATION: Final = Kind("duration", readers.duration, _DURATION)
-LIMIT: Final = Kind("limit", readers.limit, _DURATION)
+LIMIT: Final = Kind("duration above zero", readers.limit, _DURATION)
 EXIT_CODES: Final = Kind(
-    "exit codes",
+    "list of whole numbers",
     readers.exit_codes,
     {"anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": ["integer", "null"]}]},
 )
-RETRY_ON: Final = Kind("failures", readers.some_of(readers.STATUSES), _some(readers.STATUSES))
+RETRY_ON: Final = Kind(
+    "list of failures", readers.some_of(readers.STATUSES), _some(readers.STATUSES)
+)
 VARIABLES: Final = Kind(
-    "variables",
+    "mapping of texts",
     readers.variables,
     {"type": ["object", "null"], "additionalProperties": {"type": _SCALAR[:3]}},
 )
-SETTINGS: Final = Kind("settings", readers.settings, {"type": ["object", "null"]})
+SETTINGS: Final = Kind("mapping", readers.settings, {"type": ["object", "null"]})
 MATRIX: Final = Kind(
-    "matrix",
+    "mapping of lists",
     readers.axes,
     {"type": ["object", "null"], "additionalProperties": _TEXTS, "minProperties": 1},
 )
-ADDRESSES: Final = Kind("addresses", readers.addresses, _TEXTS)
+ADDRESSES: Final = Kind("mail addresses", readers.addresses, _TEXTS)
 URL: Final = Kind(
     "URL", readers.url, {"anyOf": [{"type": "string", "pattern": "^https?://"}, _TEMPLATE, _NULL]}
 )
-PATTERNS: Final = Kind("patterns", readers.patterns, _TEXTS)
+PATTERNS: Final = Kind("list of patterns", readers.patterns, _TEXTS)
 INHERIT: Final = Kind(
     "inheritance",
     readers.inheritance,
@@ -93,9 +97,9 @@ INHERIT: Final = Kind(
     },
 )
 CRON: Final = Kind("cron", readers.cron, {"type": ["string", "null"]})
-TIMEZONE: Final = Kind("timezone", readers.timezone, {"type": ["string", "null"]})
-FILES: Final = Kind("files", _as_it_is, _TEXTS)
-PARAMS: Final = Kind("params", _as_it_is, {})
+TIMEZONE: Final = Kind("time zone", readers.timezone, {"type": ["string", "null"]})
+FILES: Final = Kind("list of files", _as_it_is, _TEXTS)
+PARAMS: Final = Kind("parameters", _as_it_is, {})
 STAGES: Final = Kind("stages", _as_it_is, {})
 JOBS: Final = Kind("jobs", _as_it_is, {})
 
@@ -104,7 +108,7 @@ ON_ERROR: Final = words("on error", _named(OnError))
 ON_LOST: Final = words("on lost", _named(OnLost))
 CATCH_UP: Final = words("catch up", _named(CatchUp))
 OVERLAP: Final = words("overlap", _named(Overlap))
-NOTIFY_ON: Final = Kind("ends", readers.some_of(_named(NotifyOn)), _some(_named(NotifyOn)))
+NOTIFY_ON: Final = Kind("list of ends", readers.some_of(_named(NotifyOn)), _some(_named(NotifyOn)))
 POLICY: Final = words("policy", {"off": "off", "warn": "warn", "block": "block", "strict": "block"})
 LEVEL: Final = words("level", {"low": "low", "medium": "medium", "high": "high"})
 

@@ -70,11 +70,11 @@ def _value(field: Field, names: dict[int, str], values: dict[str, Any]) -> dict[
         case "stages":
             item = {"anyOf": [{"type": ["string", "number"]}, {"$ref": "#/$defs/stage"}]}
             return {"type": ["array", "null"], "items": item}
-        case "params":
+        case "parameters":
             one = {"anyOf": [{"type": ["string", "number", "boolean"]}, {"$ref": "#/$defs/param"}]}
             return {"type": ["object", "null"], "additionalProperties": one}
     if inner is not None:
         return inner
-    key = kind.name.replace(" ", "_")
+    key = kind.name.replace(" ", "_").replace(",", "")
     values[key] = dict(kind.schema)
     return {"$ref": f"#/$defs/{key}"}

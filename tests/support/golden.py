@@ -31,3 +31,16 @@ def assert_golden_block(path: Path, name: str, text: str) -> None:
         path.write_text(page)
         return
     assert found.group(2) == text, f"{path.name}, {name}: `make golden` and review the diff"
+
+
+def assert_golden_part(path: Path, name: str, text: str) -> None:
+    """What stands between `<!-- name -->` and `<!-- /name -->` of a Markdown file is `text`."""
+    page = path.read_text()
+    first, last = f"<!-- {name} -->\n\n", f"<!-- /{name} -->"
+    assert first in page, f"{path.name} has no part {name!r}"
+    before, rest = page.split(first, 1)
+    found, after = rest.split(last, 1)
+    if IS_WRITING:
+        path.write_text(f"{before}{first}{text}\n{last}{after}")
+        return
+    assert found == f"{text}\n", f"{path.name}, {name}: `make golden` and review the diff"
