@@ -30,15 +30,10 @@ def mark_job(work: Work, ask: MarkRequest) -> None:
         )
     message = f"taken for a success by {ask.by}" + (f": {ask.reason}" if ask.reason else "")
     reason = Reason(who="operator", what="marked", message=message)
-    to = work.move_job(
-        job.seq,
-        job.status,
-        JobEvent.MARK,
-        marked_by=ask.by,
-        reason=reason.model_dump_json(),
-        ended_at=work.tx.now_us,
-        held_for=None,
-    )
+    columns: dict[str, object] = {"marked_by": ask.by, "reason": reason.model_dump_json()}
+    if not job.status.is_ended:  # how long it took stays what it was
+        columns |= {"ended_at": work.tx.now_us, "held_for": None}
+    to = work.move_job(job.seq, job.status, JobEvent.MARK, **columns)
     work.record(
         "job.marked",
         ask.run_id,

@@ -37,12 +37,14 @@ async def test_what_was_skipped_because_of_a_marked_job_runs_after_all(hands: Ha
 async def test_a_marked_job_says_who_took_it_for_a_success_and_what_it_was(hands: Hands) -> None:
     run_id = await hands.submit(a_job("a"), a_job("other"))
     await hands.do(exit_code=7)
+    ended_at = (await hands.job(run_id, "a")).ended_at
 
+    await hands.runtime.advance(60)
     await hands.mark(run_id, "a")
     event = await hands.until(run_id, "job.marked")
     job = await hands.job(run_id, "a")
 
-    assert (job.marked_by, job.exit_code) == ("eve", 7)
+    assert (job.marked_by, job.exit_code, job.ended_at) == ("eve", 7, ended_at)
     assert job.reason == j.Reason(
         who="operator", what="marked", message="taken for a success by eve: seen"
     )
