@@ -242,6 +242,40 @@ def test_a_retry_is_counted_down_on_a_terminal(drawbar: Command) -> None:
     assert re.search(r"try 2 in 0\.\d s", terminal.seen)
 
 
+def test_what_a_job_is_about_is_shown_on_a_terminal(drawbar: Command) -> None:
+    wait = "until [ -e {0} ]; do sleep 0.05; done; rm {0}"
+    checks = {
+        f"{when}_checks": f"[{{name: check_command, params: {{command: '{wait.format(when)}'}}}}]"
+        for when in ("pre", "post")
+    }
+    file = drawbar.write(
+        "p.yaml",
+        "jobs:\n  - id: a\n    command: 'true'\n"
+        + "".join(f"    {name}: {value}\n" for name, value in checks.items()),
+    )
+    with drawbar.on_terminal("run", file) as terminal:
+        for when in ("pre", "post"):
+            terminal.until(f"{when}-checks")
+            (drawbar.folder / when).touch()
+        code = terminal.end()
+
+    assert code == 0
+
+
+def test_a_check_that_fails_is_told_with_its_words(drawbar: Command) -> None:
+    file = drawbar.write(
+        "p.yaml",
+        "jobs: [{id: a, command: 'true', post_checks: [{name: check_file_exists, "
+        "params: {path: made.txt}}]}]\n",
+    )
+
+    done = drawbar.run("run", file)
+
+    assert done.returncode == 1
+    assert "a  postcheck_failed in " in done.stdout
+    assert re.search(r"^a +✘ postcheck_failed +0 +1 .*made\.txt", done.stdout, re.MULTILINE)
+
+
 def test_a_parameter_reaches_the_command(drawbar: Command) -> None:
     file = drawbar.write(
         "p.yaml",

@@ -66,14 +66,16 @@ def test_workers_make_no_sequential_document_parallel(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "found"),
-    [("continue_on_error", OnError.CONTINUE), ("fail_fast", OnError.CANCEL)],
+    ("fail_fast", "found"), [(False, OnError.CONTINUE), (True, OnError.CANCEL)]
 )
-def test_the_command_line_says_what_a_failure_means(file: Path, wish: str, found: OnError) -> None:
+def test_the_command_line_says_what_a_failure_means(
+    file: Path, fail_fast: bool, found: OnError
+) -> None:
     file.write_text(f"{DOCUMENT}on_error: stop\n")
 
     assert load_pipeline(file).on_error is OnError.STOP
-    assert load_pipeline(file, **{wish: True}).on_error is found
+    spec = load_pipeline(file, continue_on_error=not fail_fast, fail_fast=fail_fast)
+    assert spec.on_error is found
 
 
 def test_continue_on_error_and_fail_fast_at_once_are_refused(file: Path) -> None:
