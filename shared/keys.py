@@ -64,15 +64,30 @@ def read_signing_key(path: Path) -> Ed25519PrivateKey:
 
 def read_enrolment_secret(path: Path) -> str:
     """The secret in the file; white space around it does not count."""
+    return _read_secret(path, "an enrolment secret")
+
+
+def read_webhook_secret(path: Path) -> str:
+    return _read_secret(path, "a webhook secret")
+
+
+def _read_secret(path: Path, what: str) -> str:
     try:
         secret = _read(path).decode("ascii").strip()
     except UnicodeDecodeError:
-        raise Misconfigured(f"{path} is not an enrolment secret: it is not plain ASCII") from None
+        raise Misconfigured(f"{path} is not {what}: it is not plain ASCII") from None
     if len(secret) < MIN_SECRET_CHARS:
         raise Misconfigured(
-            f"{path} is not an enrolment secret: it has fewer than {MIN_SECRET_CHARS} characters"
+            f"{path} is not {what}: it has fewer than {MIN_SECRET_CHARS} characters"
         )
     return secret
+
+
+def load_webhook_secret(folder: Path, runtime: Runtime) -> str:
+    """The secret that signs webhooks, made when there is none yet: receivers are given a copy."""
+    path = folder / "webhook.secret"
+    _create_once(path, lambda: runtime.new_secret().encode(), runtime)
+    return _read_secret(path, "a webhook secret")
 
 
 def is_same_secret(given: str, expected: str) -> bool:

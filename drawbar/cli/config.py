@@ -4,6 +4,7 @@ A setting at the top is for every command that has such an option; one in a tabl
 command is for that command.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +33,7 @@ def defaults(group: "TyperGroup") -> dict[str, Any] | None:
 def _sort(settings: dict[str, Any], group: "TyperGroup") -> dict[str, Any]:
     options = {
         name: {_spelled(p): p.name for p in command.params if p.param_type_name == "option"}
-        for name, command in group.commands.items()
+        for name, command in _commands(group)
     }
     everywhere = {spelled for of_command in options.values() for spelled in of_command}
     found: dict[str, dict[str, Any]] = {name: {} for name in options}
@@ -52,7 +53,18 @@ def _sort(settings: dict[str, Any], group: "TyperGroup") -> dict[str, Any]:
             if key not in options[name]:
                 raise ValueError(f"{name} has no setting {key!r}{_hint(key, options[name])}")
             found[name][options[name][key]] = value
+    for name in [name for name in found if " " in name]:  # inside what its group is told
+        parent, own = name.split()
+        found[parent][own] = found.pop(name)
     return found
+
+
+def _commands(group: "TyperGroup") -> Iterator[tuple[str, Any]]:
+    """Each by its words: `run`, `schedules`, `schedules add`."""
+    for name, command in group.commands.items():
+        yield name, command
+        for own, inner in getattr(command, "commands", {}).items():
+            yield f"{name} {own}", inner
 
 
 def _spelled(parameter: Any) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from drawbar.cli.notices import MailFrom, NotifyHosts, Smtp, Telling
 from drawbar.cli.options import Data, Json, Labels
 from drawbar.cli.rules import (
     AllowCommand,
@@ -128,6 +129,9 @@ def up(
     workspace: WorkspaceDir = None,
     no_shell: NoShell = False,
     allow_plugins: AllowPlugins = None,
+    smtp: Smtp = None,
+    mail_from: MailFrom = None,
+    notify_host: NotifyHosts = None,
 ) -> int:
     """All services and a worker in one process; further workers may join.
 
@@ -140,17 +144,25 @@ def up(
     rules = read_rules(
         policy, policy_level, allow_command, allow_pattern, workspace, no_shell, allow_plugins
     )
-    return serve_up(data, host, port_base, slots, label or [], drain, rules)
+    told = Telling(smtp, mail_from, tuple(notify_host or ()))
+    return serve_up(data, host, port_base, slots, label or [], drain, rules, told)
 
 
-def jobstore(listen: Listen = "127.0.0.1:7402", lease: LeaseS = 30.0, data: Data = None) -> None:
+def jobstore(
+    listen: Listen = "127.0.0.1:7402",
+    lease: LeaseS = 30.0,
+    smtp: Smtp = None,
+    mail_from: MailFrom = None,
+    notify_host: NotifyHosts = None,
+    data: Data = None,
+) -> None:
     """The job service alone: it owns runs, jobs, logs and artifacts.
 
     Example: drawbar jobstore --listen 0.0.0.0:7402 --data /var/lib/drawbar
     """
     from drawbar.cli.serving import serve_jobstore
 
-    serve_jobstore(listen, lease, data)
+    serve_jobstore(listen, lease, data, Telling(smtp, mail_from, tuple(notify_host or ())))
 
 
 def registry(

@@ -10,10 +10,21 @@ from typing import Any, Final, NoReturn
 
 import typer
 
-from drawbar.cli import daemons, decisions, documents, executioner, outputs, run, runs, workers
+from drawbar.cli import (
+    daemons,
+    decisions,
+    documents,
+    executioner,
+    outputs,
+    run,
+    runs,
+    schedules,
+    workers,
+)
 
 RUN: Final = "Run pipelines"
 LOOK: Final = "Look at runs"
+WHEN: Final = "Run by the clock"
 FLEET: Final = "Workers"
 SERVE: Final = "Serve"
 
@@ -43,6 +54,15 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (LOOK, "logs", outputs.logs),
     (LOOK, "events", outputs.events),
     (LOOK, "artifacts", outputs.artifacts),
+    (WHEN, "schedules", schedules.schedules),
+    (WHEN, "schedules add", schedules.add),
+    (WHEN, "schedules next", schedules.preview),
+    (WHEN, "schedules pause", schedules.pause),
+    (WHEN, "schedules resume", schedules.resume),
+    (WHEN, "schedules remove", schedules.remove),
+    (WHEN, "schedules backfill", schedules.backfill),
+    (WHEN, "schedules backfills", schedules.backfills),
+    (WHEN, "schedules cancel-backfill", schedules.cancel_backfill),
     (FLEET, "workers", workers.workers),
     (FLEET, "worker-drain", workers.drain),
     (FLEET, "worker-pause", workers.pause),
@@ -72,7 +92,17 @@ def root(
         raise typer.Exit
 
 
+groups: Final = {name.split()[0]: typer.Typer() for _, name, _ in COMMANDS if " " in name}
+
 for panel, name, function in COMMANDS:
+    if name in groups:
+        groups[name].callback(invoke_without_command=True)(function)
+        app.add_typer(groups[name], name=name, rich_help_panel=panel)
+        continue
+    if " " in name:
+        group, own = name.split()
+        groups[group].command(own)(function)
+        continue
     # Words that one command takes over from another program are options there, not here.
     settings = {"ignore_unknown_options": True} if name == "executioner" else {}
     app.command(name, rich_help_panel=panel, context_settings=settings)(function)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from drawbar.cli.notices import MailFrom, NotifyHosts, Smtp, Telling
 from drawbar.cli.options import (
     ContinueOnError,
     Data,
@@ -85,6 +86,9 @@ def run(
     workspace: WorkspaceDir = None,
     no_shell: NoShell = False,
     allow_plugins: AllowPlugins = None,
+    smtp: Smtp = None,
+    mail_from: MailFrom = None,
+    notify_host: NotifyHosts = None,
     as_json: Json = False,
 ) -> int:
     """Run a pipeline here and now, and watch it.
@@ -128,6 +132,7 @@ def run(
         rules=read_rules(
             policy, policy_level, allow_command, allow_pattern, workspace, no_shell, allow_plugins
         ),
+        told=Telling(smtp, mail_from, tuple(notify_host or ())),
         as_json=as_json,
     )
     return run_pipeline(start, wishes)

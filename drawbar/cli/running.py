@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from drawbar.cli.failures import INTERRUPTED, Interrupted, Usage
 from drawbar.cli.following import watch
+from drawbar.cli.notices import Telling
 from drawbar.cli.patience import Patience
 from drawbar.cli.pipelines import Start
 from drawbar.cli.render.display import display_for
@@ -34,6 +35,7 @@ class Wishes:
     slots: int | None
     labels: tuple[str, ...]
     rules: Rules  # of the worker that runs it here
+    told: Telling  # how people are told of its end
     as_json: bool
 
     @property
@@ -71,6 +73,7 @@ async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Sig
     from drawbar.cli.holding import held_for_run
     from drawbar.cli.labels import check_requires, worker_labels
     from drawbar.cli.runlog import logging_beside
+    from drawbar.cli.telling import telling
     from drawbar.embedded import Embedded
     from worker.environment import shell_env
 
@@ -91,19 +94,21 @@ async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Sig
         )
         try:
             await embedded.start()
-            await stack.enter_async_context(open_to_decisions(data, embedded.jobs))
-            run_id = await embedded.submit(start.pipeline, skip=start.skip, resume=start.resume)
-            ended = asyncio.Event()
-            view = await _show(
-                embedded.jobs,
-                run_id,
-                start,
-                wishes,
-                runtime,
-                signals,
-                [until(ended, [embedded])],
-            )
-            embedded.forget()
+            async with telling(embedded.jobs, start.pipeline, wishes.told, data, runtime) as teller:
+                await stack.enter_async_context(open_to_decisions(data, embedded.jobs))
+                run_id = await embedded.submit(start.pipeline, skip=start.skip, resume=start.resume)
+                ended = asyncio.Event()
+                view = await _show(
+                    embedded.jobs,
+                    run_id,
+                    start,
+                    wishes,
+                    runtime,
+                    signals,
+                    [until(ended, [embedded])],
+                )
+                embedded.forget()
+                await teller.finish(run_id, wishes.stream)
         finally:
             await embedded.stop()
     return view

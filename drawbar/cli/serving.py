@@ -12,6 +12,7 @@ from typing import Final
 from drawbar.cli.connect import JOBSTORE_URL, checked_url
 from drawbar.cli.failures import Usage, is_debugging, say
 from drawbar.cli.labels import worker_labels
+from drawbar.cli.notices import Telling
 from drawbar.cli.places import data_dir, own_data_dir
 from drawbar.cli.render.words import count
 from drawbar.cli.rules import Rules
@@ -28,7 +29,7 @@ DAY_S: Final = 86_400.0
 REPORTS_BEFORE_SILENT: Final = 4  # as in RegistrySettings: three may get lost, and a fourth be late
 
 
-def serve_jobstore(listen: str, lease_s: float, data: Path | None) -> None:
+def serve_jobstore(listen: str, lease_s: float, data: Path | None, told: Telling) -> None:
     """Served until a signal."""
     from jobstore.app import serve
     from jobstore.service import JobStoreSettings
@@ -44,6 +45,7 @@ def serve_jobstore(listen: str, lease_s: float, data: Path | None) -> None:
                 host=host,
                 port=port,
                 settings=JobStoreSettings.scaled_to(lease_s),
+                notices=told.settings(place, runtime),
                 started=_announce("job service"),
             )
         )
@@ -138,6 +140,7 @@ def serve_up(
     labels: Sequence[str],
     drain_s: float | None,
     rules: Rules,
+    told: Telling,
 ) -> int:
     """All of it served until a signal."""
     from drawbar.up import Addresses, serve
@@ -174,6 +177,7 @@ def serve_up(
                 host=host,
                 port_base=port_base,
                 drain_s=drain_s,
+                notices=told.settings(place, runtime),
                 started=started,
                 draining=_say_what_it_waits_for(drain_s),
             )

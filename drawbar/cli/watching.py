@@ -13,6 +13,7 @@ from drawbar.cli.render.console import console
 from drawbar.cli.render.display import display_for
 from drawbar.cli.render.objects import run_object, write_json
 from drawbar.cli.render.progress import Progress
+from drawbar.cli.render.times import notifications_table
 from drawbar.cli.summary import print_summary, summary
 from shared.ids import RunId
 from shared.protocol.states import RunStatus
@@ -44,6 +45,10 @@ async def _show(
                 print_summary(view, tails, stream, runtime.now())
         elif not as_json:
             console().print(summary(view, runtime.now()))
+        told = (await jobs.list_notifications(run_id)).notifications
     if as_json:
-        write_json(run_object(view))
+        write_json(run_object(view) | {"notifications": [n.model_dump(mode="json") for n in told]})
+    elif told:
+        console().print()
+        console().print(notifications_table(told))
     return 1 if follow and view.status is not RunStatus.SUCCESS else 0

@@ -81,9 +81,7 @@ class Carriers:
     async def _mail(self, notice: Notice, news: words.News, tls: ssl.SSLContext) -> None:
         route = self._route(notice)
         if route is None:
-            raise NotSent(
-                "there is no mail server: start the job service with --smtp or DRAWBAR_SMTP_URL"
-            )
+            raise NotSent("there is no mail server: name one with --smtp or DRAWBAR_SMTP_URL")
         if not self._settings.allows(route.host):
             raise NotSent(f"{route.host} is not among the hosts that may be sent to")
         attempts = await self._attempts(news.run)

@@ -9,7 +9,7 @@ from typing import Final
 
 import aiosmtplib
 
-from jobstore.notices.errors import NotSent
+from jobstore.notices.errors import NotSent, connect_problem
 from jobstore.notices.settings import MailRoute
 from jobstore.notices.words import News, headline
 from shared.ids import JobId
@@ -97,4 +97,6 @@ def _plainly(error: Exception, must_encrypt: bool) -> str:
     if isinstance(error, aiosmtplib.SMTPServerDisconnected):
         return "it closed the connection"
     cause = error.__cause__ or error
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+        return connect_problem(cause)
     return one_line(str(cause))[:LONGEST] or type(cause).__name__

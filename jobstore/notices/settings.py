@@ -8,12 +8,13 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from shared.errors import Misconfigured
-from shared.keys import MIN_SECRET_CHARS
+from shared.keys import load_webhook_secret, read_webhook_secret
 from shared.protocol.pipeline import MailServer
+from shared.runtime import Runtime
 
 EXAMPLE: Final = "smtp://user@mail.example.com:587"
 PORTS: Final = {"smtp": 25, "smtps": 465}
-MAX_SECRET_BYTES: Final = 4_096
+MAX_PASSWORD_BYTES: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +56,23 @@ def notice_settings(
     smtp: str | None,
     mail_from: str | None,
     hosts: Sequence[str],
+    keys: Path,
+    runtime: Runtime,
     env: Mapping[str, str] = os.environ,
 ) -> NoticeSettings:
-    """Options, with the secrets that only files and the environment hold. Misconfigured."""
-    password = _secret(env, "DRAWBAR_SMTP_PASSWORD")
+    """Options, with the secrets that only files and the environment hold. Misconfigured.
+
+    Where no webhook secret is given, one is made in the folder `keys`.
+    """
     return NoticeSettings(
-        mail=None if not smtp else parse_smtp(smtp, password),
+        mail=None if not smtp else parse_smtp(smtp, _password(env)),
         mail_from=checked_sender(mail_from) if mail_from else None,
-        webhook_secret=_webhook_secret(env),
+        webhook_secret=_webhook_secret(env, keys, runtime),
         hosts=tuple(host.lower() for host in hosts),
     )
 
 
-def parse_smtp(url: str, password: str | None) -> MailRoute:
+def parse_smtp(url: str, password: str | None = None) -> MailRoute:
     """smtp:// or smtps://[user[:password]@]host[:port]. The error never quotes the URL."""
     try:
         parts = urlsplit(url)
@@ -92,24 +97,22 @@ def checked_sender(address: str) -> str:
     return address
 
 
-def _webhook_secret(env: Mapping[str, str]) -> str | None:
-    secret = _secret(env, "DRAWBAR_WEBHOOK_SECRET")
-    if secret is not None and len(secret) < MIN_SECRET_CHARS:
-        raise Misconfigured(f"the webhook secret has fewer than {MIN_SECRET_CHARS} characters")
-    return secret
+def _webhook_secret(env: Mapping[str, str], keys: Path, runtime: Runtime) -> str:
+    named = env.get("DRAWBAR_WEBHOOK_SECRET_FILE")
+    if named:
+        return read_webhook_secret(Path(named))
+    return load_webhook_secret(keys, runtime)
 
 
-def _secret(env: Mapping[str, str], name: str) -> str | None:
-    """The variable, or the content of the file that its sibling …_FILE names."""
-    path = env.get(f"{name}_FILE")
-    if not path:
-        return env.get(name) or None
+def _password(env: Mapping[str, str]) -> str | None:
+    """The variable, or the content of the file that its sibling names."""
+    named = env.get("DRAWBAR_SMTP_PASSWORD_FILE")
+    if not named:
+        return env.get("DRAWBAR_SMTP_PASSWORD") or None
     try:
-        with Path(path).open("rb") as file:
-            return file.read(MAX_SECRET_BYTES).decode().strip() or None
+        with Path(named).open("rb") as file:
+            return file.read(MAX_PASSWORD_BYTES).decode().strip() or None
     except OSError as error:
-        raise Misconfigured(
-            f"cannot read {path}, which {name}_FILE names: {error.strerror}"
-        ) from None
+        raise Misconfigured(f"cannot read {named}: {error.strerror}", path=named) from None
     except UnicodeDecodeError:
-        raise Misconfigured(f"{path}, which {name}_FILE names, is not text") from None
+        raise Misconfigured(f"{named} holds no password: it is not text") from None

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from jobstore.notices.errors import NotSent
+from jobstore.notices.errors import NotSent, connect_problem
 from jobstore.notices.settings import NoticeSettings
 from shared.runtime import Runtime
 
@@ -90,7 +90,7 @@ def _plainly(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "its name cannot be resolved"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or "cannot be connected to"
+        return connect_problem(error.os_error)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "it closed the connection"
     return type(error).__name__

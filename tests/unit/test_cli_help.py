@@ -45,7 +45,7 @@ def test_golden_help_of_drawbar(helps: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_help_of_each_command(helps: dict[str, str], name: str) -> None:
-    assert_golden(f"help/{name}.txt", helps[name])
+    assert_golden(f"help/{name.replace(' ', '-')}.txt", helps[name])
 
 
 @pytest.mark.parametrize("name", NAMES)

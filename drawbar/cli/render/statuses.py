@@ -42,6 +42,10 @@ LOOKS: Final[Mapping[str, Look]] = {
     "refused": _STOPPED,
     "lapsed": _STOPPED,
     "lost": _BAD,
+    # backfills and notifications
+    "done": _GOOD,
+    "sent": _GOOD,
+    "waiting": Look("↻", "yellow"),
 }
 _UNKNOWN: Final = Look("?", "")  # a newer service's word
 
