@@ -14,7 +14,7 @@ import jobstore.app
 import registry.app
 from gateway.service import GatewayService
 from jobstore.notices.settings import NoticeSettings
-from jobstore.service import JobStoreService
+from jobstore.service import JobStoreService, JobStoreSettings
 from registry.service import RegistryService
 from shared.daemon import Part, listening_to_signals, until
 from shared.files import DiskFiles
@@ -46,6 +46,7 @@ async def serve(
     host: str,
     port_base: int,
     drain_s: float | None = None,
+    keep_s: float | None = None,
     notices: NoticeSettings | None = None,
     started: Callable[[Addresses], None] = lambda _: None,
     draining: Callable[[int], None] = lambda _: None,
@@ -54,10 +55,13 @@ async def serve(
 
     The first signal lets running jobs end (for `drain_s` at most) while everything goes on
     serving; the second kills them. `draining` hears how many they are. `data` is held by the
-    caller. `port_base` 0: free ports.
+    caller. `port_base` 0: free ports. `keep_s`: how long ended runs are kept; None: for ever.
     """
     jobs = JobStoreService(
-        data / "jobstore" / "jobs.db", DiskFiles(data / "jobstore" / "files", runtime), runtime
+        data / "jobstore" / "jobs.db",
+        DiskFiles(data / "jobstore" / "files", runtime),
+        runtime,
+        JobStoreSettings(keep_s=keep_s),
     )
     workers = RegistryService(data / "registry" / "registry.db", runtime)
     forwarder = GatewayService(jobs, runtime)

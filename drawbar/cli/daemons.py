@@ -89,6 +89,16 @@ LeaseS = Annotated[
         help="How long a worker may be silent before its jobs are given to others.",
     ),
 ]
+KeepRuns = Annotated[
+    str | None,
+    typer.Option(
+        "--keep",
+        metavar="AGE",
+        envvar="DRAWBAR_KEEP",
+        help="Forget runs that ended longer ago, for example 90d. Default: keep all.",
+        show_default=False,
+    ),
+]
 SilentAfterS = Annotated[
     float,
     typer.Option(
@@ -122,6 +132,7 @@ def up(
     slots: Slots = None,
     label: Labels = None,
     drain: DrainS = None,
+    keep: KeepRuns = None,
     policy: PolicyOption = PolicyName.OFF,
     policy_level: LevelOption = LevelName.MEDIUM,
     allow_command: AllowCommand = None,
@@ -145,12 +156,13 @@ def up(
         policy, policy_level, allow_command, allow_pattern, workspace, no_shell, allow_plugins
     )
     told = Telling(smtp, mail_from, tuple(notify_host or ()))
-    return serve_up(data, host, port_base, slots, label or [], drain, rules, told)
+    return serve_up(data, host, port_base, slots, label or [], drain, keep, rules, told)
 
 
 def jobstore(
     listen: Listen = "127.0.0.1:7402",
     lease: LeaseS = 30.0,
+    keep: KeepRuns = None,
     smtp: Smtp = None,
     mail_from: MailFrom = None,
     notify_host: NotifyHosts = None,
@@ -162,7 +174,8 @@ def jobstore(
     """
     from drawbar.cli.serving import serve_jobstore
 
-    serve_jobstore(listen, lease, data, Telling(smtp, mail_from, tuple(notify_host or ())))
+    told = Telling(smtp, mail_from, tuple(notify_host or ()))
+    serve_jobstore(listen, lease, keep, data, told)
 
 
 def registry(

@@ -4,39 +4,65 @@ from typing import Annotated
 
 import typer
 
+from drawbar.cli.history import OnlyPipeline
 from drawbar.cli.options import AnyJobName, Data, Follow, Json, RunNumber, Server, Why
+from shared.protocol.states import RunStatus
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many.")]
+OnlyStatus = Annotated[
+    RunStatus | None,
+    typer.Option("--status", help="Only runs that are so.", show_default=False),
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--since",
+        metavar="AGE|DATE",
+        help="Only runs since then, for example 2d or 2026-01-31.",
+        show_default=False,
+    ),
+]
+BeforeRun = Annotated[
+    int | None,
+    typer.Option(
+        "--before",
+        metavar="RUN",
+        min=1,
+        help="Only runs older than this one: the next page.",
+        show_default=False,
+    ),
+]
 FailedOnly = Annotated[
     bool, typer.Option("--failed-only", help="Carry over the jobs that succeeded.")
 ]
 
 
 def runs(
-    limit: Limit = 20, server: Server = None, data: Data = None, as_json: Json = False
+    limit: Limit = 20,
+    name: OnlyPipeline = None,
+    status: OnlyStatus = None,
+    since: SinceOption = None,
+    before: BeforeRun = None,
+    server: Server = None,
+    data: Data = None,
+    as_json: Json = False,
 ) -> None:
-    """List the newest runs.
+    """List runs, the newest first.
 
-    Example: drawbar runs --limit 5
+    Example: drawbar runs --name release --status failed --since 2d
     """
-    from drawbar.cli.connect import asking_jobs, with_now
-    from drawbar.cli.render.console import console
-    from drawbar.cli.render.objects import write_all
-    from drawbar.cli.render.tables import runs_table
-    from shared.protocol.jobs import RunFilter
+    from drawbar.cli.listing import list_runs
 
-    found, now = asking_jobs(
-        lambda jobs, runtime: with_now(jobs.list_runs(RunFilter(limit=limit)), runtime),
-        server,
-        data,
-        only_looks=True,
+    list_runs(
+        limit,
+        name=name,
+        status=status,
+        since=since,
+        before=before,
+        server=server,
+        data=data,
+        as_json=as_json,
     )
-    if as_json:
-        write_all(found.runs)
-    elif found.runs:
-        console().print(runs_table(found.runs, now))
-    else:
-        typer.echo("no runs yet; start one with: drawbar submit FILE")
 
 
 def show(

@@ -6,9 +6,11 @@ import shlex
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from drawbar.cli.ages import span_s
 from drawbar.cli.connect import JOBSTORE_URL, checked_url
 from drawbar.cli.failures import Usage, is_debugging, say
 from drawbar.cli.labels import worker_labels
@@ -29,12 +31,15 @@ DAY_S: Final = 86_400.0
 REPORTS_BEFORE_SILENT: Final = 4  # as in RegistrySettings: three may get lost, and a fourth be late
 
 
-def serve_jobstore(listen: str, lease_s: float, data: Path | None, told: Telling) -> None:
+def serve_jobstore(
+    listen: str, lease_s: float, keep: str | None, data: Path | None, told: Telling
+) -> None:
     """Served until a signal."""
     from jobstore.app import serve
     from jobstore.service import JobStoreSettings
 
     host, port = parse_address(listen)
+    keep_s = None if keep is None else span_s("--keep", keep)
     place, runtime = _prepare(data)
     with held(place / "jobstore") as folder:
         asyncio.run(
@@ -44,7 +49,7 @@ def serve_jobstore(listen: str, lease_s: float, data: Path | None, told: Telling
                 runtime,
                 host=host,
                 port=port,
-                settings=JobStoreSettings.scaled_to(lease_s),
+                settings=replace(JobStoreSettings.scaled_to(lease_s), keep_s=keep_s),
                 notices=told.settings(place, runtime),
                 started=_announce("job service"),
             )
@@ -139,12 +144,14 @@ def serve_up(
     slots: int | None,
     labels: Sequence[str],
     drain_s: float | None,
+    keep: str | None,
     rules: Rules,
     told: Telling,
 ) -> int:
     """All of it served until a signal."""
     from drawbar.up import Addresses, serve
 
+    keep_s = None if keep is None else span_s("--keep", keep)
     settings = WorkerSettings(
         # Not the name that `drawbar worker` takes on this machine: that would supersede this one.
         name=checked_name(f"{socket.gethostname()}-up"),
@@ -177,6 +184,7 @@ def serve_up(
                 host=host,
                 port_base=port_base,
                 drain_s=drain_s,
+                keep_s=keep_s,
                 notices=told.settings(place, runtime),
                 started=started,
                 draining=_say_what_it_waits_for(drain_s),

@@ -128,6 +128,7 @@ def _clear_jobs(
     # A log that ended up in the database may have a file as well, from while the job ran.
     conn.executemany("INSERT OR IGNORE INTO pruned_log VALUES (?)", [(a,) for a in attempts])
     _delete(conn, "attempt", "id", attempts)
+    # Both ends of an edge: once the newest jobs are gone, others are given their numbers.
     seqs = [job[0] for job in jobs]
     _delete(conn, "edge", "upstream", seqs)
     _delete(conn, "edge", "downstream", seqs)
