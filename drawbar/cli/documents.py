@@ -22,7 +22,7 @@ class Format(StrEnum):
 Formats = Annotated[Format, typer.Option("--format", "-f", help="How to draw it.")]
 Files = Annotated[
     list[Path],
-    typer.Argument(metavar="FILE...", help="Pipelines: YAML, JSON or TOML.", show_default=False),
+    typer.Argument(metavar="FILE", help="Pipelines: YAML, JSON or TOML.", show_default=False),
 ]
 
 

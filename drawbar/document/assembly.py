@@ -11,6 +11,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from drawbar.document import blocks, readers
+from drawbar.document.checks import note_doubts
 from drawbar.document.dialects import Defaults
 from drawbar.document.environment import Environment
 from drawbar.document.fields import PIPELINE, STAGE
@@ -75,6 +76,7 @@ def assemble(root: Mapping, wishes: Wishes, report: Report) -> PipelineSpec | No
         top.nodes["stages"] = listed
         blocks.report_bounds(error, root, top, (), report)
     _report_rules(jobs, stages, report)
+    note_doubts(jobs, has_plugins=bool(top.values.get("plugins")), report=report)
     return spec if report.is_clean else None
 
 

@@ -271,6 +271,31 @@ def test_what_has_no_effect_is_noted_and_is_no_mistake() -> None:
     assert loaded.spec.env == {"DRAWBAR_REPOSITORY": "git@x", "DRAWBAR_BRANCH": "main"}
 
 
+def test_doubts_about_checks_are_noted_because_a_worker_may_have_its_own() -> None:
+    text = (
+        "jobs:\n- id: a\n  command: b\n  pre_checks:\n"
+        "  - check_file_exist\n"
+        "  - {name: check_file_exists, params: {pth: x}}\n"
+        "  - {name: check_tcp_port, params: {port: '${PORT}'}}\n"
+        "  - {name: check_file_exists, params: {path: x}}\n"
+    )
+
+    notes = [(note.line, note.message) for note in load_text(text).notes]
+    assert notes == [
+        (
+            5,
+            "check 'check_file_exist': does not come with drawbar; workers must have it "
+            "(did you mean 'check_file_exists'?)",
+        ),
+        (
+            6,
+            "check 'check_file_exists': unknown parameter 'pth'; did you mean 'path'?; "
+            "parameter 'path' is missing",
+        ),
+    ]
+    assert [note.line for note in load_text("plugins: [own.py]\n" + text).notes] == [7]
+
+
 def test_a_password_is_not_shown_with_the_pipeline() -> None:
     pipeline = load_text(json.dumps(EXECUTIONER), "p.json").spec
 
