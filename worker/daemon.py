@@ -25,7 +25,11 @@ log = structlog.get_logger()
 
 
 class Worker:
-    """Pulls jobs and runs them. `done` is set at the end, with an exception if it came to grief."""
+    """Pulls jobs and runs them.
+
+    `done` is set at the end, with an exception if it came to grief; `failure` is then only, as
+    that of every part of a process.
+    """
 
     def __init__(
         self,

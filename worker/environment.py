@@ -7,9 +7,13 @@ from typing import Final
 from shared.ids import AttemptId
 from shared.protocol.gateway import RunContext
 from shared.protocol.pipeline import InheritEnv
+from worker.ports import CannotStart
 from worker.settings import WorkerSettings
 
 OURS: Final = "DRAWBAR_"
+IDENTITY: Final = tuple(f"{OURS}{w}" for w in ("RUN_ID", "JOB_ID", "ATTEMPT_ID", "FENCE", "TRY"))
+REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+MOST_CHARACTERS: Final = 131_072  # of one text: Linux starts nothing with a longer one
 MAX_VALUE: Final = 128 * 1024  # execve(2), MAX_ARG_STRLEN
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # The usual few: who and where a job is, its language, where it may put things.
@@ -25,28 +29,32 @@ NO_SECRETS: Final = frozenset({"PWD", "OLDPWD", "SSH_AUTH_SOCK"})
 
 
 def job_env(settings: WorkerSettings, context: RunContext, attempt_id: AttemptId) -> dict[str, str]:
-    """The environment of an attempt's command and checks."""
-    given = inherited(settings, context.inherit_env)
-    return {
-        **given,
-        **{name: filled_in(value, given) for name, value in context.env.items()},
+    """The environment of an attempt's command and checks. CannotStart: it grows too large.
+
+    `${NAME}` in the job's own variables was written out before, as far as the pipeline has it.
+    What is left means what the job inherits: `PATH: /opt/bin:${PATH}`.
+    """
+    below = {
+        **inherited(settings, context.inherit_env),
         "DRAWBAR_RUN_ID": str(context.run_id),
         "DRAWBAR_JOB_ID": context.job_id,
         "DRAWBAR_ATTEMPT_ID": attempt_id,
         "DRAWBAR_FENCE": str(context.fence),
         "DRAWBAR_TRY": str(context.tries),
     }
+    who = {name: below[name] for name in IDENTITY}
+    own = {name: filled(value, below, f"variable {name}") for name, value in context.env.items()}
+    return {**below, **own, **who}
 
 
-def filled_in(value: str, given: Mapping[str, str]) -> str:
-    """`${NAME}` of what the job inherits; those of its own variables were written out before.
-
-    As it is, when it would become longer than the kernel takes.
-    """
-    found = _REFERENCE.findall(value) if "${" in value else []
-    if not found or len(value) + sum(len(given.get(name, "")) for name in found) > MAX_VALUE:
-        return value
-    return _REFERENCE.sub(lambda m: given.get(m[1], m[0]), value)
+def filled(text: str, values: Mapping[str, str], what: str) -> str:
+    """The text with the values of `${NAME}` that there are. CannotStart: it grows too large."""
+    if "${" not in text:
+        return text
+    names = [name for name in REFERENCE.findall(text) if name in values]
+    if len(text) + sum(len(values[name]) for name in names) > MOST_CHARACTERS:
+        raise CannotStart(f"{what} has more than {MOST_CHARACTERS:,} characters when written out")
+    return REFERENCE.sub(lambda found: values.get(found[1], found[0]), text)
 
 
 def inherited(settings: WorkerSettings, wish: InheritEnv | None) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from shared.faultpoints import faultpoint
 from shared.protocol.gateway import Outcome, Result, RunContext, Usage
 from worker.checking import POST, PRE, checks_launch, flaw_of, needs_look
 from worker.crew import Crew
-from worker.environment import job_env
+from worker.environment import filled, job_env
 from worker.inputs import Inputs
 from worker.lease import Holder
 from worker.logstream import LogStream
@@ -101,10 +101,13 @@ class Execution:
 
     async def _go_through(self, context: RunContext) -> Result:
         settings = self._crew.settings
-        files = self.files = await self._crew.workspace.open(self._attempt_id, context.working_dir)
+        env = job_env(settings, context, self._attempt_id)
+        folder = context.working_dir
+        if folder is not None:
+            folder = filled(folder, env, "the working directory")
+        files = self.files = await self._crew.workspace.open(self._attempt_id, folder)
         if context.inputs:
             await self._place_inputs(context, files)
-        env = job_env(settings, context, self._attempt_id)
         keeper = Gatekeeper(settings.security, context)
         if not keeper.is_idle:
             context = await self._admit(keeper, context, files)

@@ -215,6 +215,28 @@ async def test_a_pipeline_says_what_it_inherits(drawbar: Embedded) -> None:
     assert (await run(drawbar, command, inherit_env="default"))[1] == "[]\n"
 
 
+async def test_references_that_no_document_could_fill_mean_what_is_inherited(
+    drawbar: Embedded, tmp_path: Path
+) -> None:
+    (tmp_path / "green").mkdir()
+    (tmp_path / "j").mkdir()
+
+    _, log = await run(
+        drawbar,
+        {
+            "command": "pwd; echo $COLOUR $ME",
+            "working_dir": "${PWD_OF_TEST}/${DRAWBAR_JOB_ID}/../green",
+            "env": {
+                "COLOUR": "dark${COLOUR}",
+                "ME": "${DRAWBAR_JOB_ID}",
+                "PWD_OF_TEST": str(tmp_path),
+            },
+        },
+    )
+
+    assert log.splitlines()[1:] == ["darkgreen j"]
+
+
 async def test_a_workers_policy_binds_whatever_the_pipeline_says(start: Start) -> None:
     async with start(security=SecuritySpec(policy="block")) as drawbar:
         job, log = await run(

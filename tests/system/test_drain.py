@@ -26,6 +26,7 @@ async def test_a_worker_told_to_end_finishes_what_runs_and_claims_nothing(
     run = await cluster.jobs.show_run(begun)
     left = await cluster.find_worker("ann")
     assert code == 0
+    assert "waiting for 1 running job to end; Ctrl-C again stops now" in worker.said()
     assert run.status is RunStatus.SUCCESS
     assert (await cluster.attempts(begun, "begun"))[0].receipt_id is not None
     assert (await cluster.job(later, "later")).status is JobStatus.QUEUED

@@ -1,7 +1,10 @@
 """What jobs inherit of the environment in which their worker was started."""
 
+import pytest
+
 from shared.protocol.pipeline import InheritEnv
-from worker.environment import inherited, looks_secret, shell_env, usual_env
+from worker.environment import filled, inherited, looks_secret, shell_env, usual_env
+from worker.ports import CannotStart
 from worker.settings import WorkerSettings
 
 STARTED_WITH = {
@@ -49,6 +52,18 @@ def test_a_list_gives_those_names_that_there_are_but_never_our_own() -> None:
 
 def test_a_daemons_jobs_inherit_no_secret_unasked() -> None:
     assert usual_env(STARTED_WITH) == {"PATH": "/bin", "LC_ALL": "C"}
+
+
+def test_what_is_left_of_references_means_what_is_inherited() -> None:
+    values = {"PATH": "/bin", "A": "${PATH}"}
+
+    assert filled("/opt:${PATH}:${GONE}:$PATH", values, "x") == "/opt:/bin:${GONE}:$PATH"
+    assert filled("${A}", values, "x") == "${PATH}"
+
+
+def test_a_text_that_grows_without_end_starts_nothing() -> None:
+    with pytest.raises(CannotStart, match="variable A has more than 131,072 characters"):
+        filled("${A}" * 10_000, {"A": "x" * 1_000}, "variable A")
 
 
 def test_secrets_are_told_by_their_names() -> None:

@@ -100,8 +100,7 @@ def _needs_shell(owner: str) -> Finding:
     return Finding(
         "no-shell",
         f"the command needs a shell, and {owner} allows none",
-        "write a command without pipes, variables, quotes that need one and the like, or put "
-        "those into a program of its own",
+        "write a command without pipes, variables, wildcards and the like, or put it into a script",
         True,
     )
 
