@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from jobstore.run_settings import settings_of
-from jobstore.states import JobEvent
+from jobstore.states import JOB, JobEvent, after
 from jobstore.store.admit import Ready, admit
 from jobstore.store.row import ROW, Ended, JobRow, job_row
 from jobstore.store.settle import end_of_main, settle
@@ -40,6 +40,7 @@ class Origin(NamedTuple):
 
 
 PLAIN = Origin()
+_BLOCKED = after(JOB, JobStatus.PENDING, JobEvent.BLOCK)
 
 
 def submit_run(
@@ -172,7 +173,7 @@ def _insert_jobs(
         waits = len(job.needs) + (stage > opened) + watches_run
         is_idle = waits == 0 and job.when is When.ON_FAILURE
         selector_id = _selector(work, job, selectors)
-        status = JobStatus.BLOCKED if waits or is_idle else JobStatus.PENDING
+        status = _BLOCKED if waits or is_idle else JobStatus.PENDING
         rows.append(
             (
                 seq,

@@ -89,6 +89,17 @@ async def test_cancelling_a_run_ends_what_waits_and_tells_what_runs(hands: Hands
     assert (await hands.status(run_id))["run"] == "cancelled"
 
 
+async def test_a_job_that_waits_for_its_next_try_can_be_cancelled(hands: Hands) -> None:
+    run_id = await hands.submit(a_job("a", retry=retry_at_once(1)))
+    await hands.do(exit_code=1)
+
+    await hands.service.cancel(j.CancelRequest(run_id=run_id))
+    await hands.runtime.advance(11)
+
+    assert await hands.status(run_id) == {"run": "cancelled", "a": "cancelled"}
+    assert await hands.claim() == []
+
+
 async def test_a_claimed_job_of_a_cancelled_run_cannot_start(hands: Hands) -> None:
     run_id = await hands.submit(a_job("a"))
     (claim,) = await hands.claim()

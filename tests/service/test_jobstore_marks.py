@@ -258,6 +258,30 @@ async def test_a_stage_that_is_cancelled_goes_on_when_that_is_marked(hands: Hand
     assert (await hands.status(run_id))["run"] == "success"
 
 
+async def test_a_stage_that_tidied_up_is_reopened_for_what_it_had_skipped(hands: Hands) -> None:
+    run_id = await hands.submit(
+        a_job("build", stage="one"),
+        a_job("test", stage="two"),
+        a_job("mend", stage="two", when="always"),
+        a_job("tidy", stage="three", when="always"),
+        stages=["one", "two", "three"],
+    )
+    await hands.do(exit_code=1)
+    await hands.do()
+    tidy = await hands.start()
+    before = await hands.stages(run_id)
+
+    await hands.mark(run_id, "build")
+    after = await hands.stages(run_id)
+    order = await hands.play()
+    await hands.finish(tidy)
+
+    assert before == ["failed", "success", "running"]
+    assert after == ["success", "running", "running"]
+    assert order == ["test"]
+    assert await hands.stages(run_id) == ["success"] * 3
+
+
 async def test_who_waits_for_a_failure_has_none_when_it_was_marked(hands: Hands) -> None:
     run_id = await hands.submit(
         a_job("a"), a_job("b"), a_job("mend", needs=["a", "b"], when="on_failure")
@@ -353,6 +377,15 @@ async def test_the_stage_of_a_marked_job_is_mended_too(hands: Hands) -> None:
 
     assert between == ["success", "skipped"]
     assert await hands.stages(run_id) == ["success", "success"]
+
+
+async def test_a_stage_whose_cancelled_job_is_marked_is_mended(hands: Hands) -> None:
+    run_id = await hands.submit(a_job("a", stage="one"), stages=["one"])
+    await hands.cancel(run_id, "a")
+
+    await hands.mark(run_id, "a")
+
+    assert await hands.stages(run_id) == ["success"]
 
 
 async def test_a_run_that_goes_on_from_it_carries_the_marked_job_over(hands: Hands) -> None:

@@ -78,7 +78,9 @@ async def agree(hands: Hands, run_id: RunId, twin: TwinRun) -> None:
     view = await hands.service.show_run(run_id)
     expected = {name: job.status for name, job in twin.jobs.items()}
     assert {job.id: job.status.value for job in view.jobs} == expected
-    whys = {job.id: job.reason.what for job in view.jobs if job.status == "skipped" and job.reason}
+    whys: dict[str, str | None] = {
+        job.id: job.reason.what for job in view.jobs if job.status == "skipped" and job.reason
+    }
     assert _kinds(whys) == _kinds(
         {name: job.why for name, job in twin.jobs.items() if job.status == "skipped"}
     )
