@@ -55,10 +55,14 @@ def _schedule(pipeline: PipelineSpec) -> Iterator[Mistake]:
     if pipeline.schedule is not None:
         from shared.cron import BadSchedule, Cron  # few pipelines have one
 
-        try:
-            Cron(pipeline.schedule.cron, pipeline.schedule.timezone)
-        except BadSchedule as bad:
-            yield Mistake(("schedule",), str(bad))
+        for field, cron, zone in (
+            ("cron", pipeline.schedule.cron, "UTC"),
+            ("timezone", "@daily", pipeline.schedule.timezone),
+        ):
+            try:
+                Cron(cron, zone)
+            except BadSchedule as bad:
+                yield Mistake(("schedule", field), str(bad))
 
 
 def _receivers(pipeline: PipelineSpec) -> Iterator[Mistake]:

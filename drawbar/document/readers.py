@@ -272,10 +272,16 @@ def inheritance(node: Node, path: Path, report: Report) -> Any:
 
 
 def cron(node: Node, path: Path, report: Report) -> Any:
-    """Five fields, or a word such as @daily; the job service knows what they mean."""
-    if isinstance(node, Scalar) and _CRON.fullmatch(node.text.strip()):
-        return node.text.strip()
-    return expected('five fields such as "0 3 * * *", or @daily', node, path, report)
+    """Five fields, or a word such as @daily, that mean something."""
+    if not (isinstance(node, Scalar) and _CRON.fullmatch(node.text.strip())):
+        return expected('five fields such as "0 3 * * *", or @daily', node, path, report)
+    from shared.cron import BadSchedule, Cron  # few documents need it
+
+    try:
+        return Cron(node.text.strip(), "UTC").text
+    except BadSchedule as bad:
+        report.add(node, path, f"schedule: {bad}")
+        return BAD
 
 
 def timezone(node: Node, path: Path, report: Report) -> Any:

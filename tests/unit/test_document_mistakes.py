@@ -63,6 +63,14 @@ def test_the_golden_ten_mistakes_are_told_at_once() -> None:
         ),
         ("schedule: {timezone: UTC}", "the schedule has no cron"),
         (
+            "schedule: 61 3 * * *",
+            "schedule: '61 3 * * *' is not a schedule: its minute field is wrong",
+        ),
+        (
+            "schedule: 0 0 30 2 *",
+            "schedule: '0 0 30 2 *' is not a schedule: its day-of-month field is wrong",
+        ),
+        (
             "schedule: {cron: '@daily', timezone: Mars/Base}",
             "schedule.timezone: expected a time zone such as Europe/Berlin, found 'Mars/Base'",
         ),
