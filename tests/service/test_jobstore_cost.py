@@ -5,6 +5,7 @@ Counted in steps of SQLite's virtual machine, which are the same on every machin
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def into_one(count: int) -> list[JobSpec]:
     return [*flat(count), a_job("last", needs=[f"j{n}" for n in range(count)])]
 
 
-SHAPES: dict[str, tuple[Callable[[int], list[JobSpec]], dict[str, object]]] = {
+SHAPES: dict[str, tuple[Callable[[int], list[JobSpec]], dict[str, Any]]] = {
     "flat": (flat, {}),
     "held for room": (flat, {"max_workers": 2}),
     "chained": (chained, {}),
