@@ -24,6 +24,8 @@ def read_retry(read: Read, path: Path, report: Report) -> dict[str, Any]:
 def read_security(read: Read, report: Report) -> SecuritySpec | None:
     """How the pipeline narrows its commands; None when it says nothing of that."""
     values = _settings("security", SecuritySpec, read, (), report)
+    if any(place.startswith("security.") for place in read.values):
+        values.setdefault("policy", "warn")  # as the Executioner, whose spelling that is
     return SecuritySpec.model_construct(**values) if values else None
 
 

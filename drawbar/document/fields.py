@@ -54,7 +54,8 @@ CHECKS: Final = k.checks(block("check", CHECK, "{name: check_file_exists, params
 
 SECURITY: Final = table((
     Field("allow_shell", ("allow_shell",), k.TRUTH,
-          "false: only jobs with `argv` may run. Default: true.", False),
+          "false: no shell; plain commands are split into words, others may not run. "
+          "Default: true.", False),
     Field("policy", ("policy",), k.POLICY,
           "What becomes of a command that looks unsafe: off, warn or block (also: strict). "
           "Default: off.", "block"),
@@ -65,6 +66,10 @@ SECURITY: Final = table((
     Field("allowed_patterns", ("allowed_patterns",), k.PATTERNS,
           "Regular expressions, one of which a whole command must match. Default: any.",
           ["make [a-z]+"]),
+    Field("exempt_commands", ("exempt_commands",), k.TEXTS,
+          "Commands that begin with one of these look safe to this policy.", ["sqlplus"]),
+    Field("exempt_patterns", ("exempt_patterns",), k.PATTERNS,
+          "Likewise those in which one of these regular expressions is found.", ["^make "]),
     Field("workspaces", ("workspaces",), k.TEXTS,
           "Folders in which alone jobs may work. Default: any.", ["/srv/build"]),
 ))
@@ -226,8 +231,8 @@ _PIPELINE: Final = (
           ("allow_shell", SECURITY.fields["allow_shell"]),
           ("security_policy", SECURITY.fields["policy"]),
           ("security_level", SECURITY.fields["level"]),
-          ("command_whitelist", SECURITY.fields["allowed_commands"]),
-          ("command_allowlist_patterns", SECURITY.fields["allowed_patterns"]),
+          ("command_whitelist", SECURITY.fields["exempt_commands"]),
+          ("command_allowlist_patterns", SECURITY.fields["exempt_patterns"]),
           ("workspace_paths", SECURITY.fields["workspaces"]))),
     Field("notify", ("notify",), block("notify", NOTIFY, "{email: ops@example.org}"),
           "Who hears of its end.", {"email": "ops@example.org", "on": ["failure"]}),

@@ -15,7 +15,7 @@ from drawbar.document.environment import Environment
 from drawbar.document.fields import JOB
 from drawbar.document.kinds import MATRIX
 from drawbar.document.mistakes import Path, Report
-from drawbar.document.nodes import Mapping, Node
+from drawbar.document.nodes import Mapping, Node, Scalar
 from drawbar.document.readers import BAD, items_of
 from drawbar.document.tables import Read, read_mapping
 from drawbar.document.templates import Templates
@@ -64,10 +64,11 @@ class Jobs:
 
     def read(self, node: Mapping, path: Path, stage: str | None) -> None:
         """One job of the document; `stage` is that within which it stands."""
-        axes = self._axes(node, path)
-        if axes is None:
+        written_out = self._axes(node, path)
+        if written_out is None:
             self._draft(node, self._filled(node, path, None), path, stage, {})
             return
+        node, axes = written_out
         count = prod(len(values) for values in axes.values())
         if count + len(self._drafts) > MAX_JOBS:
             if not self._is_full:
@@ -108,13 +109,21 @@ class Jobs:
         assert isinstance(filled, Mapping), "it was one"
         return filled
 
-    def _axes(self, node: Mapping, path: Path) -> dict[str, tuple[str, ...]] | None:
-        """The job's matrix; None: it has none, or one with mistakes, which are reported."""
-        for key, value in node.pairs:
-            if key.text == "matrix":
-                where = (*path, "matrix")
-                found = MATRIX.read(self._templates.fill(value, where), where, self._report)
-                return None if found is BAD else dict(found)
+    def _axes(self, node: Mapping, path: Path) -> tuple[Mapping, dict[str, tuple[str, ...]]] | None:
+        """The job without its matrix, and the values of that. None: it has none, or a bad one.
+
+        Without it, because each job that it becomes would read all of it again.
+        """
+        for i, (key, value) in enumerate(node.pairs):
+            if key.text != "matrix" or (isinstance(value, Scalar) and value.is_nothing):
+                continue
+            where = (*path, "matrix")
+            found = MATRIX.read(self._templates.fill(value, where), where, self._report)
+            rest = Mapping(node.line, node.column)
+            rest.pairs = node.pairs[:i] + node.pairs[i + 1 :]
+            if found is BAD or any(other.text == "matrix" for other, _ in rest.pairs):
+                return None
+            return rest, dict(found)
         return None
 
     def _draft(

@@ -32,6 +32,17 @@ def test_a_chain_may_be_ten_thousand_jobs_long() -> None:
 
 
 @pytest.mark.slow
+def test_a_matrix_may_have_twenty_thousand_values() -> None:
+    values = ",".join(map(str, range(20_000)))
+
+    pipeline = spec_of(
+        f"jobs: [{{id: a, command: 'b ${{{{ matrix.n }}}}', matrix: {{n: [{values}]}}}}]"
+    )
+
+    assert pipeline.jobs[-1].command == "b 19999"
+
+
+@pytest.mark.slow
 def test_a_pipeline_may_have_a_hundred_thousand_jobs_and_not_one_more() -> None:
     # In a process of its own: what it needs at most is what the kernel says of it.
     program = """
