@@ -1,7 +1,6 @@
 """What of a new run is decided before it starts: by an earlier run, or by whoever submits it."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from jobstore.store.reads import PastRun
 from jobstore.store.submit import Carried, Origin
@@ -9,13 +8,6 @@ from shared.errors import Conflict
 from shared.pipeline_rules import Mistake, nearest
 from shared.protocol.jobs import RetryRequest, SubmitRequest
 from shared.protocol.states import FAILURES, JobStatus
-
-
-class Scheduled(NamedTuple):
-    """Which schedule starts a run, and the time for which it does, in microseconds."""
-
-    name: str
-    at_us: int
 
 
 def unknown_skips(ask: SubmitRequest) -> Iterator[Mistake]:
@@ -28,13 +20,12 @@ def unknown_skips(ask: SubmitRequest) -> Iterator[Mistake]:
                 yield Mistake(("skip", n), f"there is no job {job_id!r} to skip{hint}")
 
 
-def origin_of(ask: SubmitRequest, past: PastRun | None, scheduled: Scheduled | None) -> Origin:
+def origin_of(ask: SubmitRequest, past: PastRun | None) -> Origin:
     """Conflict: the run to go on from still goes on, or leaves nothing to do."""
     skipped: dict[str, str] = dict.fromkeys(ask.skip, "operator")
     digest = f"skip:{sorted(skipped)}:" if skipped else ""
-    name, at_us = scheduled or (None, None)
     if ask.resume is None or past is None:
-        return Origin(skipped=skipped, schedule=name, scheduled_for=at_us, digest=digest)
+        return Origin(skipped=skipped, digest=digest)
     _must_have_ended(ask.resume.run_id, past)
     ids: set[str] = {job.id for job in ask.pipeline.jobs}
     carried = {
@@ -59,8 +50,6 @@ def origin_of(ask: SubmitRequest, past: PastRun | None, scheduled: Scheduled | N
         retry_of=ask.resume.run_id,
         carried=carried,
         skipped=skipped,
-        schedule=name,
-        scheduled_for=at_us,
         digest=f"{digest}resume:{ask.resume.failed_only}:",
     )
 

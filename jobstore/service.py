@@ -18,7 +18,7 @@ from jobstore.keeper import Keeper
 from jobstore.leases import Lease, LeaseBook
 from jobstore.logs import Logs
 from jobstore.notices.outbox import Outbox
-from jobstore.origin import Scheduled, origin_of, origin_of_retry, unknown_skips
+from jobstore.origin import origin_of, origin_of_retry, unknown_skips
 from jobstore.schedules.service import ScheduleService
 from jobstore.schedules.timetable import Timetable
 from jobstore.store.claim import Granted
@@ -228,10 +228,7 @@ class JobStoreService:
 
     # -- people's verbs ------------------------------------------------------------------------
 
-    async def submit(
-        self, ask: j.SubmitRequest, *, scheduled: Scheduled | None = None
-    ) -> j.SubmitReply:
-        """`scheduled`: which schedule asks for the run, and for what time."""
+    async def submit(self, ask: j.SubmitRequest) -> j.SubmitReply:
         mistakes = [*find_mistakes(ask.pipeline), *unknown_skips(ask)]
         if mistakes:
             raise BadPipeline(
@@ -239,7 +236,7 @@ class JobStoreService:
                 mistakes=[{"path": m.path, "message": m.message} for m in mistakes[:100]],
             )
         past = None if ask.resume is None else await self._store.past_run(ask.resume.run_id)
-        origin = origin_of(ask, past, scheduled)
+        origin = origin_of(ask, past)
         run_id = await self._store.submit(ask.pipeline, key=ask.idempotency_key, origin=origin)
         await faultpoint("jobstore.submit.before_reply")
         return j.SubmitReply(run_id=RunId(run_id))

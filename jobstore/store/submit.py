@@ -34,8 +34,6 @@ class Origin(NamedTuple):
     retry_of: int | None = None
     carried: Mapping[str, Carried] = {}
     skipped: Mapping[str, str] = {}  # job → what decided it; dependents run as after a success
-    schedule: str | None = None
-    scheduled_for: int | None = None  # microseconds
     digest: str = ""  # what else makes the submission what it is
 
 
@@ -93,8 +91,8 @@ def _insert_run(
 ) -> int:
     row = work.conn.execute(
         "INSERT INTO run (name, status, submit_key, submit_digest, description, max_workers,"
-        " retry_of, open_jobs, created_at, on_error, settings, schedule, scheduled_for, open_main)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+        " retry_of, open_jobs, created_at, on_error, settings, open_main)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
         (
             pipeline.name,
             RunStatus.PENDING,
@@ -107,8 +105,6 @@ def _insert_run(
             work.tx.now_us,
             pipeline.on_error,
             settings_of(pipeline),
-            origin.schedule,
-            origin.scheduled_for,
             main_jobs,
         ),
     ).fetchone()
