@@ -91,8 +91,7 @@ class Jobs:
         jobs = []
         needs = 0
         for draft in self._drafts:
-            origins = self._write_out_needs(draft)
-            needs += len(draft.values.get("needs", ()))
+            needs += self._count_needs(draft)
             if needs > MAX_NEEDS:
                 self._report.add(
                     draft.read.nodes.get("needs", draft.node),
@@ -100,6 +99,7 @@ class Jobs:
                     f"the pipeline has more than {MAX_NEEDS:,} dependencies",
                 )
                 break
+            origins = self._write_out_needs(draft)
             environment.give(draft.values, draft.read, draft.path)
             jobs.append(self._checked(draft, origins))
         return jobs
@@ -167,6 +167,13 @@ class Jobs:
             self._written_out.setdefault(name, []).append(values["id"])
         self._drafts.append(_Draft(path, node, read, values, len(given) != 1))
         return read
+
+    def _count_needs(self, draft: _Draft) -> int:
+        """How many they become, or the inputs if those are more."""
+        return max(
+            sum(len(self._written_out.get(name, "1")) for name in draft.values.get(field, ()))
+            for field in ("needs", "inputs")
+        )
 
     def _write_out_needs(self, draft: _Draft) -> dict[str, list[int]] | None:
         """A need on a job with a matrix is one on all that it became."""
