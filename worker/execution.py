@@ -140,19 +140,20 @@ class Execution:
         self, keeper: Gatekeeper, context: RunContext, files: AttemptFiles
     ) -> RunContext:
         """What may be started. Forbidden: nothing may."""
+
+        async def run(launch: Launch) -> Exit:
+            return await self._execute(launch, "starting", context)
+
         try:
-            judged = await keeper.judge(context, files, self._crew.runtime)
-            warnings = list(judged.warnings)
-            if (matching := judged.matching) is not None and not self._is_stopped:
-                ended = await self._execute(matching.launch(files), "starting", context)
-                if not self._is_stopped and (warning := matching.judge(ended)) is not None:
-                    warnings.append(warning)
+            admitted, warnings = await keeper.admit(context, files, self._crew.runtime, run)
         except Forbidden as error:
+            if self._is_stopped:
+                return context  # which will not be started
             await self._say(f"forbidden: {error}", files)
             raise
         for warning in warnings:
             await self._say(f"the policy warns: {warning}", files)
-        return judged.context
+        return admitted
 
     async def _check(
         self, phase: str, context: RunContext, env: Mapping[str, str], files: AttemptFiles

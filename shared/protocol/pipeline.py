@@ -84,6 +84,8 @@ class SecuritySpec(Document):
     level: Literal["low", "medium", "high"] = "medium"  # how much looks unsafe
     allowed_commands: tuple[Text, ...] = ()  # first words; empty: any
     allowed_patterns: tuple[Text, ...] = ()  # regular expressions for whole commands; empty: any
+    exempt_commands: tuple[Text, ...] = ()  # first words of commands that look safe in any case
+    exempt_patterns: tuple[Text, ...] = ()  # likewise, searched for in commands in either case
     workspaces: tuple[Text, ...] = ()  # folders in which jobs may work; empty: any
 
 

@@ -149,8 +149,8 @@ def test_an_executioners_file_with_every_field_is_loaded_whole() -> None:
         allow_shell=True,
         policy="block",
         level="high",
-        allowed_commands=("sqlplus",),
-        allowed_patterns=("^sqlplus .*$",),
+        exempt_commands=("sqlplus",),
+        exempt_patterns=("^sqlplus .*$",),
         workspaces=("/srv",),
     )
     assert pipeline.notify == NotifySpec(

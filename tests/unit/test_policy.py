@@ -217,6 +217,15 @@ def test_with_a_list_every_command_of_a_line_has_to_be_in_it() -> None:
     assert binding("pwd", relaxed) == {"allowed-commands": False}
 
 
+def test_exempt_commands_look_safe_to_their_own_policy_only() -> None:
+    exempts = SecuritySpec(policy="block", exempt_commands=("sudo",))
+
+    assert binding("sudo x; rm -rf /", exempts) == {}
+    assert binding("x; sudo y", exempts) == {"other-user": True}
+    assert binding("sudo x", SecuritySpec(policy="block"), exempts) == {"other-user": True}
+    assert not is_idle(exempts)
+
+
 def test_a_working_directory_is_below_a_workspace_or_the_jobs_own(tmp_path: Path) -> None:
     inside, beside, own = tmp_path / "a" / "b", tmp_path / "ab", tmp_path / "worker"
     for folder in (inside, beside, own):

@@ -271,7 +271,11 @@ async def test_patterns_are_matched_in_a_process_that_can_be_stopped(stage: Stag
     only = SecuritySpec(allowed_patterns=("make .*",))
     attempt, matching = await stage.running(Job(argv=("sh", "-c", "rm x"), security=only))
 
-    assert plan_of(matching) == {"commands": ["rm x"], "lists": [["make .*"]]}
+    assert plan_of(matching) == {
+        "commands": ["rm x"],
+        "lists": [["make .*"]],
+        "how": "fullmatch",
+    }
     matching.end(10)
     await stage.settled(attempt)
 
@@ -289,3 +293,33 @@ async def test_a_pattern_that_takes_for_ever_forbids(stage: Stage) -> None:
 
     assert attempt.result.outcome is Outcome.FORBIDDEN
     assert "took longer than 10 s" in attempt.result.message
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(0, Outcome.EXITED), (10, Outcome.FORBIDDEN)])
+async def test_an_exempt_pattern_lifts_the_rules_of_its_own_policy(
+    stage: Stage, code: int, outcome: Outcome
+) -> None:
+    lenient = SecuritySpec(policy="block", exempt_patterns=("^SUDO apt",))
+    attempt, matching = await stage.running(Job(argv=("sh", "-c", "sudo apt"), security=lenient))
+
+    assert plan_of(matching) == {
+        "commands": ["sudo apt"],
+        "lists": [["^SUDO apt"]],
+        "how": "search",
+    }
+    matching.end(code)
+    if code == 0:
+        (await next_process(stage, 2)).end(0)
+    await stage.settled(attempt)
+
+    assert attempt.result.outcome is outcome
+
+
+async def test_a_cancellation_while_patterns_are_matched_is_one(stage: Stage) -> None:
+    only = SecuritySpec(allowed_patterns=("make .*",))
+    attempt, _ = await stage.running(Job(security=only))
+
+    attempt.is_cancelled = True
+    await stage.settled(attempt)
+
+    assert attempt.result.outcome is Outcome.CANCELLED
