@@ -171,7 +171,7 @@ class Jobs:
     def _count_needs(self, draft: _Draft) -> int:
         """How many they become, or the inputs if those are more."""
         return max(
-            sum(len(self._written_out.get(name, "1")) for name in draft.values.get(field, ()))
+            sum(len(self._written_out.get(name, (name,))) for name in draft.values.get(field, ()))
             for field in ("needs", "inputs")
         )
 
