@@ -13,7 +13,8 @@ from shared.protocol.jobs import NotificationView
 from shared.protocol.pipeline import PipelineSpec
 from shared.runtime import Runtime
 
-WITHIN_S: Final = 10.0
+WITHIN_S: Final = 10.0  # for messages about this run
+LEFT_BEHIND_S: Final = 2.0  # where there are only those that earlier runs left behind
 
 
 class Teller:
@@ -39,8 +40,10 @@ async def telling(
             self._postman = postman
 
         async def finish(self, run_id: RunId, stream: TextIO) -> None:
-            found = await self._postman.attend(run_id, WITHIN_S)
-            for line in lines_of(found):
+            within_s = LEFT_BEHIND_S if pipeline.notify is None else WITHIN_S
+            found = await self._postman.attend(run_id, within_s)
+            earlier = self._postman.sent - sum(view.status == "sent" for view in found)
+            for line in lines_of(found, earlier):
                 print(line, file=stream)
 
     postman = new_postman(jobs, given.settings(place, runtime), runtime)
@@ -51,10 +54,11 @@ async def telling(
         await postman.stop()
 
 
-def lines_of(found: Sequence[NotificationView]) -> list[str]:
+def lines_of(found: Sequence[NotificationView], earlier: int) -> list[str]:
     """How many were told, and of each of the others what is in the way."""
-    sent = sum(view.status == "sent" for view in found)
-    lines = [f"told {count(sent, 'receiver')} of this"] if sent else []
+    lines = [f"told {count(earlier, 'receiver')} of earlier runs"] if earlier > 0 else []
+    if sent := sum(view.status == "sent" for view in found):
+        lines.append(f"told {count(sent, 'receiver')} of this run")
     for view in found:
         to = f"{view.kind} to {one_line(view.to)}"
         why = one_line(view.error or "there was no time")

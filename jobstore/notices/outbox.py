@@ -122,8 +122,7 @@ def shown(kind: NoticeKind, target: str) -> str:
     if kind is NoticeKind.EMAIL:
         return target
     parts = urlsplit(target)
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}/…"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…"
 
 
 def _of_run(conn: sqlite3.Connection, run_id: int) -> list[j.NotificationView]:

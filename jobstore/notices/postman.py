@@ -55,6 +55,7 @@ class Postman:
         self._waits: dict[int, float] = {}  # before the next try: of those that were tried here
         self._newest = 0  # the greatest id that was looked at
         self._sending = 0
+        self.sent = 0  # since this was made
         self._places = asyncio.Semaphore(AT_A_TIME)
         self._lanes: dict[str, _Lane] = {}
         self._was_tried = asyncio.Event()
@@ -77,15 +78,14 @@ class Postman:
         await self._carrier.close()
 
     async def attend(self, run_id: RunId, within_s: float) -> list[NotificationView]:
-        """All about the run, each tried at least once, unless `within_s` was too short for that."""
+        """All about the run. Whatever waits was tried, unless `within_s` was too short for that."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while True:
                     self._was_tried.clear()
-                    found = (await self._outbox.list_notifications(run_id)).notifications
-                    if all(notice.tries or notice.status != "waiting" for notice in found):
-                        break
                     await self.look_once()
+                    if self._sending == 0:
+                        break
                     await self._was_tried.wait()
         return list((await self._outbox.list_notifications(run_id)).notifications)
 
@@ -141,6 +141,7 @@ class Postman:
             why, is_final = f"something broke inside: {type(error).__name__}", False
         else:
             await self._outbox.settle(notice, NoticeEvent.ACCEPT, error=None, waited_s=waited_s)
+            self.sent += 1
             log.info("notice.sent", **facts)
             return
         to = shown(notice.kind, notice.target)
