@@ -331,8 +331,9 @@ def _tries(e: Evidence) -> Iterator[str]:
                 if a.attempt_id in drained and a.status is AttemptStatus.REPORTED
             }
             fair = {len(started - forgiven)}
-            if job.status is JobStatus.CANCELLED:
-                fair.add(len(started))  # a drained attempt may be the last; nothing is forgiven
+            if job.status is JobStatus.CANCELLED:  # a drained last attempt is not forgiven
+                last = {a.attempt_id for a in attempts[-1:]}
+                fair.add(len(started - (forgiven - last)))
             if job.tries not in fair:
                 yield f"P5: {name} spent {job.tries} tries on {len(started)} starts"
             if not {a.attempt_id for a in attempts} & accepted <= started:
