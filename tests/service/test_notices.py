@@ -545,3 +545,17 @@ async def test_notifications_are_listed_over_http_as_well(hands: Hands, box: Mai
         assert (await carrier.jobs.list_notifications(run_id)).notifications == sent
         with pytest.raises(UnknownRun):
             await carrier.jobs.list_notifications(RunId(99))
+
+
+async def test_tls_from_the_first_byte_works_as_well(
+    hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate, tls = throwaway_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    run_id = await a_run(hands, email=("ann@example.com",))
+
+    async with mail_server(Mailbox(), tls=tls, from_first_byte=True) as box:
+        route = MailRoute("localhost", box.port, is_tls=True)
+        (sent,) = await told(hands, NoticeSettings(mail=route), run_id)
+
+    assert (sent.status, len(box.mails)) == ("sent", 1)

@@ -66,7 +66,11 @@ class Mailbox:
 
 @asynccontextmanager
 async def mail_server(
-    box: Mailbox, *, tls: ssl.SSLContext | None = None, wants_login: bool = False
+    box: Mailbox,
+    *,
+    tls: ssl.SSLContext | None = None,
+    from_first_byte: bool = False,
+    wants_login: bool = False,
 ) -> AsyncIterator[Mailbox]:
     """It listens at `box.port`; 0: a free one, noted there."""
 
@@ -74,14 +78,16 @@ async def mail_server(
         return SMTP(
             box,
             hostname="localhost",
-            tls_context=tls,
+            tls_context=None if from_first_byte else tls,
             authenticator=box.check if wants_login else None,
             auth_required=wants_login,
             auth_require_tls=tls is not None,
             enable_SMTPUTF8=True,
         )
 
-    server = await asyncio.get_running_loop().create_server(serve, "127.0.0.1", box.port)
+    server = await asyncio.get_running_loop().create_server(
+        serve, "127.0.0.1", box.port, ssl=tls if from_first_byte else None
+    )
     box.port = server.sockets[0].getsockname()[1]
     try:
         yield box
