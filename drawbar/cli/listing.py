@@ -42,7 +42,7 @@ def list_runs(
     is_narrowed = any(given is not None for given in (name, status, since, before))
     if found.runs:
         console().print(runs_table(found.runs, now))
-        if len(found.runs) == limit:
+        if len(found.runs) == limit and found.runs[-1].run_id > 1:
             say(f"older ones, if there are: --before {found.runs[-1].run_id}", prefix="")
     elif is_narrowed:
         print("no run matches")  # noqa: T201  # this is the output

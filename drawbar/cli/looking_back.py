@@ -5,7 +5,7 @@ from typing import Final
 
 from drawbar.cli.ages import span_s
 from drawbar.cli.connect import asking_jobs, with_now
-from drawbar.cli.failures import Usage
+from drawbar.cli.failures import Usage, say
 from drawbar.cli.render import past
 from drawbar.cli.render.console import console
 from drawbar.cli.render.objects import write_json
@@ -50,7 +50,9 @@ def print_history(
     out = console()
     if job is None:
         out.print(f"{one_line(name)}, the latest {count(found.runs, 'run')}:", style="bold")
-        out.print(past.pipeline_table(found.jobs))
+        of_job = past.by_job(found.jobs)
+        out.print(past.pipeline_table(of_job))
+        _say_what_is_left_out(len(of_job))
         return
     numbers = Figures(found.success_rate, found.median_s, found.p95_s, found.flaky)
     out.print(past.figures_text(job, name, numbers, found.jobs))
@@ -90,7 +92,8 @@ def print_diff(
     ]
     if listed:
         out.print()
-        out.print(past.diff_table(listed, before, after))
+        out.print(past.diff_table(listed[: past.LISTED], before, after))
+        _say_what_is_left_out(len(listed))
     if rest := len(found.jobs) - len(listed):
         out.print()
         verb = "did" if listed else "each did"
@@ -123,6 +126,11 @@ def prune_runs(
         f"{count(gone.runs, 'run')}{of} {verb}: {count(gone.jobs, 'job')},"
         f" {size(gone.log_bytes)} of logs, {size(gone.artifact_bytes)} of artifacts"
     )
+
+
+def _say_what_is_left_out(number: int) -> None:
+    if number > past.LISTED:
+        say(f"{past.LISTED} of {count(number, 'job')} are listed; --json has all", prefix="")
 
 
 async def _names(jobs: WholeJobService, pipeline: str | None, job_id: JobId | None) -> list[str]:

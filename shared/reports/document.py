@@ -59,7 +59,7 @@ def _failures(run: RunView) -> Iterator[str]:
 
 
 def _chart(run: RunView, attempts: Attempts) -> Iterator[str]:
-    started = [job for job in run.jobs if job.started_at is not None and not facts.is_carried(job)]
+    started = [job for job in run.jobs if job.attempts]
     if not started:
         return
     shown = facts.notable(started, CHARTED)
@@ -118,7 +118,7 @@ def _job(job: JobView, *, has_stages: bool) -> str:
         f"{facts.look(job.status).symbol} {_text(facts.status_words(job))}",
         "" if job.exit_code is None else str(job.exit_code),
         str(job.tries) if job.tries else "",
-        "" if took is None or facts.is_carried(job) else duration(took),
+        "" if took is None else duration(took),
         _text(facts.reason_words(job.reason)),
     ]
     return f"| {' | '.join(cells)} |"

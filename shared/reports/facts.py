@@ -61,7 +61,9 @@ def moment(at: datetime | None) -> str:
 
 
 def took_s(of: RunSummary | JobView) -> float | None:
-    """Seconds from its start to its end; None while it has not ended, or never started."""
+    """Seconds from its start to its end; None while it has not ended, or where it did not run."""
+    if isinstance(of, JobView) and not of.attempts:  # carried over, or marked
+        return None
     if of.started_at is None or of.ended_at is None:
         return None
     return max((of.ended_at - of.started_at).total_seconds(), 0.0)

@@ -53,7 +53,7 @@ def _row(row: Row, number: int, drawn: Timeline) -> Iterator[str]:
             yield _wait(before, bar, top, drawn.length_s)
         yield _bar(bar, top, drawn.length_s)
     took = facts.took_s(job)
-    if row.bars and took is not None and not facts.is_carried(job):
+    if row.bars and took is not None:
         end = max(_x(row.bars[-1].end_s, drawn.length_s), LEFT + THINNEST)
         yield f'<text class="took" x="{end + 5:.1f}" y="{middle}">{duration(took)}</text>'
     yield "</g>"

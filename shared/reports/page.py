@@ -103,7 +103,7 @@ def _failures(run: RunView) -> Iterator[str]:
 
 
 def _chart(run: RunView, attempts: Attempts) -> Iterator[str]:
-    started = [job for job in run.jobs if job.started_at is not None and not facts.is_carried(job)]
+    started = [job for job in run.jobs if job.attempts]
     if not started:
         return
     shown = facts.notable(started, CHARTED)
@@ -134,7 +134,7 @@ def _jobs(run: RunView) -> Iterator[str]:
 
 
 def _job(job: JobView, *, has_stages: bool) -> str:
-    took = None if facts.is_carried(job) else facts.took_s(job)
+    took = facts.took_s(job)
     numbers = (
         "" if job.exit_code is None else str(job.exit_code),
         str(job.tries) if job.tries else "",

@@ -148,3 +148,15 @@ def test_an_axis_has_few_round_ticks_within_its_length(length_s: float) -> None:
     assert 2 <= len(marks) <= 10
     assert marks[-1][0] <= length_s * 1.000001
     assert len({words for _, words in marks}) == len(marks)
+
+
+def test_a_job_that_did_not_run_here_has_no_bar_and_took_no_time() -> None:
+    marked = a_job_view("marked", attempts=0, tries=0, begin_s=1, end_s=1, marked_by="ann")
+    carried = a_job_view("carried", attempts=0, tries=0, begin_s=1, end_s=1)
+    run = a_run_view(a_job_view("a"), marked, carried)
+
+    text, page = markdown(run, {}), html(run, {})
+
+    assert "| marked | ✔ success (marked by ann) | 0 |  |  |  |" in text
+    assert "| carried | ✔ success (carried over) | 0 |  |  |  |" in text
+    assert page.count('class="bar ') == 1

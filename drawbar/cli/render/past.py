@@ -1,6 +1,6 @@
 """Past runs as tables: how jobs did over time, and how two runs differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +17,9 @@ from shared.protocol.states import JobStatus
 _HEIGHTS: Final = "▁▂▃▄▅▆▇█"
 SPARKS: Final = 30
 BAR: Final = 24
+LISTED: Final = (
+    500  # lines of a table: a terminal keeps hardly more, and setting more takes seconds
+)
 
 
 def sparkline(jobs: Sequence[PastJob]) -> Text:
@@ -81,11 +84,19 @@ def job_table(jobs: Sequence[PastJob], now: datetime) -> Table:
     return made
 
 
-def pipeline_table(jobs: Sequence[PastJob]) -> Table:
-    """Every job of a pipeline, one line each: in the order of its newest run."""
+def by_job(jobs: Sequence[PastJob]) -> dict[str, list[PastJob]]:
+    """In the order of the newest run's document, each job newest first."""
     of_job: dict[str, list[PastJob]] = {}
     for job in jobs:
         of_job.setdefault(job.job_id, []).append(job)
+    return of_job
+
+
+def pipeline_table(of_job: Mapping[str, Sequence[PastJob]]) -> Table:
+    """Jobs of a pipeline, one line each. Of very many only those that succeed least often."""
+    chosen = list(of_job)
+    if len(chosen) > LISTED:
+        chosen.sort(key=lambda job_id: figures(of_job[job_id]).success_rate or 0.0)
     made = table(
         "job",
         "runs",
@@ -96,7 +107,8 @@ def pipeline_table(jobs: Sequence[PastJob]) -> Table:
         "durations",
         right=("runs", "success", "flaky", "usually", "95 % within"),
     )
-    for job_id, past in of_job.items():
+    for job_id in chosen[:LISTED]:
+        past = of_job[job_id]
         found = figures(past)
         made.add_row(
             Text(words.one_line(job_id)),
