@@ -47,7 +47,8 @@ async def _show(
             console().print(summary(view, runtime.now()))
         told = (await jobs.list_notifications(run_id)).notifications
     if as_json:
-        write_json(run_object(view) | {"notifications": [n.model_dump(mode="json") for n in told]})
+        messages = {"notifications": [n.model_dump(mode="json") for n in told]} if told else {}
+        write_json(run_object(view) | messages)
     elif told:
         console().print()
         console().print(notifications_table(told))
