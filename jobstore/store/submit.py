@@ -9,6 +9,7 @@ from typing import NamedTuple
 from jobstore.run_settings import settings_of
 from jobstore.states import JOB, JobEvent, after
 from jobstore.store.admit import Ready, admit
+from jobstore.store.reads import no_such_run
 from jobstore.store.row import ROW, Ended, JobRow, job_row
 from jobstore.store.settle import end_of_main, settle
 from jobstore.store.unblock import skip_idle
@@ -111,9 +112,12 @@ def _insert_run(
     run_id = int(row[0])
     root, attempt = run_id, 1
     if origin.retry_of is not None:
-        (root,) = work.conn.execute(
+        before = work.conn.execute(
             "SELECT coalesce(root_run, id) FROM run WHERE id = ?", (origin.retry_of,)
         ).fetchone()
+        if before is None:  # pruned, since somebody looked at what it had done
+            raise no_such_run(origin.retry_of)
+        root = before[0]
         (latest,) = work.conn.execute(
             "SELECT coalesce(max(attempt), 1) FROM run WHERE root_run = ?", (root,)
         ).fetchone()

@@ -12,6 +12,7 @@ import pytest
 
 from jobstore.artifacts import Artifacts
 from jobstore.service import JobStoreSettings
+from jobstore.store.submit import Origin
 from shared.errors import ServiceError, UnknownAttempt, UnknownRun
 from shared.faultpoints import injector
 from shared.files import DiskFiles
@@ -355,6 +356,38 @@ async def test_reports_that_arrive_while_runs_are_pruned_lose_nothing(hands: Han
 
     for n, claim in enumerate(claims):
         assert await output_of(hands, run_id, claim.job_id) == b"%d" % n
+
+
+async def test_a_run_that_is_pruned_while_it_is_retried_hands_nothing_on(
+    hands: Hands, tmp_path: Path
+) -> None:
+    old = await hands.submit(a_job("a"), a_job("b"))
+    await do(hands, b"good")
+    await do(hands, b"bad", exit_code=1)
+    hands.runtime.step_wall_clock(100 * DAY_S)
+    again = RetryRequest(idempotency_key="again", run_id=old, failed_only=True)
+
+    pruned, retried = await asyncio.gather(
+        prune(hands), hands.service.retry(again), return_exceptions=True
+    )
+
+    assert isinstance(pruned, PruneReply)
+    if isinstance(retried, UnknownRun):  # the prune came first
+        assert (rows(tmp_path), stored(tmp_path)) == ({}, [])
+    else:
+        assert not isinstance(retried, BaseException)
+        assert await output_of(hands, retried.run_id) == b"good"
+
+
+async def test_a_retry_of_what_has_just_been_pruned_is_refused(hands: Hands) -> None:
+    old = await an_old_run(hands)
+    await prune(hands)
+    origin = Origin(retry_of=old)
+
+    with pytest.raises(UnknownRun):
+        await hands.service._store.submit(
+            PipelineSpec(name="test", jobs=(a_job("a"),)), key="again", origin=origin
+        )
 
 
 async def test_a_blob_that_somebody_is_about_to_use_is_not_discarded(tmp_path: Path) -> None:
