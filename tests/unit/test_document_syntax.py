@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from drawbar.document import BadDocument, load_text
 from drawbar.document.fields import JOB, PIPELINE
-from drawbar.document.loader import MAX_BYTES
+from drawbar.document.sources import MAX_BYTES
 from tests.support.documents import mistakes_of, spec_of
 
 TENS = "x-{}: &{} [{}]\n"
