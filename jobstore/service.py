@@ -42,6 +42,17 @@ from shared.loops import Loops
 from shared.pipeline_rules import find_mistakes
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
+from shared.protocol.history import JobHistory, PruneReply, PruneRequest, RunDiff
+from shared.protocol.notifications import NotificationList
+from shared.protocol.schedules import (
+    BackfillList,
+    BackfillRequest,
+    BackfillView,
+    PauseScheduleRequest,
+    ScheduleList,
+    ScheduleRequest,
+    ScheduleView,
+)
 from shared.protocol.states import AttemptStatus
 from shared.runtime import Runtime
 from shared.services import Body
@@ -290,39 +301,39 @@ class JobStoreService:
 
     # -- history, which is kept next door ------------------------------------------------------
 
-    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> j.JobHistory:
+    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> JobHistory:
         return await self._history.job_history(name, job_id, runs=runs)
 
-    async def diff(self, before: RunId, after: RunId) -> j.RunDiff:
+    async def diff(self, before: RunId, after: RunId) -> RunDiff:
         return await self._history.diff(before, after)
 
-    async def prune(self, ask: j.PruneRequest) -> j.PruneReply:
+    async def prune(self, ask: PruneRequest) -> PruneReply:
         return await self._history.prune(ask)
 
     # -- schedules and notifications, which are kept next door ---------------------------------
 
-    async def put_schedule(self, ask: j.ScheduleRequest) -> j.ScheduleView:
+    async def put_schedule(self, ask: ScheduleRequest) -> ScheduleView:
         return await self._schedules.put_schedule(ask)
 
-    async def list_schedules(self) -> j.ScheduleList:
+    async def list_schedules(self) -> ScheduleList:
         return await self._schedules.list_schedules()
 
-    async def pause_schedule(self, ask: j.PauseScheduleRequest) -> j.ScheduleView:
+    async def pause_schedule(self, ask: PauseScheduleRequest) -> ScheduleView:
         return await self._schedules.pause_schedule(ask)
 
     async def remove_schedule(self, name: str) -> None:
         await self._schedules.remove_schedule(name)
 
-    async def backfill(self, ask: j.BackfillRequest) -> j.BackfillView:
+    async def backfill(self, ask: BackfillRequest) -> BackfillView:
         return await self._schedules.backfill(ask)
 
-    async def list_backfills(self) -> j.BackfillList:
+    async def list_backfills(self) -> BackfillList:
         return await self._schedules.list_backfills()
 
-    async def cancel_backfill(self, backfill_id: int) -> j.BackfillView:
+    async def cancel_backfill(self, backfill_id: int) -> BackfillView:
         return await self._schedules.cancel_backfill(backfill_id)
 
-    async def list_notifications(self, run_id: RunId) -> j.NotificationList:
+    async def list_notifications(self, run_id: RunId) -> NotificationList:
         return await self.outbox.list_notifications(run_id)
 
     def timetable(self) -> Timetable:

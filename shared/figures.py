@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from shared.protocol.jobs import PastJob
+from shared.protocol.history import PastJob
 from shared.protocol.states import FAILURES, JobStatus
 
 

@@ -12,6 +12,17 @@ from shared.ids import AttemptId, JobId, RunId, WorkerId
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol import registry as r
+from shared.protocol.history import JobHistory, PruneReply, PruneRequest, RunDiff
+from shared.protocol.notifications import NotificationList
+from shared.protocol.schedules import (
+    BackfillList,
+    BackfillRequest,
+    BackfillView,
+    PauseScheduleRequest,
+    ScheduleList,
+    ScheduleRequest,
+    ScheduleView,
+)
 
 PIECE_BYTES: Final = 65_536
 Body = AsyncIterator[bytes]  # pieces of at most PIECE_BYTES
@@ -104,42 +115,42 @@ class JobService(Gateway, Protocol):
 class History(Protocol):
     """What past runs tell, and how long they are kept."""
 
-    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> j.JobHistory:
+    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> JobHistory:
         """A job (None: every job) in the latest `runs` ended runs of the pipeline `name`."""
 
-    async def diff(self, before: RunId, after: RunId) -> j.RunDiff: ...
+    async def diff(self, before: RunId, after: RunId) -> RunDiff: ...
 
-    async def prune(self, ask: j.PruneRequest) -> j.PruneReply:
+    async def prune(self, ask: PruneRequest) -> PruneReply:
         """The matching runs are gone, with all that belonged to nothing else."""
 
 
 class Schedules(Protocol):
     """Runs that start by themselves."""
 
-    async def put_schedule(self, ask: j.ScheduleRequest) -> j.ScheduleView:
+    async def put_schedule(self, ask: ScheduleRequest) -> ScheduleView:
         """It starts runs from now on. BadPipeline: no schedule, or one that means nothing."""
 
-    async def list_schedules(self) -> j.ScheduleList: ...
+    async def list_schedules(self) -> ScheduleList: ...
 
-    async def pause_schedule(self, ask: j.PauseScheduleRequest) -> j.ScheduleView: ...
+    async def pause_schedule(self, ask: PauseScheduleRequest) -> ScheduleView: ...
 
     async def remove_schedule(self, name: str) -> None:
         """It starts nothing any more. UnknownSchedule."""
 
-    async def backfill(self, ask: j.BackfillRequest) -> j.BackfillView:
+    async def backfill(self, ask: BackfillRequest) -> BackfillView:
         """Its runs are started one after another from now on. BadRequest: too many, or none."""
 
-    async def list_backfills(self) -> j.BackfillList:
+    async def list_backfills(self) -> BackfillList:
         """Those that still run, and the latest of the others, newest first."""
 
-    async def cancel_backfill(self, backfill_id: int) -> j.BackfillView:
+    async def cancel_backfill(self, backfill_id: int) -> BackfillView:
         """It starts no more runs; one that runs goes on. Safe to repeat. UnknownBackfill."""
 
 
 class Notices(Protocol):
     """Messages about the ends of runs."""
 
-    async def list_notifications(self, run_id: RunId) -> j.NotificationList: ...
+    async def list_notifications(self, run_id: RunId) -> NotificationList: ...
 
 
 class WholeJobService(JobService, History, Schedules, Notices, Protocol):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from shared.protocol.jobs import PastJob
+from shared.protocol.history import PastJob
 from shared.protocol.pipeline import PipelineSpec
 from shared.protocol.states import JobStatus
 

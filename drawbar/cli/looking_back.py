@@ -14,7 +14,8 @@ from drawbar.cli.render.words import count, one_line, size
 from shared.figures import Figures
 from shared.ids import JobId, RunId
 from shared.pipeline_rules import nearest
-from shared.protocol.jobs import JobHistory, PruneRequest, RunFilter
+from shared.protocol.history import JobHistory, PruneRequest
+from shared.protocol.jobs import RunFilter
 from shared.runtime import Runtime
 from shared.services import WholeJobService
 

@@ -14,8 +14,13 @@ from drawbar.cli.render.objects import write_all, write_json
 from drawbar.cli.render.times import backfills_table, schedules_table, when
 from drawbar.cli.render.words import count, one_line
 from shared.cron import Cron
-from shared.protocol import jobs as j
 from shared.protocol.pipeline import PipelineSpec, ScheduleSpec
+from shared.protocol.schedules import (
+    BackfillRequest,
+    PauseScheduleRequest,
+    ScheduleRequest,
+    ScheduleView,
+)
 from shared.runtime import SystemRuntime
 
 
@@ -54,7 +59,7 @@ def add_schedule(
 ) -> None:
     spec = load_pipeline(file, env, params)
     _schedule_of(spec, file)
-    ask = j.ScheduleRequest(pipeline=submitted_from(spec, Path.cwd()))
+    ask = ScheduleRequest(pipeline=submitted_from(spec, Path.cwd()))
     added = asking_jobs(lambda jobs, _: jobs.put_schedule(ask), server, data)
     if as_json:
         write_json(added.model_dump(mode="json"))
@@ -83,7 +88,7 @@ def preview(file: Path, number: int, as_json: bool) -> None:
 def pause_schedule(
     name: str, is_paused: bool, server: str | None, data: Path | None, as_json: bool
 ) -> None:
-    ask = j.PauseScheduleRequest(name=name, is_paused=is_paused)
+    ask = PauseScheduleRequest(name=name, is_paused=is_paused)
     view = asking_jobs(lambda jobs, _: jobs.pause_schedule(ask), server, data)
     if as_json:
         write_json(view.model_dump(mode="json"))
@@ -107,7 +112,7 @@ def backfill(
     first, last = _moment("--since", since), _moment("--until", until)
     view = asking_jobs(
         lambda jobs, runtime: jobs.backfill(
-            j.BackfillRequest(idempotency_key=runtime.new_id(), name=name, since=first, until=last)
+            BackfillRequest(idempotency_key=runtime.new_id(), name=name, since=first, until=last)
         ),
         server,
         data,
@@ -148,7 +153,7 @@ def _schedule_of(spec: PipelineSpec, file: Path) -> ScheduleSpec:
     return spec.schedule
 
 
-def _what(view: j.ScheduleView) -> str:
+def _what(view: ScheduleView) -> str:
     return f"schedule {one_line(view.name)}, {Cron(view.cron, view.timezone).explain()}"
 
 

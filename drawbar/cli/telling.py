@@ -9,7 +9,7 @@ from drawbar.cli.notices import Telling
 from drawbar.cli.render.words import count, one_line
 from jobstore.service import JobStoreService
 from shared.ids import RunId
-from shared.protocol.jobs import NotificationView
+from shared.protocol.notifications import NotificationView
 from shared.protocol.pipeline import PipelineSpec
 from shared.runtime import Runtime
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 from jobstore.store import reads
 from jobstore.store.journal import from_us
 from shared.ids import JobId, RunId
-from shared.protocol.jobs import JobDiff, PastJob, RunDiff, RunFilter, RunSummary
+from shared.protocol.history import JobDiff, PastJob, RunDiff
+from shared.protocol.jobs import RunFilter, RunSummary
 from shared.protocol.pipeline import JobSpec
 from shared.protocol.states import RunStatus
 

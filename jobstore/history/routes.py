@@ -6,7 +6,7 @@ from shared.errors import BadRequest
 from shared.http.identity import require_role
 from shared.http.server import read_message, reply
 from shared.ids import JobId, RunId
-from shared.protocol import jobs as j
+from shared.protocol.history import PruneRequest
 from shared.services import History
 from shared.tokens import Audience, Role, Verifier
 
@@ -57,7 +57,7 @@ class _Verbs:
     async def prune(self, request: web.Request) -> web.Response:
         """200: old runs are gone; or they were only counted."""
         self._require(request, Role.ADMIN)
-        return reply(await self._service.prune(await read_message(request, j.PruneRequest)))
+        return reply(await self._service.prune(await read_message(request, PruneRequest)))
 
     def _require(self, request: web.Request, role: Role) -> None:
         require_role(self._verifier, request, Audience.JOBSTORE, role)

@@ -13,7 +13,7 @@ from shared.errors import BadRequest
 from shared.figures import figures
 from shared.files import Files
 from shared.ids import AttemptId, JobId, RunId
-from shared.protocol import jobs as j
+from shared.protocol.history import JobHistory, PastJob, PruneReply, PruneRequest, RunDiff
 from shared.runtime import Runtime
 from shared.sqlite import Database
 
@@ -47,11 +47,11 @@ class HistoryService:
         self._pruning = asyncio.Lock()
         self._retain_at = runtime.mono()
 
-    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> j.JobHistory:
+    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> JobHistory:
         if not 1 <= runs <= LONGEST_HISTORY:
             raise BadRequest(f"runs must be a number from 1 to {LONGEST_HISTORY}", field="runs")
         found = await self._db.read(partial(reads.latest_runs, name=name, limit=runs))
-        jobs: list[j.PastJob] = []
+        jobs: list[PastJob] = []
         looked_at = 0
         step = len(found) if job_id is not None else 1  # a run may have very many jobs
         while looked_at < len(found) and len(jobs) < MOST_JOBS:
@@ -60,12 +60,12 @@ class HistoryService:
                 partial(reads.past_jobs, name=name, runs=page, job_id=job_id)
             )
             looked_at += len(page)
-        return j.JobHistory(jobs=tuple(jobs), runs=looked_at, **figures(jobs)._asdict())
+        return JobHistory(jobs=tuple(jobs), runs=looked_at, **figures(jobs)._asdict())
 
-    async def diff(self, before: RunId, after: RunId) -> j.RunDiff:
+    async def diff(self, before: RunId, after: RunId) -> RunDiff:
         return await self._db.read(partial(reads.compare, before=before, after=after))
 
-    async def prune(self, ask: j.PruneRequest) -> j.PruneReply:
+    async def prune(self, ask: PruneRequest) -> PruneReply:
         async with self._pruning:
             runs = await self._find_old(ask)
             reply = await self._weigh(runs)
@@ -82,9 +82,9 @@ class HistoryService:
                 await self._clear()
         if self._keep_s is not None and self._runtime.mono() >= self._retain_at:
             self._retain_at = self._runtime.mono() + RETAIN_EVERY_S
-            await self.prune(j.PruneRequest(keep_s=self._keep_s))
+            await self.prune(PruneRequest(keep_s=self._keep_s))
 
-    async def _find_old(self, ask: j.PruneRequest) -> list[going.Going]:
+    async def _find_old(self, ask: PruneRequest) -> list[going.Going]:
         ended_before = max(int((self._runtime.now().timestamp() - ask.keep_s) * 1_000_000), 0)
         found: list[going.Going] = []
         while page := await self._db.read(
@@ -98,7 +98,7 @@ class HistoryService:
             found += page
         return found
 
-    async def _weigh(self, runs: list[going.Going]) -> j.PruneReply:
+    async def _weigh(self, runs: list[going.Going]) -> PruneReply:
         tally = going.Tally()
         all_going = {run.run_id for run in runs}
         for page in going.pages(runs):
@@ -108,7 +108,7 @@ class HistoryService:
         for first in range(0, len(hashes), going.PAGE):
             some = hashes[first : first + going.PAGE]
             freed += await self._db.read(partial(going.freed_bytes, hashes=some, tally=tally))
-        return j.PruneReply(
+        return PruneReply(
             runs=len(runs),
             jobs=sum(run.jobs for run in runs),
             log_bytes=tally.log_bytes,

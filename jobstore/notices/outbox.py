@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from jobstore.notices.states import NOTICE, NoticeEvent, NoticeKind, NoticeStatus
 from jobstore.store.journal import from_us
 from shared.ids import RunId
-from shared.protocol import jobs as j
+from shared.protocol.notifications import NotificationList, NotificationView
 from shared.protocol.pipeline import MailServer, NotifyOn, NotifySpec
 from shared.protocol.states import RunStatus
 from shared.sqlite import Database, Tx
@@ -77,8 +77,8 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def list_notifications(self, run_id: RunId) -> j.NotificationList:
-        return j.NotificationList(
+    async def list_notifications(self, run_id: RunId) -> NotificationList:
+        return NotificationList(
             notifications=tuple(await self._db.read(partial(_of_run, run_id=run_id)))
         )
 
@@ -125,7 +125,7 @@ def shown(kind: NoticeKind, target: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…"
 
 
-def _of_run(conn: sqlite3.Connection, run_id: int) -> list[j.NotificationView]:
+def _of_run(conn: sqlite3.Connection, run_id: int) -> list[NotificationView]:
     from jobstore.store.reads import check_run
 
     check_run(conn, run_id)
@@ -135,7 +135,7 @@ def _of_run(conn: sqlite3.Connection, run_id: int) -> list[j.NotificationView]:
         (run_id,),
     )
     return [
-        j.NotificationView(
+        NotificationView(
             kind=kind,
             to=shown(NoticeKind(kind), target),
             status=status,

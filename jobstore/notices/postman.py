@@ -18,7 +18,7 @@ from shared.deadlines import Deadlines
 from shared.errors import ServiceError
 from shared.ids import RunId
 from shared.loops import Loops
-from shared.protocol.jobs import NotificationView
+from shared.protocol.notifications import NotificationView
 from shared.runtime import Runtime
 
 log = structlog.get_logger()

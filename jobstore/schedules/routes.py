@@ -8,7 +8,7 @@ from shared.errors import BadRequest
 from shared.http import wire
 from shared.http.identity import require_role
 from shared.http.server import read_message, reply
-from shared.protocol import jobs as j
+from shared.protocol.schedules import PauseScheduleRequest, ScheduleRequest
 from shared.services import Schedules
 from shared.tokens import Audience, Role, Verifier
 
@@ -41,7 +41,7 @@ class _Verbs:
     async def put_schedule(self, request: web.Request) -> web.Response:
         """200: it starts runs from now on, in place of one that had its name."""
         self._require(request, Role.OPERATOR)
-        ask = await read_message(request, j.ScheduleRequest, SCHEDULE_BYTES)
+        ask = await read_message(request, ScheduleRequest, SCHEDULE_BYTES)
         if ask.pipeline.name != request.match_info["name"]:
             raise BadRequest("the path names another schedule than the pipeline", field="name")
         return reply(await self._service.put_schedule(ask))
@@ -82,7 +82,7 @@ class _Verbs:
 
     async def _pause(self, request: web.Request, is_paused: bool) -> web.Response:
         self._require(request, Role.OPERATOR)
-        ask = j.PauseScheduleRequest(name=request.match_info["name"], is_paused=is_paused)
+        ask = PauseScheduleRequest(name=request.match_info["name"], is_paused=is_paused)
         return reply(await self._service.pause_schedule(ask))
 
     def _require(self, request: web.Request, role: Role) -> None:

@@ -14,6 +14,15 @@ from shared.ids import RunId
 from shared.pipeline_rules import Mistake, find_mistakes
 from shared.protocol import jobs as j
 from shared.protocol.pipeline import PipelineSpec
+from shared.protocol.schedules import (
+    BackfillList,
+    BackfillRequest,
+    BackfillView,
+    PauseScheduleRequest,
+    ScheduleList,
+    ScheduleRequest,
+    ScheduleView,
+)
 from shared.runtime import Runtime
 from shared.sqlite import Database, Tx
 
@@ -35,7 +44,7 @@ class ScheduleService:
         self._db = database
         self._runtime = runtime
 
-    async def put_schedule(self, ask: j.ScheduleRequest) -> j.ScheduleView:
+    async def put_schedule(self, ask: ScheduleRequest) -> ScheduleView:
         spec = ask.pipeline.schedule
         mistakes = find_mistakes(ask.pipeline)
         if spec is None:
@@ -71,12 +80,10 @@ class ScheduleService:
 
         return _view(await self._db.write(call))
 
-    async def list_schedules(self) -> j.ScheduleList:
-        return j.ScheduleList(
-            schedules=tuple(_view(row) for row in await self._db.read(rows.every))
-        )
+    async def list_schedules(self) -> ScheduleList:
+        return ScheduleList(schedules=tuple(_view(row) for row in await self._db.read(rows.every)))
 
-    async def pause_schedule(self, ask: j.PauseScheduleRequest) -> j.ScheduleView:
+    async def pause_schedule(self, ask: PauseScheduleRequest) -> ScheduleView:
         now = self._runtime.now()
 
         def call(tx: Tx) -> rows.Schedule:
@@ -90,7 +97,7 @@ class ScheduleService:
     async def remove_schedule(self, name: str) -> None:
         await self._db.write(lambda tx: rows.remove(tx.conn, name))
 
-    async def backfill(self, ask: j.BackfillRequest) -> j.BackfillView:
+    async def backfill(self, ask: BackfillRequest) -> BackfillView:
         row = await self._db.read(partial(rows.find, name=ask.name))
         cron = Cron(row.cron, row.timezone)
         since, until = (
@@ -111,11 +118,11 @@ class ScheduleService:
         )
         return _backfill_view(view)
 
-    async def list_backfills(self) -> j.BackfillList:
+    async def list_backfills(self) -> BackfillList:
         found = await self._db.read(rows.list_backfills)
-        return j.BackfillList(backfills=tuple(_backfill_view(row) for row in found))
+        return BackfillList(backfills=tuple(_backfill_view(row) for row in found))
 
-    async def cancel_backfill(self, backfill_id: int) -> j.BackfillView:
+    async def cancel_backfill(self, backfill_id: int) -> BackfillView:
         def call(tx: Tx) -> rows.Backfill:
             rows.find_backfill(tx.conn, backfill_id)
             return rows.move_backfill(tx.conn, backfill_id, BackfillEvent.CANCEL)
@@ -153,8 +160,8 @@ def _times(cron: Cron, since: datetime, until: datetime) -> Sequence[datetime]:
     return times
 
 
-def _view(row: rows.Schedule) -> j.ScheduleView:
-    return j.ScheduleView(
+def _view(row: rows.Schedule) -> ScheduleView:
+    return ScheduleView(
         name=row.name,
         cron=row.cron,
         timezone=row.timezone,
@@ -171,8 +178,8 @@ def _view(row: rows.Schedule) -> j.ScheduleView:
     )
 
 
-def _backfill_view(row: rows.Backfill) -> j.BackfillView:
-    return j.BackfillView(
+def _backfill_view(row: rows.Backfill) -> BackfillView:
+    return BackfillView(
         backfill_id=row.id,
         name=row.schedule,
         kind=row.kind.value,

@@ -11,6 +11,7 @@ from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol import registry as r
 from shared.protocol.base import Message
+from shared.protocol.schedules import BackfillRequest
 from shared.protocol.states import Desired
 
 M = TypeVar("M", bound=Message)
@@ -63,7 +64,7 @@ RETRY: Final = Split(j.RetryRequest, "idempotency_key", "run_id")
 CANCEL: Final = Split(j.CancelRequest, "run_id")
 APPROVE: Final = Split(j.ApproveRequest, "run_id", "job_id", "by")  # who, says the token
 MARK: Final = Split(j.MarkRequest, "run_id", "job_id", "by")
-BACKFILL: Final = Split(j.BackfillRequest, "idempotency_key", "name")
+BACKFILL: Final = Split(BackfillRequest, "idempotency_key", "name")
 REPORT: Final = Split(r.StatusReport, "worker_id")
 WISH: Final = Split(r.WishRequest, "desired")  # which is the last step of its path
 WISHES: Final = {

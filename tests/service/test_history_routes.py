@@ -9,7 +9,7 @@ from shared.errors import BadRequest, UnknownRun
 from shared.http.clients import JobsClient
 from shared.http.transport import Transport
 from shared.ids import JobId, RunId
-from shared.protocol.jobs import PruneRequest
+from shared.protocol.history import PruneRequest
 from shared.tokens import Minter, Role, Verifier
 from tests.support.carriers import KEY
 from tests.support.http import Caller, serving

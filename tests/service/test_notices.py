@@ -19,6 +19,7 @@ from shared.errors import BadPipeline, UnknownRun
 from shared.http.server import Server
 from shared.ids import RunId
 from shared.protocol import jobs as j
+from shared.protocol.notifications import NotificationView
 from tests.support.carriers import over_http
 from tests.support.jobstore import Hands, a_job, hands_on
 from tests.support.mail import Mailbox, mail_server, silent_server, throwaway_certificate
@@ -96,7 +97,7 @@ async def a_run(hands: Hands, exit_code: int = 1, **notify: Any) -> RunId:
 
 async def told(
     hands: Hands, settings: NoticeSettings, run_id: RunId
-) -> tuple[j.NotificationView, ...]:
+) -> tuple[NotificationView, ...]:
     """Each was tried once."""
     async with postman(hands, settings) as man:
         return tuple(await man.attend(run_id, 10))

@@ -18,7 +18,8 @@ from shared.faultpoints import injector
 from shared.files import DiskFiles
 from shared.ids import JobId, RunId
 from shared.protocol import gateway as g
-from shared.protocol.jobs import PruneReply, PruneRequest, Resume, RetryRequest, SubmitRequest
+from shared.protocol.history import PruneReply, PruneRequest
+from shared.protocol.jobs import Resume, RetryRequest, SubmitRequest
 from shared.protocol.pipeline import PipelineSpec
 from tests.support.jobstore import ANN, Hands, a_job, hands_on
 from tests.support.runtime import ManualRuntime

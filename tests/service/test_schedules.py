@@ -19,6 +19,12 @@ from shared.errors import (
 from shared.ids import RunId
 from shared.protocol import jobs as j
 from shared.protocol.pipeline import PipelineSpec
+from shared.protocol.schedules import (
+    BackfillRequest,
+    PauseScheduleRequest,
+    ScheduleRequest,
+    ScheduleView,
+)
 from shared.protocol.states import RunStatus
 from tests.support.carriers import direct, over_http
 from tests.support.jobstore import Hands, a_job, hands_on
@@ -33,9 +39,9 @@ async def hands(tmp_path: Path) -> AsyncIterator[Hands]:
         yield hands
 
 
-def nightly(cron: str = "@hourly", name: str = "nightly", **schedule: Any) -> j.ScheduleRequest:
+def nightly(cron: str = "@hourly", name: str = "nightly", **schedule: Any) -> ScheduleRequest:
     spec = {"name": name, "jobs": [a_job("one")], "schedule": {"cron": cron, **schedule}}
-    return j.ScheduleRequest(pipeline=PipelineSpec.model_validate(spec))
+    return ScheduleRequest(pipeline=PipelineSpec.model_validate(spec))
 
 
 class Clock:
@@ -56,7 +62,7 @@ class Clock:
         found = await self.hands.service.list_runs(j.RunFilter(limit=1_000))
         return list(found.runs)[::-1]
 
-    async def view(self, name: str = "nightly") -> j.ScheduleView:
+    async def view(self, name: str = "nightly") -> ScheduleView:
         listed = (await self.hands.service.list_schedules()).schedules
         return next(view for view in listed if view.name == name)
 
@@ -375,13 +381,13 @@ async def test_a_paused_schedule_starts_nothing_and_catches_up_with_nothing(hand
     clock = Clock(hands)
     await hands.service.put_schedule(nightly(catch_up="all"))
     paused = await hands.service.pause_schedule(
-        j.PauseScheduleRequest(name="nightly", is_paused=True)
+        PauseScheduleRequest(name="nightly", is_paused=True)
     )
     assert (paused.is_paused, paused.next_at) == (True, None)
     await clock.at(5.5)
 
     resumed = await hands.service.pause_schedule(
-        j.PauseScheduleRequest(name="nightly", is_paused=False)
+        PauseScheduleRequest(name="nightly", is_paused=False)
     )
     await clock.at(5.6)
     assert (resumed.next_at, await clock.runs()) == (noon(6), [])
@@ -434,7 +440,7 @@ async def test_a_schedule_that_means_nothing_is_refused(
 
     with pytest.raises(BadPipeline, match=said):
         await hands.service.put_schedule(
-            j.ScheduleRequest(pipeline=PipelineSpec.model_validate(spec))
+            ScheduleRequest(pipeline=PipelineSpec.model_validate(spec))
         )
     assert (await hands.service.list_schedules()).schedules == ()
 
@@ -444,8 +450,8 @@ async def test_a_schedule_that_means_nothing_is_refused(
 
 def a_backfill(
     since: str = "2025-12-01", until: str = "2025-12-04", key: str = "k", name: str = "nightly"
-) -> j.BackfillRequest:
-    return j.BackfillRequest.model_validate(
+) -> BackfillRequest:
+    return BackfillRequest.model_validate(
         {"idempotency_key": key, "name": name, "since": since, "until": until}
     )
 
@@ -559,10 +565,10 @@ async def test_every_verb_travels(tmp_path: Path, carry: Any) -> None:
     async with hands_on(tmp_path) as hands, carry(hands.service, hands.runtime) as carrier:
         jobs = carrier.jobs
         spec = nightly(name="x").pipeline.model_copy(update={"name": name.replace("/", "|")})
-        added = await jobs.put_schedule(j.ScheduleRequest(pipeline=spec))
+        added = await jobs.put_schedule(ScheduleRequest(pipeline=spec))
         assert (await jobs.list_schedules()).schedules == (added,)
         for is_paused in (True, True, False):
-            ask = j.PauseScheduleRequest(name=spec.name, is_paused=is_paused)
+            ask = PauseScheduleRequest(name=spec.name, is_paused=is_paused)
             assert (await jobs.pause_schedule(ask)).is_paused is is_paused
         backfill = await jobs.backfill(a_backfill("2025-12-01", "2025-12-02", name=spec.name))
         assert (await jobs.list_backfills()).backfills == (backfill,)

@@ -1,41 +1,51 @@
 """What a stand-in for the job service need not know: nobody asks it for that."""
 
 from shared.ids import JobId, RunId
-from shared.protocol import jobs as j
+from shared.protocol.history import JobHistory, PruneReply, PruneRequest, RunDiff
+from shared.protocol.notifications import NotificationList
+from shared.protocol.schedules import (
+    BackfillList,
+    BackfillRequest,
+    BackfillView,
+    PauseScheduleRequest,
+    ScheduleList,
+    ScheduleRequest,
+    ScheduleView,
+)
 
 
 class Unasked:
     """`History`, `Schedules` and `Notices`, none of which is expected to be called."""
 
-    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> j.JobHistory:
+    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> JobHistory:
         raise AssertionError
 
-    async def diff(self, before: RunId, after: RunId) -> j.RunDiff:
+    async def diff(self, before: RunId, after: RunId) -> RunDiff:
         raise AssertionError
 
-    async def prune(self, ask: j.PruneRequest) -> j.PruneReply:
+    async def prune(self, ask: PruneRequest) -> PruneReply:
         raise AssertionError
 
-    async def put_schedule(self, ask: j.ScheduleRequest) -> j.ScheduleView:
+    async def put_schedule(self, ask: ScheduleRequest) -> ScheduleView:
         raise AssertionError
 
-    async def list_schedules(self) -> j.ScheduleList:
+    async def list_schedules(self) -> ScheduleList:
         raise AssertionError
 
-    async def pause_schedule(self, ask: j.PauseScheduleRequest) -> j.ScheduleView:
+    async def pause_schedule(self, ask: PauseScheduleRequest) -> ScheduleView:
         raise AssertionError
 
     async def remove_schedule(self, name: str) -> None:
         raise AssertionError
 
-    async def backfill(self, ask: j.BackfillRequest) -> j.BackfillView:
+    async def backfill(self, ask: BackfillRequest) -> BackfillView:
         raise AssertionError
 
-    async def list_backfills(self) -> j.BackfillList:
+    async def list_backfills(self) -> BackfillList:
         raise AssertionError
 
-    async def cancel_backfill(self, backfill_id: int) -> j.BackfillView:
+    async def cancel_backfill(self, backfill_id: int) -> BackfillView:
         raise AssertionError
 
-    async def list_notifications(self, run_id: RunId) -> j.NotificationList:
+    async def list_notifications(self, run_id: RunId) -> NotificationList:
         raise AssertionError

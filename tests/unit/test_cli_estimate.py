@@ -6,7 +6,7 @@ import pytest
 
 from drawbar.cli.estimate import estimate, typical
 from shared.ids import JobId, RunId
-from shared.protocol.jobs import PastJob
+from shared.protocol.history import PastJob
 from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.protocol.states import JobStatus
 from tests.support.runtime import T0

@@ -4,7 +4,7 @@ import pytest
 
 from shared.figures import figures, quantile
 from shared.ids import JobId, RunId
-from shared.protocol.jobs import PastJob
+from shared.protocol.history import PastJob
 from shared.protocol.states import JobStatus
 from tests.support.views import at
 

@@ -11,7 +11,7 @@ from drawbar.cli.render import words
 from drawbar.cli.render.statuses import look
 from drawbar.cli.render.tables import status_text, table
 from shared.figures import Figures, figures
-from shared.protocol.jobs import JobDiff, PastJob
+from shared.protocol.history import JobDiff, PastJob
 from shared.protocol.states import JobStatus
 
 _HEIGHTS: Final = "▁▂▃▄▅▆▇█"

@@ -9,7 +9,8 @@ from rich.text import Text
 from drawbar.cli.render import words
 from drawbar.cli.render.tables import status_text, table
 from shared.cron import BadSchedule, Cron
-from shared.protocol.jobs import BackfillView, NotificationView, ScheduleView
+from shared.protocol.notifications import NotificationView
+from shared.protocol.schedules import BackfillView, ScheduleView
 
 
 def when(at: datetime) -> str:

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from shared.http import wire
 from shared.http.transport import Transport
 from shared.ids import JobId, RunId
-from shared.protocol import jobs as j
+from shared.protocol.history import JobHistory, PruneReply, PruneRequest, RunDiff
 
 PRUNE_S: Final = 600.0  # years of runs, the first time
 
@@ -17,22 +17,22 @@ class HistoryVerbs:
     _transport: Transport
     _retry_for_s: float
 
-    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> j.JobHistory:
+    async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> JobHistory:
         query = {"pipeline": name, "runs": str(runs)}
         if job_id is not None:
             query["job"] = job_id
         answer = await self._transport.request(
             "GET", f"/v1/history?{urlencode(query)}", retry_for_s=self._retry_for_s
         )
-        return j.JobHistory.model_validate_json(answer.body)
+        return JobHistory.model_validate_json(answer.body)
 
-    async def diff(self, before: RunId, after: RunId) -> j.RunDiff:
+    async def diff(self, before: RunId, after: RunId) -> RunDiff:
         path = wire.path("v1", "runs", before, "diff", after)
         answer = await self._transport.request("GET", path, retry_for_s=self._retry_for_s)
-        return j.RunDiff.model_validate_json(answer.body)
+        return RunDiff.model_validate_json(answer.body)
 
-    async def prune(self, ask: j.PruneRequest) -> j.PruneReply:
+    async def prune(self, ask: PruneRequest) -> PruneReply:
         """Not sent again: who asks twice is told of what the first has left."""
         body = ask.model_dump_json().encode()
         answer = await self._transport.request("POST", "/v1/prune", body, timeout_s=PRUNE_S)
-        return j.PruneReply.model_validate_json(answer.body)
+        return PruneReply.model_validate_json(answer.body)

@@ -3,12 +3,12 @@
 from shared.http import wire
 from shared.http.clients.asking import Asking
 from shared.ids import RunId
-from shared.protocol import jobs as j
+from shared.protocol.notifications import NotificationList
 
 
 class NoticesClient(Asking):
     """`Notices` over HTTP."""
 
-    async def list_notifications(self, run_id: RunId) -> j.NotificationList:
+    async def list_notifications(self, run_id: RunId) -> NotificationList:
         path = wire.path("v1", "runs", run_id, "notifications")
-        return await self._ask("GET", path, j.NotificationList)
+        return await self._ask("GET", path, NotificationList)
