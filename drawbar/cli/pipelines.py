@@ -3,16 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from drawbar.cli.failures import Usage
-from drawbar.document import load
+from drawbar.cli.failures import Usage, say
+from drawbar.cli.render.words import count
+from drawbar.document import Loaded, load
 from drawbar.document.bounds import in_words
 from shared.ids import JobId, RunId
 from shared.pipeline_rules import nearest
 from shared.protocol.jobs import Resume, SubmitRequest
 from shared.protocol.pipeline import EnvName, OnError, PipelineSpec, Text
+
+MAX_NOTES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,9 @@ def load_pipeline(
         raise Usage("--sequential and --parallel contradict each other; give one")
     if continue_on_error and fail_fast:
         raise Usage("--continue-on-error and --fail-fast contradict each other; give one")
-    spec = load(file, params=parse_pairs("--param", params or ()), env=_environment(env or ())).spec
+    loaded = load(file, params=parse_pairs("--param", params or ()), env=_environment(env or ()))
+    _say_notes(file, loaded)
+    spec = loaded.spec
     changes: dict[str, object] = {}
     if is_sequential or (spec.max_workers == 1 and not is_parallel):
         changes["max_workers"] = 1
@@ -83,6 +89,15 @@ def submitted_from(spec: PipelineSpec, folder: Path) -> PipelineSpec:
     """The same pipeline; its jobs can tell where it was submitted."""
     env = {"DRAWBAR_SUBMIT_DIR": str(folder), **spec.env}
     return spec.model_copy(update={"env": env})
+
+
+def _say_notes(file: Path, loaded: Loaded) -> None:
+    """What is doubtful in the document is on stderr, the first of it at least."""
+    for note in loaded.notes[:MAX_NOTES]:
+        say(f"{note.file or file}:{note.line}: {note.message}", prefix="note: ")
+    if len(loaded.notes) > MAX_NOTES:
+        rest = count(len(loaded.notes) - MAX_NOTES, "more note")
+        say(f"{rest}; 'drawbar validate {file}' lists them", prefix="note: ")
 
 
 def _skipped(pipeline: PipelineSpec, names: Sequence[str]) -> tuple[JobId, ...]:

@@ -9,6 +9,7 @@ from drawbar.cli.render.words import count, duration, printable
 from drawbar.cli.showing import environment, shown_environment, shown_lines
 from drawbar.document.graph import layers
 from shared.protocol.pipeline import (
+    DEFAULT_TIMEOUT_S,
     CheckSpec,
     JobSpec,
     OnError,
@@ -127,7 +128,8 @@ def _remarks(plan: Plan, job: JobSpec) -> Iterator[str]:
     rule = _rule(plan.spec, job)
     if rule.max:
         yield _retries(rule)
-    yield f"at most {duration(_timeout(plan.spec, job))}"
+    if _timeout(plan.spec, job) != DEFAULT_TIMEOUT_S:
+        yield f"at most {duration(_timeout(plan.spec, job))}"
 
 
 def _retries(rule: RetryRule) -> str:

@@ -276,6 +276,20 @@ def test_a_check_that_fails_is_told_with_its_words(drawbar: Command) -> None:
     assert re.search(r"^a +✘ postcheck_failed +0 +1 .*made\.txt", done.stdout, re.MULTILINE)
 
 
+def test_what_is_doubtful_in_a_document_is_said_before_it_runs(drawbar: Command) -> None:
+    file = drawbar.write(
+        "p.yaml",
+        "jobs: [{id: a, command: 'true', pre_checks: [{name: check_file_exists, "
+        "params: {pth: x}}]}]\n",
+    )
+
+    done = drawbar.run("run", file, "--dry-run")
+
+    assert done.returncode == 0
+    assert f"note: {file}:1: " in done.stderr
+    assert "'path'" in done.stderr
+
+
 def test_a_parameter_reaches_the_command(drawbar: Command) -> None:
     file = drawbar.write(
         "p.yaml",

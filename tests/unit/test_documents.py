@@ -129,10 +129,13 @@ def test_every_function_that_the_way_of_a_job_names_exists() -> None:
     assert not missing
 
 
-def test_the_pipeline_of_the_readme_can_be_run() -> None:
-    (text,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_pipelines_of_the_readme_can_be_run() -> None:
+    texts = re.findall(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
-    assert [job.id for job in load_text(text, "readme.yaml").spec.jobs] == ["wheel", "smoke"]
+    first, second = (load_text(text, "readme.yaml") for text in texts)
+
+    assert [job.id for job in first.spec.jobs] == ["wheel", "smoke"]
+    assert [second.spec.name, *first.notes, *second.notes] == ["nightly"]
 
 
 def routes_of(app: web.Application) -> set[tuple[str, str]]:
