@@ -1,4 +1,4 @@
-"""The one HTTP client factory: connections, deadlines, the retry policy, and errors made whole.
+"""The one HTTP client factory: connections, deadlines, tokens, and errors made whole.
 
 A caller names a deadline for each call. Retries happen only where it asks for them, so that they
 happen at one layer of a chain only. Small calls share one line (shared/http/line.py).
@@ -6,30 +6,28 @@ happen at one layer of a chain only. Small calls share one line (shared/http/lin
 
 import asyncio
 import io
-import json
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import aiohttp
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDictProxy
 from pydantic import BaseModel, ValidationError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from yarl import URL
 
 from shared.errors import (
-    BY_CODE,
     Forbidden,
     ServiceError,
     TooLarge,
     Unauthenticated,
     Unavailable,
     UnsupportedVersion,
-    from_wire,
 )
 from shared.http.line import Line, LineBroken
-from shared.http.wire import PROTOCOL, RETRY_AFTER
+from shared.http.line_pool import LinePool
+from shared.http.peer import Peer
+from shared.http.retrying import persist
+from shared.http.wire import PROTOCOL
 from shared.protocol.line import BODY_BYTES, LINE
 from shared.runtime import Runtime
 from shared.services import PIECE_BYTES, Body
@@ -40,15 +38,12 @@ IDLE_S: Final = 30.0  # of a stream: longer than the pauses between a server's s
 KEEPALIVE_S: Final = 30.0  # shorter than the server's
 CONNECTIONS: Final = 4_096  # a gateway holds one for each long poll that it forwards
 LARGE_BODY_BYTES: Final = 1_000_000  # aiohttp wants those as a file, which it sends in pieces
-FIRST_PAUSE_S: Final = 0.1
-LONGEST_PAUSE_S: Final = 5.0
 
 T = TypeVar("T")
 # Why a line was not opened; the rest of what the other side said does not reach us.
 TURNED_AWAY: Final = {
     error.status: error for error in (Unauthenticated, Forbidden, UnsupportedVersion)
 }
-NO_HEADERS: Final = CIMultiDictProxy[str](CIMultiDict())
 
 SocketFactory = Callable[[aiohttp.AddrInfoType], Any]
 
@@ -87,18 +82,16 @@ class Transport:
         self._base_url = base_url.rstrip("/")
         self._runtime = runtime
         self._token = token
-        self._service = service
+        self._peer = Peer(service, self._base_url)
         self._socket_factory = socket_factory
         self._session: aiohttp.ClientSession | None = None
-        self._lines: list[Line] = []  # the last takes new calls, the others end with their calls
-        self._opening_line = asyncio.Lock()
+        self._lines = LinePool(self._connect_line)
         self._closed = False
 
     async def close(self) -> None:
         """No connection is open, and every later call is Unavailable. Safe to repeat."""
         self._closed = True
-        for line in self._lines:
-            await line.close()
+        await self._lines.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -122,7 +115,7 @@ class Transport:
         async def send(limit_s: float) -> Answer:
             return await self._send(method, path, body, headers, token, limit_s)
 
-        return await self._persist(send, timeout_s, retry_for_s)
+        return await persist(self._runtime, send, timeout_s, retry_for_s)
 
     async def call(
         self,
@@ -143,22 +136,19 @@ class Transport:
         async def send(limit_s: float) -> bytes:
             try:
                 async with asyncio.timeout(limit_s):
-                    line = await self._open_line()
+                    line = await self._lines.get()
                     is_error, answer = await line.call(verb, body, token or self._token())
             except (LineBroken, aiohttp.ClientError, OSError, TimeoutError) as error:
-                raise self._unavailable(error) from None
+                raise self._peer.unavailable(error) from None
             if is_error:
-                raise self._error(500, NO_HEADERS, answer)
+                raise self._peer.error(500, answer)
             return answer
 
-        answer = await self._persist(send, timeout_s, retry_for_s)
+        answer = await persist(self._runtime, send, timeout_s, retry_for_s)
         try:
             return read(answer)
         except ValidationError:
-            raise ServiceError(
-                f"the {self._service} at {self._base_url} answered {verb} with something else",
-                service=self._service,
-            ) from None
+            raise self._peer.not_understood(verb) from None
 
     async def upload(
         self,
@@ -203,34 +193,11 @@ class Transport:
                 allow_redirects=False,
             ) as response:
                 if response.status >= 300:
-                    raise self._error(response.status, response.headers, await response.read())
+                    raise self._peer.error(response.status, await response.read(), response.headers)
                 async for piece in response.content.iter_chunked(PIECE_BYTES):
                     yield piece
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise self._unavailable(error) from None
-
-    async def _persist(
-        self, call: Callable[[float], Awaitable[T]], timeout_s: float, retry_for_s: float
-    ) -> T:
-        if retry_for_s <= 0:
-            return await call(timeout_s)
-        give_up_at = self._runtime.mono() + retry_for_s
-
-        async def call_in_time() -> T:
-            left_s = give_up_at - self._runtime.mono()
-            return await call(min(timeout_s, max(left_s, FIRST_PAUSE_S)))
-
-        return await retrying(self._runtime, give_up_at)(call_in_time)
-
-    async def _open_line(self) -> Line:
-        """The line that carries calls, a new one when the last has ended or has gone silent."""
-        if self._lines and self._lines[-1].is_usable:
-            return self._lines[-1]
-        async with self._opening_line:
-            if not (self._lines and self._lines[-1].is_usable):
-                line = await self._connect_line()
-                self._lines = [*(line for line in self._lines if not line.has_ended), line]
-            return self._lines[-1]
+            raise self._peer.unavailable(error) from None
 
     async def _connect_line(self) -> Line:
         try:
@@ -244,11 +211,11 @@ class Transport:
         except aiohttp.WSServerHandshakeError as error:
             if (turned_away := TURNED_AWAY.get(error.status)) is not None:
                 raise turned_away from None
-            raise self._error(error.status, NO_HEADERS, b"") from None
+            raise self._peer.error(error.status, b"") from None
         line = Line(socket, self._runtime)
         if self._closed:
             await line.close()
-            raise self._was_closed()
+            raise self._peer.closed()
         return line
 
     async def _turn_back(
@@ -256,7 +223,7 @@ class Transport:
     ) -> None:
         """A token goes nowhere else, and whoever opens a line gets the tokens of its calls."""
         redirect.response.close()
-        raise self._error(redirect.response.status, NO_HEADERS, b"")
+        raise self._peer.error(redirect.response.status, b"")
 
     async def _send(
         self,
@@ -281,14 +248,14 @@ class Transport:
             ) as response:
                 content = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise self._unavailable(error) from None
+            raise self._peer.unavailable(error) from None
         if response.status >= 300:
-            raise self._error(response.status, response.headers, content)
+            raise self._peer.error(response.status, content, response.headers)
         return Answer(response.status, response.headers, content)
 
     def _open(self) -> aiohttp.ClientSession:
         if self._closed:
-            raise self._was_closed()
+            raise self._peer.closed()
         if self._session is None:
             no_detours = aiohttp.TraceConfig()  # ws_connect has no option for it
             no_detours.on_request_redirect.append(self._turn_back)
@@ -311,63 +278,3 @@ class Transport:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         return headers
-
-    def _was_closed(self) -> Unavailable:
-        return Unavailable(f"the client of the {self._service} was closed")
-
-    def _unavailable(self, error: Exception) -> Unavailable:
-        if isinstance(error, TimeoutError):
-            why = "no answer in time"
-        elif isinstance(error, aiohttp.ClientConnectorError):
-            why = error.os_error.strerror or str(error.os_error)
-        elif isinstance(error, aiohttp.ServerDisconnectedError | LineBroken):
-            why = "it closed the connection"
-        else:
-            why = str(error) or type(error).__name__
-        return Unavailable(
-            f"the {self._service} at {self._base_url} cannot be reached: {why}",
-            service=self._service,
-        )
-
-    def _error(self, status: int, headers: CIMultiDictProxy[str], content: bytes) -> ServiceError:
-        """What the other side raised; Unavailable for a failing thing that is not drawbar."""
-        try:
-            body = json.loads(content)
-            code, message, facts = str(body["code"]), str(body["message"]), dict(body["facts"])
-            retryable = bool(body["retryable"])
-        except (ValueError, TypeError, KeyError, RecursionError):
-            code, facts = "", {"status": status}
-            message = f"{self._base_url} answered {status}, and not as a {self._service} does"
-            retryable = status >= 500 or status in (408, 429)
-        retry_after = headers.get(RETRY_AFTER, "")
-        if retry_after.isdecimal():
-            facts["retry_after_s"] = float(retry_after)
-        if retryable and code not in BY_CODE:
-            return Unavailable(message, **facts | {"service": self._service})
-        return from_wire(code, message, facts)
-
-
-def retrying(runtime: Runtime, give_up_at: float) -> AsyncRetrying:
-    """The one retry policy: exponential pauses with full jitter, no shorter than the other side
-    asked for, none that ends after `give_up_at`; then the last error is raised."""
-
-    def pause_s(state: RetryCallState) -> float:
-        return _pause_s(runtime.random, state)
-
-    def is_too_late(state: RetryCallState) -> bool:
-        return runtime.mono() + state.upcoming_sleep >= give_up_at
-
-    return AsyncRetrying(
-        retry=retry_if_exception(lambda e: isinstance(e, ServiceError) and e.retryable),
-        wait=pause_s,
-        stop=is_too_late,
-        sleep=runtime.sleep,
-        reraise=True,
-    )
-
-
-def _pause_s(chance: random.Random, state: RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome is not None else None
-    asked_s = error.facts.get("retry_after_s", 0.0) if isinstance(error, ServiceError) else 0.0
-    doublings = min(state.attempt_number - 1, 16)
-    return float(asked_s) + chance.uniform(0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**doublings))
