@@ -20,8 +20,9 @@ from shared.daemon import Part, listening_to_signals, until
 from shared.files import DiskFiles
 from shared.http.server import Server
 from shared.keys import Keys
+from shared.renewal import AttemptTokens
 from shared.runtime import Runtime
-from shared.tokens import AttemptTokens, Minter, Verifier
+from shared.tokens import Minter, Verifier
 from worker.app import drained
 from worker.daemon import Worker
 from worker.machine import prepare_machine

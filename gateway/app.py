@@ -14,9 +14,10 @@ from shared.http.server import Server, new_app
 from shared.http.transport import Transport
 from shared.http.worker_line import add_worker_line
 from shared.http.worker_routes import add_worker_routes
+from shared.renewal import AttemptTokens, Renewing
 from shared.runtime import Runtime
 from shared.services import Gateway
-from shared.tokens import SERVICE_S, AttemptTokens, Minter, Renewing, Verifier
+from shared.tokens import SERVICE_S, Minter, Verifier
 
 log = structlog.get_logger()
 

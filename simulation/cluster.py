@@ -23,7 +23,8 @@ from shared.faultpoints import injector
 from shared.http.clients import GatewayClient, JobsClient, RegistryClient
 from shared.http.server import Server
 from shared.http.transport import Credential, Transport
-from shared.tokens import SERVICE_S, AttemptTokens, Minter, Renewing, Role, Verifier
+from shared.renewal import AttemptTokens, Renewing
+from shared.tokens import SERVICE_S, Minter, Role, Verifier
 from simulation.files import SimDisk, SimFiles
 from simulation.history import History
 from simulation.loop import SimulatedLoop

@@ -1,8 +1,8 @@
 """What a worker is granted leaves with the token that opens its next step."""
 
 from shared.protocol import gateway as g
+from shared.renewal import AttemptTokens
 from shared.services import Gateway
-from shared.tokens import AttemptTokens
 
 
 class Issuing:

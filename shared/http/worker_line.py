@@ -24,8 +24,8 @@ from shared.http.issuing import Issuing
 from shared.http.line_server import add_line
 from shared.ids import AttemptId, WorkerId
 from shared.protocol import gateway as g
+from shared.renewal import AttemptTokens
 from shared.services import Gateway
-from shared.tokens import AttemptTokens
 
 EVERY_WORKER = "*"  # a gateway's line carries calls for all; each call says for whom it is
 

@@ -34,8 +34,8 @@ from shared.http.issuing import Issuing
 from shared.http.server import body_pieces, read_message, reply, stream
 from shared.ids import AttemptId, JobId
 from shared.protocol import gateway as g
+from shared.renewal import AttemptTokens
 from shared.services import Gateway
-from shared.tokens import AttemptTokens
 
 log = structlog.get_logger()
 

@@ -20,7 +20,8 @@ from shared.ids import AttemptId, ClaimId, WorkerId
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol.pipeline import JobSpec, PipelineSpec
-from shared.tokens import EXECUTION_S, AttemptTokens, Minter, Role, Verifier
+from shared.renewal import AttemptTokens
+from shared.tokens import EXECUTION_S, Minter, Role, Verifier
 from tests.support.carriers import KEY
 from tests.support.fake_jobs import FakeJobs
 from tests.support.http import Caller, Reply, serving

@@ -20,15 +20,8 @@ from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.protocol.states import JobStatus
-from shared.tokens import (
-    EXECUTION_S,
-    AttemptTokens,
-    Audience,
-    Minter,
-    Role,
-    Scope,
-    Verifier,
-)
+from shared.renewal import AttemptTokens
+from shared.tokens import EXECUTION_S, Audience, Minter, Role, Scope, Verifier
 from tests.support.carriers import KEY
 from tests.support.fake_jobs import FakeJobs
 from tests.support.http import Caller, Reply, serving

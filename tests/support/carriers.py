@@ -15,9 +15,10 @@ from shared.http.clients import GatewayClient, JobsClient
 from shared.http.server import Server
 from shared.http.transport import Transport
 from shared.ids import WorkerId
+from shared.renewal import AttemptTokens
 from shared.runtime import Runtime
 from shared.services import Gateway, WholeJobService
-from shared.tokens import AttemptTokens, Minter, Role, Verifier
+from shared.tokens import Minter, Role, Verifier
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"test" * 8)
 

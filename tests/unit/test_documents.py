@@ -20,8 +20,9 @@ from shared.http import wire
 from shared.http.clients import JobsClient, RegistryClient
 from shared.http.transport import Transport
 from shared.protocol.states import ENDED, AttemptStatus, JobStatus, RunStatus, StageStatus
+from shared.renewal import AttemptTokens
 from shared.runtime import SystemRuntime
-from shared.tokens import AttemptTokens, Minter, Verifier
+from shared.tokens import Minter, Verifier
 from tests.support.diagrams import Table, render
 from tests.support.golden import ROOT, assert_golden_block
 

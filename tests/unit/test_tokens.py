@@ -9,14 +9,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.errors import Forbidden, ServiceError, Unauthenticated
 from shared.ids import AttemptId, WorkerId
+from shared.renewal import AttemptTokens, Renewing
 from shared.tokens import (
     CACHED_TOKENS,
     EXECUTION_S,
     WORKER_S,
-    AttemptTokens,
     Audience,
     Minter,
-    Renewing,
     Role,
     Scope,
     Verifier,
