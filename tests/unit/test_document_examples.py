@@ -1,6 +1,7 @@
 """The examples are documents that load, and the programs that they run do what they say."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,17 @@ def test_the_release_keeps_its_wheel() -> None:
 
     assert jobs["wheel"].artifacts == ("dist/*.whl",)
     assert jobs["install"].inputs == ("wheel",)
+
+
+def test_the_release_packs_every_folder_that_its_tests_read() -> None:
+    jobs = {job.id: job for job in load(EXAMPLES / "release.yaml").spec.jobs}
+    (pack,) = (line for line in jobs["source"].script if "tar -czf" in line)
+    (pattern,) = re.findall(r"pytest .*?(tests/unit/\S+)", "\n".join(jobs["unit"].script))
+
+    texts = [path.read_text() for path in ROOT.glob(pattern)]
+    read = {name for text in texts for name in re.findall(r'ROOT / "(\w+)"', text)}
+
+    assert {"docs", "examples"} <= read <= set(pack.split())
 
 
 @pytest.mark.slow
