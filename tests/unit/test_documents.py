@@ -139,6 +139,14 @@ def test_the_pipelines_of_the_readme_can_be_run() -> None:
     assert [second.spec.name, *first.notes, *second.notes] == ["nightly"]
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    pages = [f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")]
+
+    assert "docs/pipelines.md" in pages
+    assert [page for page in pages if f"]({page})" not in readme] == []
+
+
 def routes_of(app: web.Application) -> set[tuple[str, str]]:
     """Method and path of each, a variable without the pattern that it must match."""
     return {
