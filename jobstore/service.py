@@ -119,6 +119,7 @@ class JobStoreService:
             keep_s=self._settings.keep_s,
         )
         self._loops = Loops(runtime)
+        self._loops.add("jobstore.store", self._watch_store)
         self._loops.every("jobstore.keeper", KEEP_EVERY_S, self._keep_once)
         self._loops.every("jobstore.history", LOOK_BACK_EVERY_S, self._history.keep_once)
         self._schedules = ScheduleService(self._store.database, runtime)
@@ -126,8 +127,9 @@ class JobStoreService:
 
     @property
     def failure(self) -> "asyncio.Future[None]":
-        """Set when the store failed: this process has to end, and recover at its next start."""
-        return self._store.failure
+        """Set when the store failed, or what happens by itself does not happen any more: this
+        process has to end, and recover at its next start."""
+        return self._loops.failure
 
     async def start(self) -> None:
         """Leases that were held are granted anew, waits begin again, and verbs are served."""
@@ -341,6 +343,9 @@ class JobStoreService:
         return Timetable(self._store.database, self, self._runtime)
 
     # -- what happens by itself ----------------------------------------------------------------
+
+    async def _watch_store(self) -> None:
+        await asyncio.shield(self._store.failure)
 
     async def _keep_once(self) -> None:
         await self._keeper.keep_once(self._store, max_lost=self._settings.max_lost)

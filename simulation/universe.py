@@ -70,7 +70,7 @@ class Universe:
         self._pipelines = pipelines(loop.seed)
         self._nemesis = Nemesis(self._cluster)
         self._verdict = Verdict(loop.seed)
-        self._final = FinalState()
+        self._final: FinalState | None = None
 
     async def unfold(self) -> None:
         """Chaos, then peace, then the end of all jobs, then a look at everything."""
@@ -90,12 +90,14 @@ class Universe:
         await asyncio.sleep(TAIL_S)
         reading = reader.spawn(read_all(client), "read")
         await asyncio.wait([reading])
-        self._final = reading.result()
+        if not (self._cluster.breakdowns and isinstance(reading.exception(), ServiceError)):
+            self._final = reading.result()  # else it broke down that would have told us
 
     def judge(self) -> Verdict:
         """The verdict, once all has happened."""
         verdict, entries = self._verdict, self._history.entries
-        verdict.violations += check(entries, self._final, self._pipelines)
+        if self._final is not None:
+            verdict.violations += check(entries, self._final, self._pipelines)
         verdict.violations += self._cluster.breakdowns
         verdict.violations += [f"unhandled: {error}" for error in self._loop.errors]
         verdict.digest, verdict.steps = self._loop.digest, self._loop.steps

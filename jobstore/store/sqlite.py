@@ -253,7 +253,8 @@ def _leftovers(conn: sqlite3.Connection) -> Leftovers:
         f"SELECT seq, delay_s FROM job WHERE status = '{JobStatus.RETRYING}' ORDER BY seq"
     ).fetchall()
     queued = conn.execute(
-        f"SELECT seq, queue_timeout_s FROM job WHERE status = '{JobStatus.QUEUED}'"
+        "SELECT seq, queue_timeout_s FROM job"
+        f" WHERE status IN ('{JobStatus.QUEUED}', '{JobStatus.CLAIMED}')"  # it may lapse
         " AND queue_timeout_s IS NOT NULL AND started_at IS NULL ORDER BY seq"
     ).fetchall()
     return Leftovers([LiveAttempt(*row) for row in live], retrying, queued)
