@@ -218,7 +218,9 @@ def follow(
         settle(work, held.run_id, [skip_stopped(work, job, why)])
         status = JobStatus.SKIPPED
     elif status.is_ended:
-        by_failure = verdict.reason is not None and verdict.reason.what == FAIL_FAST
+        # Told to stop for a failure that was marked since, it is merely cancelled.
+        told = verdict.reason is not None and verdict.reason.what == FAIL_FAST
+        by_failure = told and tried.is_stopped
         settle(work, held.run_id, [job.after(status, by_failure=by_failure)])
     # After settling, so that the highest priority gets the room.
     give_up_place(work, job, was_admitted=True)

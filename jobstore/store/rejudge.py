@@ -35,7 +35,7 @@ class _Node:
     is_revived: bool = False
     end: Ended | None = None  # None: it is open, or will be again
 
-    def judge(self, *, may_revive: bool, has_failed_before: bool) -> None:
+    def judge(self, *, may_revive: bool, is_stopped: bool, has_failed_before: bool) -> None:
         """`is_revived` and `end` are known; those of its needs are known already."""
         status = self.job.status
         self.is_revived = (
@@ -52,7 +52,7 @@ class _Node:
         )
         self.end = self.job.after(
             status,
-            by_failure=self.what == FAIL_FAST
+            by_failure=(self.what == FAIL_FAST and (status is JobStatus.SKIPPED or is_stopped))
             or (self.what == "dependency" and failed)
             or (self.what == "stage" and has_failed_before),
             by_choice=status is JobStatus.SKIPPED and self.what in ("operator", "resume"),
@@ -109,7 +109,7 @@ def rejudge(work: Work, run_id: int) -> None:
     ).fetchone()
     has_failed = any(n.job.status in FAILURES and not n.job.allow_failure for n in nodes)
     is_stopped = has_failed and on_error != OnError.CONTINUE
-    stages = _walk(work, run_id, nodes, may_revive=not (is_stopped or is_cancelled))
+    stages = _walk(work, run_id, nodes, is_stopped=is_stopped, is_cancelled=bool(is_cancelled))
     _write_run(work, run_id, nodes, is_stopped=is_stopped)
     for stage in stages:
         _write_stage(work, run_id, stage)
@@ -145,7 +145,9 @@ def _load(work: Work, run_id: int) -> list[_Node]:
     return [of_seq[seq] for seq in order.static_order()]
 
 
-def _walk(work: Work, run_id: int, nodes: list[_Node], *, may_revive: bool) -> list[_Stage]:
+def _walk(
+    work: Work, run_id: int, nodes: list[_Node], *, is_stopped: bool, is_cancelled: bool
+) -> list[_Stage]:
     """Stage by stage it is decided who is revived. A run without stages is one stage."""
     positions = [
         row[0]
@@ -160,7 +162,11 @@ def _walk(work: Work, run_id: int, nodes: list[_Node], *, may_revive: bool) -> l
     is_reached, is_spoilt, failures = True, False, 0
     for position in positions or [0]:
         for node in in_stage[position]:
-            node.judge(may_revive=may_revive and not is_spoilt, has_failed_before=failures > 0)
+            node.judge(
+                may_revive=not (is_stopped or is_cancelled or is_spoilt),
+                is_stopped=is_stopped,
+                has_failed_before=failures > 0,
+            )
         stage = _Stage(position, is_reached, is_spoilt, failures, in_stage[position])
         stages.append(stage)
         is_reached = is_reached and stage.open_jobs == 0

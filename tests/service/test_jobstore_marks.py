@@ -186,6 +186,40 @@ async def test_a_stopped_run_stops_again_at_the_next_failure(hands: Hands) -> No
     }
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+async def test_a_job_that_was_stopped_for_a_failure_is_no_success_once_that_is_marked(
+    hands: Hands, *, has_ended: bool
+) -> None:
+    run_id = await hands.submit(
+        a_job("bad", stage="build"),
+        a_job("stopped", stage="build"),
+        a_job("tidies", stage="build", needs=["bad"], when="always"),
+        a_job("ship", stage="ship"),
+        stages=["build", "ship"],
+        on_error="cancel",
+    )
+    bad, stopped = await hands.start(), await hands.start()
+    await hands.finish(bad, 1)
+    tidies = await hands.start()
+
+    if not has_ended:
+        await hands.mark(run_id, "bad")
+    await hands.finish(stopped, None, outcome=Outcome.CANCELLED)
+    if has_ended:
+        await hands.mark(run_id, "bad")
+    await hands.finish(tidies)
+
+    assert await hands.claim() == []
+    assert await hands.stages(run_id) == ["cancelled", "skipped"]
+    assert await hands.status(run_id) == {
+        "run": "cancelled",
+        "bad": "success",
+        "stopped": "cancelled",
+        "tidies": "success",
+        "ship": "skipped",
+    }
+
+
 async def test_in_a_cancelled_run_a_mark_revives_nothing(hands: Hands) -> None:
     run_id = await hands.submit(a_job("bad"), a_job("runs"), a_job("b", needs=["bad"]))
     bad, runs = await hands.start(), await hands.start()
