@@ -250,7 +250,7 @@ def token(
 
     Example: drawbar token --role viewer --name dashboard --days 90
     """
-    from drawbar.cli.serving import make_token
+    from drawbar.cli.keys import make_token
 
     made = make_token(role.value, name, days, data)
     if as_json:

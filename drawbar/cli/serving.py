@@ -1,4 +1,4 @@
-"""Starting daemons: addresses, keys, data directories, and a line that says where each listens."""
+"""Starting daemons: each in its data directory, with a line that says where it listens."""
 
 import asyncio
 import os
@@ -13,21 +13,20 @@ from typing import Final
 from drawbar.cli.ages import span_s
 from drawbar.cli.connect import JOBSTORE_URL, checked_url
 from drawbar.cli.failures import Usage, is_debugging, say
+from drawbar.cli.keys import enrolment_secret_of, keys_of
 from drawbar.cli.labels import worker_labels
 from drawbar.cli.notices import Telling
+from drawbar.cli.parsing import checked_name, parse_address, parse_policy
 from drawbar.cli.places import data_dir, own_data_dir
 from drawbar.cli.render.words import count
 from drawbar.cli.rules import Rules
 from shared import logs
 from shared.datadir import held
-from shared.keys import Keys, load_keys, read_enrolment_secret
 from shared.runtime import Runtime, SystemRuntime
-from shared.tokens import Minter, Role
 from worker.environment import shell_env, usual_env
 from worker.machine import default_slots
-from worker.settings import RegistryPolicy, WorkerSettings
+from worker.settings import WorkerSettings
 
-DAY_S: Final = 86_400.0
 REPORTS_BEFORE_SILENT: Final = 4  # as in RegistrySettings: three may get lost, and a fourth be late
 
 
@@ -45,7 +44,7 @@ def serve_jobstore(
         asyncio.run(
             serve(
                 folder,
-                _keys(place, runtime),
+                keys_of(place, runtime),
                 runtime,
                 host=host,
                 port=port,
@@ -67,7 +66,7 @@ def serve_registry(listen: str, silent_after_s: float, data: Path | None) -> Non
         asyncio.run(
             serve(
                 folder,
-                _keys(place, runtime),
+                keys_of(place, runtime),
                 runtime,
                 host=host,
                 port=port,
@@ -86,7 +85,7 @@ def serve_gateway(listen: str, jobstore_url: str, data: Path | None) -> None:
     host, port = parse_address(listen)
     checked_url("--jobstore", jobstore_url)
     place, runtime = _prepare(data)
-    key, started = _keys(place, runtime).signing, _announce("gateway")
+    key, started = keys_of(place, runtime).signing, _announce("gateway")
     asyncio.run(serve(jobstore_url, key, runtime, host=host, port=port, started=started))
 
 
@@ -106,15 +105,9 @@ def serve_worker(
 
     checked_url("--gateway", gateway_url)
     checked_url("--registry", registry_url)
-    settings = WorkerSettings(
-        name=checked_name(name or socket.gethostname()),
-        slots=slots or default_slots(),
-        labels=worker_labels(labels),
+    settings = replace(
+        _worker_settings(name or socket.gethostname(), slots, labels, rules),
         registry_policy=parse_policy(policy),
-        base_env=usual_env(os.environ),
-        shell_env=shell_env(os.environ),
-        security=rules.security,
-        plugin_dirs=rules.plugin_dirs,
     )
     place, runtime = _prepare(data)
 
@@ -128,7 +121,7 @@ def serve_worker(
                 data=folder,
                 gateway_url=gateway_url,
                 registry_url=registry_url,
-                enrolment_secret=_enrolment_secret(place, runtime),
+                enrolment_secret=enrolment_secret_of(place, runtime),
                 runtime=runtime,
                 drain_s=drain_s,
                 started=started,
@@ -152,16 +145,8 @@ def serve_up(
     from drawbar.up import Addresses, serve
 
     keep_s = None if keep is None else span_s("--keep", keep)
-    settings = WorkerSettings(
-        # Not the name that `drawbar worker` takes on this machine: that would supersede this one.
-        name=checked_name(f"{socket.gethostname()}-up"),
-        slots=slots or default_slots(),
-        labels=worker_labels(labels),
-        base_env=usual_env(os.environ),
-        shell_env=shell_env(os.environ),
-        security=rules.security,
-        plugin_dirs=rules.plugin_dirs,
-    )
+    # Not the name that `drawbar worker` takes on this machine: that would supersede this one.
+    settings = _worker_settings(f"{socket.gethostname()}-up", slots, labels, rules)
     place, runtime = _prepare(data)
 
     def started(at: Addresses) -> None:
@@ -178,7 +163,7 @@ def serve_up(
         return asyncio.run(
             serve(
                 place,
-                _keys(place, runtime),
+                keys_of(place, runtime),
                 settings,
                 runtime,
                 host=host,
@@ -190,6 +175,20 @@ def serve_up(
                 draining=_say_what_it_waits_for(drain_s),
             )
         )
+
+
+def _worker_settings(
+    name: str, slots: int | None, labels: Sequence[str], rules: Rules
+) -> WorkerSettings:
+    return WorkerSettings(
+        name=checked_name(name),
+        slots=slots or default_slots(),
+        labels=worker_labels(labels),
+        base_env=usual_env(os.environ),
+        shell_env=shell_env(os.environ),
+        security=rules.security,
+        plugin_dirs=rules.plugin_dirs,
+    )
 
 
 def _say_what_it_waits_for(drain_s: float | None) -> Callable[[int], None]:
@@ -217,44 +216,6 @@ def submit_line(jobstore_url: str, place: Path) -> str:
     return shlex.join(words)
 
 
-def make_token(role: str, name: str, days: float, data: Path | None) -> str:
-    """A client token of this installation."""
-    runtime = SystemRuntime()
-    keys = _keys(data_dir(data), runtime)
-    return Minter(keys.signing, runtime).client(name, Role(role), days * DAY_S)
-
-
-def parse_address(listen: str) -> tuple[str, int]:
-    """Host and port of HOST:PORT, [HOST]:PORT or :PORT (every interface)."""
-    host, colon, port = listen.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise Usage(f"--listen takes HOST:PORT, for example 127.0.0.1:7402; found {listen!r}")
-    return host.strip("[]") or "0.0.0.0", int(port)
-
-
-def parse_policy(text: str) -> RegistryPolicy:
-    """`strict`, `off`, or the seconds of grace=SECONDS."""
-    if text == "strict":
-        return "strict"
-    if text == "off":
-        return "off"
-    name, _, seconds = text.partition("=")
-    try:
-        grace_s = float(seconds) if name == "grace" else -1.0
-    except ValueError:
-        grace_s = -1.0
-    if not 0 <= grace_s < DAY_S:
-        raise Usage(f"--registry-policy takes strict, off or grace=SECONDS; found {text!r}")
-    return grace_s
-
-
-def checked_name(name: str) -> str:
-    """A worker's name is also that of its folder."""
-    if not name.isprintable() or "/" in name or name in ("", ".", "..") or len(name) > 200:
-        raise Usage(f"{name!r} cannot be a worker's name: it is also the name of its folder")
-    return name
-
-
 def _prepare(data: Path | None) -> tuple[Path, Runtime]:
     """This process logs as a daemon does."""
     runtime = SystemRuntime()
@@ -263,26 +224,6 @@ def _prepare(data: Path | None) -> tuple[Path, Runtime]:
         raise Usage(f"DRAWBAR_LOG_LEVEL takes debug, info, warning or error; found {level!r}")
     logs.configure(runtime, level=level)
     return data_dir(data), runtime
-
-
-def _keys(place: Path, runtime: Runtime) -> Keys:
-    return load_keys(
-        place / "keys",
-        runtime,
-        signing_key_file=_named("DRAWBAR_SIGNING_KEY_FILE"),
-        enrolment_secret_file=_named("DRAWBAR_ENROLMENT_SECRET_FILE"),
-    )
-
-
-def _enrolment_secret(place: Path, runtime: Runtime) -> str:
-    """A worker needs no signing key: on another machine it is given the secret alone."""
-    named = _named("DRAWBAR_ENROLMENT_SECRET_FILE")
-    return read_enrolment_secret(named) if named else _keys(place, runtime).enrolment_secret
-
-
-def _named(variable: str) -> Path | None:
-    value = os.environ.get(variable)
-    return Path(value) if value else None
 
 
 def _announce(service: str) -> Callable[[str], None]:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from drawbar.cli.failures import Usage
+from drawbar.cli.parsing import checked_name, parse_address, parse_policy
 from drawbar.cli.pipelines import load_pipeline, start_of, submitted_from
-from drawbar.cli.serving import checked_name, parse_address, parse_policy
 from drawbar.document import BadDocument
 from shared.protocol.pipeline import OnError
 

@@ -6,7 +6,8 @@ import pytest
 
 from drawbar.cli.connect import checked_url
 from drawbar.cli.failures import Usage
-from drawbar.cli.serving import parse_address, submit_line
+from drawbar.cli.parsing import parse_address
+from drawbar.cli.serving import submit_line
 
 
 @pytest.mark.parametrize(
