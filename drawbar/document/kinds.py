@@ -7,7 +7,7 @@ wanted. The rules beyond it (unknown names, circles) only the loader knows.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from drawbar.document import readers
+from drawbar.document import formats, readers
 from drawbar.document.mistakes import Path, Report
 from drawbar.document.nodes import Mapping as MappingNode
 from drawbar.document.nodes import Node, Scalar, Sequence
@@ -77,17 +77,17 @@ VARIABLES: Final = Kind(
 SETTINGS: Final = Kind("mapping", readers.settings, {"type": ["object", "null"]})
 MATRIX: Final = Kind(
     "mapping of lists",
-    readers.axes,
+    formats.axes,
     {"type": ["object", "null"], "additionalProperties": _TEXTS, "minProperties": 1},
 )
-ADDRESSES: Final = Kind("mail addresses", readers.addresses, _TEXTS)
+ADDRESSES: Final = Kind("mail addresses", formats.addresses, _TEXTS)
 URL: Final = Kind(
-    "URL", readers.url, {"anyOf": [{"type": "string", "pattern": "^https?://"}, _TEMPLATE, _NULL]}
+    "URL", formats.url, {"anyOf": [{"type": "string", "pattern": "^https?://"}, _TEMPLATE, _NULL]}
 )
-PATTERNS: Final = Kind("list of patterns", readers.patterns, _TEXTS)
+PATTERNS: Final = Kind("list of patterns", formats.patterns, _TEXTS)
 INHERIT: Final = Kind(
     "inheritance",
-    readers.inheritance,
+    formats.inheritance,
     {
         "anyOf": [
             {"type": ["boolean", "null"]},
@@ -96,8 +96,8 @@ INHERIT: Final = Kind(
         ]
     },
 )
-CRON: Final = Kind("cron", readers.cron, {"type": ["string", "null"]})
-TIMEZONE: Final = Kind("time zone", readers.timezone, {"type": ["string", "null"]})
+CRON: Final = Kind("cron", formats.cron, {"type": ["string", "null"]})
+TIMEZONE: Final = Kind("time zone", formats.timezone, {"type": ["string", "null"]})
 FILES: Final = Kind("list of files", _as_it_is, _TEXTS)
 PARAMS: Final = Kind("parameters", _as_it_is, {})
 STAGES: Final = Kind("stages", _as_it_is, {})
@@ -136,7 +136,7 @@ def schedule(settings: Kind) -> Kind:
 
     def read(node: Node, path: Path, report: Report) -> Any:
         if isinstance(node, Scalar):
-            found = readers.cron(node, path, report)
+            found = formats.cron(node, path, report)
             return found if found is readers.BAD else {"cron": found}
         found = settings.read(node, path, report)
         return _needing("cron", found, node, path, "the schedule has no cron", report)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from drawbar.document.assembly import Wishes, assemble
-from drawbar.document.merging import put_together
+from drawbar.document.composing import put_together
 from drawbar.document.mistakes import BadDocument, Located, Report
 from drawbar.document.sources import MAX_BYTES, Sources, Unusable
 from shared.protocol.pipeline import PipelineSpec

@@ -1,4 +1,4 @@
-"""`extends` and `include`: several files become one mapping before anything is read from it.
+"""Two mappings of a pipeline become one.
 
 What holds when one file says something over another (`extends`):
 - Fields meet by what they mean, not by how they are spelled: `timeout` replaces `default_timeout`.
@@ -11,136 +11,13 @@ An included file adds its jobs and stages behind, its env and params below those
 """
 
 from collections.abc import Callable
-from functools import reduce
-from pathlib import Path
-from typing import Final
 
-from drawbar.document.dialects import EXECUTIONER, OURS, Defaults, defaults_of
-from drawbar.document.fields import INCLUDABLE, JOB, PIPELINE, STAGE
-from drawbar.document.mistakes import Path as Place
-from drawbar.document.mistakes import Report
+from drawbar.document.fields import JOB, PIPELINE, STAGE
 from drawbar.document.nodes import Mapping, Node, Scalar, Sequence
-from drawbar.document.readers import items_of
-from drawbar.document.sources import Sources, Unusable, position_in
 from drawbar.document.tables import Table, is_comment
 
-MAX_DEPTH: Final = 16
-
-Pair = tuple[Scalar, Node]
-
-
-def put_together(root: Mapping, sources: Sources, report: Report) -> tuple[Mapping, Defaults]:
-    """`root` with all that it extends and includes, and the dialect of the whole."""
-    if not any(key.text in ("extends", "include") for key, _ in root.pairs):
-        return root, defaults_of(root)
-    folder = sources.folder
-    trail = () if folder is None else ((folder / Path(sources.names[0]).name).resolve(),)
-    return _Merger(sources, report).resolve(root, trail)
-
-
-_Resolved = tuple[Mapping, Defaults]
-
-
-class _Merger:
-    def __init__(self, sources: Sources, report: Report) -> None:
-        self._sources = sources
-        self._report = report
-        self._known: dict[Path, _Resolved | None] = {}  # None: it had a mistake
-        self._included: set[Path] = set()
-
-    def resolve(self, root: Mapping, trail: tuple[Path, ...]) -> _Resolved:
-        """`root`, the file at the end of `trail`, with the files that it names."""
-        bases = [resolved for _, resolved in self._files(root, "extends", trail)]
-        own = Mapping(root.line, root.column)
-        own.pairs = [p for p in root.pairs if p[0].text not in ("extends", "include")]
-        for path, (part, _) in self._files(root, "include", trail):
-            if path not in self._included:  # two files may include a third
-                self._included.add(path)
-                own = self._added(own, part)
-        whole = reduce(merged, [*(base for base, _ in bases), own])
-        spoken = [defaults_of(root), *(defaults for _, defaults in bases)]
-        return whole, EXECUTIONER if EXECUTIONER in spoken else OURS
-
-    def _files(
-        self, root: Mapping, field: str, trail: tuple[Path, ...]
-    ) -> list[tuple[Path, _Resolved]]:
-        found = []
-        for key, node in root.pairs:
-            if key.text != field or (isinstance(node, Scalar) and node.is_nothing):
-                continue
-            if isinstance(node, Mapping):
-                self._report.add(node, (field,), f"{field}: expected a list of files")
-                continue
-            for i, item in enumerate(items_of(node)):
-                path = self._find(item, (field, i), trail)
-                part = None if path is None else self._read(path, item, (field, i), trail)
-                if path is not None and part is not None:
-                    found.append((path, part))
-        return found
-
-    def _find(self, item: Node, place: Place, trail: tuple[Path, ...]) -> Path | None:
-        field = place[0]
-        if not isinstance(item, Scalar):
-            self._report.add(item, place, f"{field}: expected the path of a file")
-            return None
-        if not trail:
-            self._report.add(item, place, f"{field}: only a document in a file can name others")
-            return None
-        if "${" in item.text:
-            message = "files are put together before parameters and variables are filled in"
-            self._report.add(item, place, f"{field}: {message}")
-            return None
-        try:
-            path = self._sources.find(item.text, trail[-1].parent)
-        except Unusable as error:
-            self._report.add(item, place, f"{field}: {item.text[:200]!r}: {error.message}")
-            return None
-        if path in trail:
-            circle = [p.name for p in (*trail[trail.index(path) :], path)]
-            message = f"{field}: files name each other in a circle: {' → '.join(circle)}"
-            self._report.add(item, place, message)
-            return None
-        if len(trail) >= MAX_DEPTH:
-            self._report.add(item, place, f"{field}: files are nested deeper than {MAX_DEPTH}")
-            return None
-        return path
-
-    def _read(
-        self, path: Path, item: Node, place: Place, trail: tuple[Path, ...]
-    ) -> _Resolved | None:
-        if path in self._known:
-            return self._known[path]
-        self._known[path] = None
-        try:
-            root = self._sources.read_further(path)
-        except Unusable as error:
-            if error.line:
-                number = len(self._sources.names) - 1
-                self._report.add(position_in(number, error.line, error.column), (), error.message)
-            else:
-                assert isinstance(item, Scalar), "it was found"
-                message = f"{place[0]}: {item.text[:200]!r} {error.message}"
-                self._report.add(item, place, message)
-            return None
-        self._known[path] = self.resolve(root, (*trail, path))
-        return self._known[path]
-
-    def _added(self, own: Mapping, part: Mapping) -> Mapping:
-        """`own`, and what an included file adds to it."""
-        taken = Mapping(part.line, part.column)
-        for key, value in part.pairs:
-            field = PIPELINE.fields.get(key.text)
-            if is_comment(key.text) or (
-                field is not None and field.place in ("name", "description")
-            ):
-                continue
-            if field is not None and field.place not in INCLUDABLE:
-                adds = "an included file adds jobs, stages, env and params"
-                message = f"{adds}; for {key.text!r}, extend it instead"
-                self._report.add(key, (key.text,), message)
-                continue
-            taken.pairs.append((key, value))
-        return _merged(taken, own, PIPELINE, _joined)
+_Pair = tuple[Scalar, Node]
+_Join = Callable[[Node, Node], Node]  # of two lists of jobs
 
 
 def merged(base: Mapping, over: Mapping) -> Mapping:
@@ -148,13 +25,18 @@ def merged(base: Mapping, over: Mapping) -> Mapping:
     return _merged(base, over, PIPELINE, _over)
 
 
-def _merged(base: Mapping, over: Mapping, table: Table | None, jobs: "_Join") -> Mapping:
+def added(own: Mapping, part: Mapping) -> Mapping:
+    """`own`, and what an included file adds to it."""
+    return _merged(part, own, PIPELINE, _joined)
+
+
+def _merged(base: Mapping, over: Mapping, table: Table | None, jobs: _Join) -> Mapping:
     whole = Mapping(over.line, over.column)
     said = {_place(key, table) for key, _ in over.pairs}
     said |= _inner_places(over, table)
     if table is not None and said & table.alternatives:
         said |= table.alternatives
-    kept: dict[str, Pair] = {}  # what both say, if it can be merged
+    kept: dict[str, _Pair] = {}  # what both say, if it can be merged
     for key, value in base.pairs:
         place = _place(key, table)
         field = None if table is None else table.fields.get(key.text)
@@ -184,9 +66,6 @@ def _merged(base: Mapping, over: Mapping, table: Table | None, jobs: "_Join") ->
                 value = _merged(before[1], value, block, jobs)
         whole.pairs.append((key, value))
     return whole
-
-
-_Join = Callable[[Node, Node], Node]
 
 
 def _over(base: Node, over: Node) -> Node:

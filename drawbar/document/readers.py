@@ -16,12 +16,8 @@ Reader = Callable[[Node, Path, Report], Any]
 _WHOLE = re.compile(r"[-+]?[0-9](?:_?[0-9])*", re.ASCII)
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?", re.ASCII)
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?")
-_ADDRESS = re.compile(r"[^@\s<>\x00-\x1f]+@[^@\s<>\x00-\x1f]+")
-_URL = re.compile(r"https?://[^\s/]\S*")
-_AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_CRON = re.compile(r"@[a-z]+|[-0-9A-Za-z*/,?#]+(?:[ \t]+[-0-9A-Za-z*/,?#]+){4}")
 _UNIT_S: Final = {"ms": 0.001, None: 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+TRUTH: Final = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 STATUSES: Final = {
     **{status.value: status for status in RetryOn},
     "error": RetryOn.FAILED,  # the Executioner's word for a command that could not run
@@ -51,8 +47,8 @@ def text(node: Node, path: Path, report: Report) -> Any:
 
 
 def truth(node: Node, path: Path, report: Report) -> Any:
-    if isinstance(node, Scalar) and node.plain and node.text.lower() in _TRUTH:
-        return _TRUTH[node.text.lower()]
+    if isinstance(node, Scalar) and node.plain and node.text.lower() in TRUTH:
+        return TRUTH[node.text.lower()]
     return expected("true or false", node, path, report)
 
 
@@ -95,11 +91,11 @@ def limit(node: Node, path: Path, report: Report) -> Any:
 
 def texts(node: Node, path: Path, report: Report) -> Any:
     """A list of texts; one text alone is a list of one."""
-    return _items(node, path, report, text, "a list of texts")
+    return list_of(node, path, report, text, "a list of texts")
 
 
 def exit_codes(node: Node, path: Path, report: Report) -> Any:
-    return _items(node, path, report, whole, "a list of exit codes")
+    return list_of(node, path, report, whole, "a list of exit codes")
 
 
 def one_of(words: Mapping_[str, Any]) -> Reader:
@@ -119,7 +115,7 @@ def some_of(words: Mapping_[str, Any]) -> Reader:
     one = one_of(words)
 
     def read(node: Node, path: Path, report: Report) -> Any:
-        found = _items(node, path, report, one, f"a list of {', '.join(words)}")
+        found = list_of(node, path, report, one, f"a list of {', '.join(words)}")
         return found if found is BAD else tuple(dict.fromkeys(found))
 
     return read
@@ -163,8 +159,8 @@ def anything(node: Node, path: Path, report: Report) -> Any:
         return node.text
     if node.is_nothing:
         return None
-    if node.text.lower() in _TRUTH:
-        return _TRUTH[node.text.lower()]
+    if node.text.lower() in TRUTH:
+        return TRUTH[node.text.lower()]
     return _number_or_text(node.text)
 
 
@@ -184,121 +180,8 @@ def settings(node: Node, path: Path, report: Report) -> Any:
     return anything(node, path, report)
 
 
-def addresses(node: Node, path: Path, report: Report) -> Any:
-    """Mail addresses, as a list or in one text with commas, each once."""
-
-    def one(item: Node, where: Path, report: Report) -> Any:
-        said = text(item, where, report)
-        if said is BAD:
-            return BAD
-        found = [word for word in re.split(r"[,;\s]+", said) if word]
-        if not found or not all(_ADDRESS.fullmatch(word) for word in found):
-            return expected("mail addresses such as ops@example.org", item, where, report)
-        return found
-
-    found = _items(node, path, report, one, "a list of mail addresses")
-    return found if found is BAD else tuple(dict.fromkeys(a for some in found for a in some))
-
-
-def url(node: Node, path: Path, report: Report) -> Any:
-    if isinstance(node, Scalar) and _URL.fullmatch(node.text):
-        return node.text
-    return expected("an address that begins with http:// or https://", node, path, report)
-
-
-def patterns(node: Node, path: Path, report: Report) -> Any:
-    """Regular expressions that compile."""
-
-    def one(item: Node, where: Path, report: Report) -> Any:
-        said = text(item, where, report)
-        try:
-            return said if said is BAD else re.compile(said) and said
-        except (re.error, RecursionError, OverflowError) as error:
-            report.add(item, where, f"{said[:100]!r} is not a regular expression: {error}")
-            return BAD
-
-    return _items(node, path, report, one, "a list of regular expressions")
-
-
-def axes(node: Node, path: Path, report: Report) -> Any:
-    """The values of a matrix: a name and the texts that it takes, for each of its axes."""
-    if not isinstance(node, Mapping):
-        return expected("a mapping of names to lists of values", node, path, report)
-    found: dict[str, tuple[str, ...]] = {}
-    is_bad = not node.pairs
-    if is_bad:
-        report.add(node, path, "the matrix lists no values")
-    for key, value in node.pairs:
-        where = (*path, key.text)
-        values = texts(value, where, report)
-        if not _AXIS.fullmatch(key.text):
-            name = f"{key.text[:100]!r} is not a name for an axis"
-            report.add(key, where, f"matrix: {name} (letters, digits, - and _, no digit first)")
-        elif key.text in found:
-            report.add(key, where, f"{key.text!r} is given twice")
-        elif values == ():
-            report.add(value, where, f"matrix.{key.text}: lists no values")
-        elif values is not BAD and (wrong := _unfit(values)):
-            report.add(value, where, f"matrix.{key.text}: {wrong}")
-        elif values is not BAD:
-            found[key.text] = values
-            continue
-        is_bad = True
-    return BAD if is_bad else found
-
-
-def _unfit(values: tuple[str, ...]) -> str | None:
-    """Why these cannot be the values of an axis: ids are made of them."""
-    seen: set[str] = set()
-    for value in values:
-        if not value or any(c in "/,=[]" or c < " " for c in value):
-            return f"{value[:100]!r} must not be empty nor hold / , = [ ] or control characters"
-        if value in seen:
-            return f"{value[:100]!r} is listed twice"
-        seen.add(value)
-    return None
-
-
-def inheritance(node: Node, path: Path, report: Report) -> Any:
-    """true, false, "default" or the names of variables."""
-    if isinstance(node, Sequence):
-        return texts(node, path, report)
-    if isinstance(node, Scalar):
-        if node.text.lower() == "default":
-            return "default"
-        if node.text.lower() in _TRUTH:
-            return _TRUTH[node.text.lower()]
-    return expected('true, false, "default" or a list of variables', node, path, report)
-
-
-def cron(node: Node, path: Path, report: Report) -> Any:
-    """Five fields, or a word such as @daily, that mean something."""
-    if not (isinstance(node, Scalar) and _CRON.fullmatch(node.text.strip())):
-        return expected('five fields such as "0 3 * * *", or @daily', node, path, report)
-    from shared.cron import BadSchedule, Cron  # few documents need it
-
-    try:
-        return Cron(node.text.strip(), "UTC").text
-    except BadSchedule as bad:
-        report.add(node, path, f"schedule: {bad}")
-        return BAD
-
-
-def timezone(node: Node, path: Path, report: Report) -> Any:
-    """A name that this machine's table of time zones has."""
-    from zoneinfo import ZoneInfo  # few documents need it
-
-    said = text(node, path, report)
-    if said is BAD:
-        return BAD
-    try:
-        ZoneInfo(said)
-    except (KeyError, ValueError, OSError):
-        return expected("a time zone such as Europe/Berlin", node, path, report)
-    return said
-
-
-def _items(node: Node, path: Path, report: Report, read: Reader, what: str) -> Any:
+def list_of(node: Node, path: Path, report: Report, read: Reader, what: str) -> Any:
+    """A list of what `read` takes; one alone is a list of one. `what` says so in the message."""
     if isinstance(node, Mapping):
         return expected(what, node, path, report)
     if isinstance(node, Scalar):
