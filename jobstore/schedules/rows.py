@@ -1,4 +1,4 @@
-"""Schedules and backfills in the job service's database. Its functions run on that one's thread."""
+"""Schedules in the job service's database. Its functions run on that one's thread."""
 
 import json
 import sqlite3
@@ -8,14 +8,11 @@ from typing import Any, Final, NamedTuple
 from jobstore.schedules.states import (
     BACKFILL,
     BackfillEvent,
-    BackfillKind,
     BackfillStatus,
 )
-from shared.errors import UnknownBackfill, UnknownSchedule
+from shared.errors import UnknownSchedule
 from shared.protocol.pipeline import CatchUp, Overlap
 from shared.protocol.states import RunStatus
-
-LISTED_BACKFILLS: Final = 100
 
 
 class Schedule(NamedTuple):
@@ -41,32 +38,10 @@ class Schedule(NamedTuple):
         return self.last_status is not None and not self.last_status.is_ended
 
 
-class Backfill(NamedTuple):
-    id: int
-    schedule: str
-    kind: BackfillKind
-    status: BackfillStatus
-    since: int
-    until: int
-    times: int
-    started: int
-    next_at: int | None
-    last_run: int | None
-    last_status: RunStatus | None
-
-    @property
-    def still_runs(self) -> bool:
-        return self.last_status is not None and not self.last_status.is_ended
-
-
 _SCHEDULE: Final = (
     "SELECT schedule.name, cron, timezone, catch_up, overlap, is_paused, handled_until, next_at,"
     " queue, last_at, last_run, skipped_at, skipped_why, run.status"
     " FROM schedule LEFT JOIN run ON run.id = schedule.last_run"
-)
-_BACKFILL: Final = (
-    "SELECT backfill.id, backfill.schedule, kind, backfill.status, since, until, times, started,"
-    " next_at, last_run, run.status FROM backfill LEFT JOIN run ON run.id = backfill.last_run"
 )
 
 
@@ -158,7 +133,7 @@ def note_started(
         "UPDATE schedule SET last_at = ?, last_run = ?, queue = ? WHERE name = ?",
         (at, run_id, json.dumps(list(queue)), name),
     )
-    _mark_run(conn, run_id, name, at)
+    mark_run(conn, run_id, name, at)
 
 
 def note_queued(conn: sqlite3.Connection, name: str, queue: Sequence[int]) -> None:
@@ -181,98 +156,9 @@ def note_handled(
     )
 
 
-def _mark_run(conn: sqlite3.Connection, run_id: int, name: str, at: int) -> None:
+def mark_run(conn: sqlite3.Connection, run_id: int, name: str, at: int) -> None:
+    """The run says which schedule started it, and for which time."""
     conn.execute("UPDATE run SET schedule = ?, scheduled_for = ? WHERE id = ?", (name, at, run_id))
-
-
-# -- backfills --------------------------------------------------------------------------------
-
-
-def add_backfill(
-    conn: sqlite3.Connection,
-    name: str,
-    kind: BackfillKind,
-    since: int,
-    until: int,
-    times: int,
-    key: str | None,
-) -> Backfill:
-    """The same key finds the backfill that it made before."""
-    known = conn.execute(
-        "SELECT id FROM backfill WHERE submit_key IS NOT NULL AND submit_key = ?", (key,)
-    ).fetchone()
-    if known is not None:
-        return find_backfill(conn, known[0])
-    cursor = conn.execute(
-        "INSERT INTO backfill (schedule, kind, status, since, until, times, next_at, submit_key)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (name, kind, BackfillStatus.RUNNING, since, until, times, since, key),
-    )
-    assert cursor.lastrowid is not None
-    return find_backfill(conn, cursor.lastrowid)
-
-
-def find_backfill(conn: sqlite3.Connection, backfill_id: int) -> Backfill:
-    row = conn.execute(f"{_BACKFILL} WHERE backfill.id = ?", (backfill_id,)).fetchone()
-    if row is None:
-        raise UnknownBackfill(f"there is no backfill {backfill_id}", backfill_id=backfill_id)
-    return _backfill(row)
-
-
-def running_backfills(conn: sqlite3.Connection) -> list[Backfill]:
-    rows = conn.execute(
-        f"{_BACKFILL} WHERE backfill.status = '{BackfillStatus.RUNNING}' ORDER BY backfill.id"
-    )
-    return [_backfill(row) for row in rows]
-
-
-def list_backfills(conn: sqlite3.Connection) -> list[Backfill]:
-    rows = conn.execute(
-        f"{_BACKFILL} ORDER BY backfill.status = ? DESC, backfill.id DESC LIMIT ?",
-        (BackfillStatus.RUNNING, LISTED_BACKFILLS),
-    )
-    return [_backfill(row) for row in rows]
-
-
-def extend_missed(conn: sqlite3.Connection, name: str, times: Sequence[int]) -> bool:
-    """The backfill that makes up for a downtime, if one still does, takes the times on as well."""
-    return (
-        conn.execute(
-            "UPDATE backfill SET until = ?, times = times + ?, next_at = coalesce(next_at, ?)"
-            " WHERE schedule = ? AND kind = ? AND status = ?",
-            (
-                times[-1] + 1,
-                len(times),
-                times[0],
-                name,
-                BackfillKind.MISSED,
-                BackfillStatus.RUNNING,
-            ),
-        ).rowcount
-        > 0
-    )
-
-
-def note_backfilled(
-    conn: sqlite3.Connection, backfill: Backfill, at: int, run_id: int | None, next_at: int | None
-) -> None:
-    """The run for `at` was started (None: could not be), and `next_at` is the one after it."""
-    conn.execute(
-        "UPDATE backfill SET started = started + ?, last_run = coalesce(?, last_run), next_at = ?"
-        " WHERE id = ?",
-        (run_id is not None, run_id, next_at, backfill.id),
-    )
-    if run_id is not None:
-        _mark_run(conn, run_id, backfill.schedule, at)
-
-
-def move_backfill(conn: sqlite3.Connection, backfill_id: int, event: BackfillEvent) -> Backfill:
-    """It is in the state that `event` leads to, unless it has ended before."""
-    conn.execute(
-        "UPDATE backfill SET status = ? WHERE id = ? AND status = ?",
-        (BACKFILL[BackfillStatus.RUNNING, event], backfill_id, BackfillStatus.RUNNING),
-    )
-    return find_backfill(conn, backfill_id)
 
 
 def _schedule(row: tuple[Any, ...]) -> Schedule:
@@ -282,14 +168,5 @@ def _schedule(row: tuple[Any, ...]) -> Schedule:
         overlap=Overlap(found.overlap),
         is_paused=bool(found.is_paused),
         queue=tuple(json.loads(row[8])),
-        last_status=row[-1] and RunStatus(row[-1]),
-    )
-
-
-def _backfill(row: tuple[Any, ...]) -> Backfill:
-    found = Backfill(*row)
-    return found._replace(
-        kind=BackfillKind(found.kind),
-        status=BackfillStatus(found.status),
         last_status=row[-1] and RunStatus(row[-1]),
     )

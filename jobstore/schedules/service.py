@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
 
-from jobstore.schedules import rows
+from jobstore.schedules import backfill_rows, rows
+from jobstore.schedules.backfill_rows import Backfill
 from jobstore.schedules.states import BackfillEvent, BackfillKind
 from jobstore.store.journal import from_us
 from shared.cron import Cron
@@ -106,7 +107,7 @@ class ScheduleService:
         )
         times = await self._runtime.offload(_times, cron, since, until)
         view = await self._db.write(
-            lambda tx: rows.add_backfill(
+            lambda tx: backfill_rows.add(
                 tx.conn,
                 ask.name,
                 BackfillKind.ASKED,
@@ -119,13 +120,13 @@ class ScheduleService:
         return _backfill_view(view)
 
     async def list_backfills(self) -> BackfillList:
-        found = await self._db.read(rows.list_backfills)
+        found = await self._db.read(backfill_rows.latest)
         return BackfillList(backfills=tuple(_backfill_view(row) for row in found))
 
     async def cancel_backfill(self, backfill_id: int) -> BackfillView:
-        def call(tx: Tx) -> rows.Backfill:
-            rows.find_backfill(tx.conn, backfill_id)
-            return rows.move_backfill(tx.conn, backfill_id, BackfillEvent.CANCEL)
+        def call(tx: Tx) -> Backfill:
+            backfill_rows.find(tx.conn, backfill_id)
+            return backfill_rows.move(tx.conn, backfill_id, BackfillEvent.CANCEL)
 
         return _backfill_view(await self._db.write(call))
 
@@ -178,7 +179,7 @@ def _view(row: rows.Schedule) -> ScheduleView:
     )
 
 
-def _backfill_view(row: rows.Backfill) -> BackfillView:
+def _backfill_view(row: Backfill) -> BackfillView:
     return BackfillView(
         backfill_id=row.id,
         name=row.schedule,

@@ -14,7 +14,8 @@ from typing import Final
 
 import structlog
 
-from jobstore.schedules import rows
+from jobstore.schedules import backfill_rows, rows
+from jobstore.schedules.backfill_rows import Backfill
 from jobstore.schedules.due import MAX_MISSED, SLACK, judge
 from jobstore.schedules.service import Submitting, pipeline_at, to_us, us_or_none
 from jobstore.schedules.states import BackfillEvent, BackfillKind
@@ -68,7 +69,7 @@ class Timetable:
                 log.error("schedule.broken", schedule=schedule.name, error=str(bad))
             except UnknownSchedule:
                 continue  # it was removed while we looked
-        for backfill in await self._db.read(rows.running_backfills):
+        for backfill in await self._db.read(backfill_rows.running):
             try:
                 await self._go_on_with(backfill)
             except BadSchedule as bad:
@@ -140,10 +141,10 @@ class Timetable:
 
         def call(tx: Tx) -> int | None:
             """Up to when all is dealt with; None: nothing is."""
-            if rows.extend_missed(tx.conn, schedule.name, [*late, *new]):
+            if backfill_rows.extend_missed(tx.conn, schedule.name, [*late, *new]):
                 until = [*late, *new][-1]
             elif late:
-                rows.add_backfill(
+                backfill_rows.add(
                     tx.conn,
                     schedule.name,
                     BackfillKind.MISSED,
@@ -153,7 +154,7 @@ class Timetable:
                     None,
                 )
                 if new:
-                    rows.extend_missed(tx.conn, schedule.name, new)
+                    backfill_rows.extend_missed(tx.conn, schedule.name, new)
                 until = [*late, *new][-1]
             else:
                 return None
@@ -221,13 +222,13 @@ class Timetable:
 
     # -- one backfill -------------------------------------------------------------------------
 
-    async def _go_on_with(self, backfill: rows.Backfill) -> None:
+    async def _go_on_with(self, backfill: Backfill) -> None:
         """Its next run has started, unless the one before still runs."""
         if backfill.still_runs:
             return
         if backfill.next_at is None:
             await self._db.write(
-                lambda tx: rows.move_backfill(tx.conn, backfill.id, BackfillEvent.COMPLETE)
+                lambda tx: backfill_rows.move(tx.conn, backfill.id, BackfillEvent.COMPLETE)
             )
             log.info("backfill.done", backfill=backfill.id, schedule=backfill.schedule)
             return
@@ -248,7 +249,7 @@ class Timetable:
         started = None if isinstance(run_id, str) else run_id
         at = to_us(time)
         await self._db.write(
-            lambda tx: rows.note_backfilled(tx.conn, backfill, at, started, next_at)
+            lambda tx: backfill_rows.note_started(tx.conn, backfill, at, started, next_at)
         )
 
     async def _submit(self, name: str, time: datetime, cron: Cron, key: str) -> int | str:
