@@ -5,7 +5,6 @@ idle database adds no delay. The only module that knows aiosqlite.
 """
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from shared.errors import Overloaded, ServiceError, StoreFailed, StoreUnusable
 from shared.faultpoints import faultpoint
 from shared.loops import Loops
 from shared.runtime import Runtime
+from shared.sqlite_file import configure, explain, migrate
 
 T = TypeVar("T")
 
@@ -84,13 +84,13 @@ class Database:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = await _connect(self._path)
-            await _call(self._writer, lambda conn: _migrate(conn, self._migrations))
+            await _call(self._writer, lambda conn: migrate(conn, self._migrations))
             self._reader = await _connect(self._path)
         except (sqlite3.Error, OSError, StoreUnusable) as error:
             await self.stop()
             if isinstance(error, StoreUnusable):
                 raise StoreUnusable(f"{self._path}: {error}", path=str(self._path)) from None
-            raise StoreUnusable(f"{self._path}: {_explain(error)}", path=str(self._path)) from None
+            raise StoreUnusable(f"{self._path}: {explain(error)}", path=str(self._path)) from None
         await self._loops.start()
 
     async def stop(self) -> None:
@@ -154,7 +154,7 @@ class Database:
             )
         except (sqlite3.Error, OSError) as error:
             self._failed = StoreFailed(
-                f"{self._name} store failed: {_explain(error)}", service=self._name
+                f"{self._name} store failed: {explain(error)}", service=self._name
             )
             for _, future in batch:
                 _settle(future, self._failed)
@@ -224,9 +224,6 @@ def _settle(future: "asyncio.Future[Any]", outcome: Any) -> None:
         future.set_result(outcome)
 
 
-# -- opening ----------------------------------------------------------------------------------
-
-
 async def _call(conn: aiosqlite.Connection, call: Callable[[sqlite3.Connection], T]) -> T:
     """Run `call` on the connection's thread.
 
@@ -240,61 +237,8 @@ async def _call(conn: aiosqlite.Connection, call: Callable[[sqlite3.Connection],
 async def _connect(path: Path) -> aiosqlite.Connection:
     conn = await aiosqlite.connect(path, isolation_level=None, timeout=0)
     try:
-        await _call(conn, _configure)
+        await _call(conn, configure)
     except BaseException:
         await conn.close()  # or its thread would keep this process alive
         raise
     return conn
-
-
-def _configure(conn: sqlite3.Connection) -> None:
-    (_, _, path) = conn.execute("PRAGMA database_list").fetchone()
-    os.chmod(path, 0o600)
-    conn.execute("PRAGMA journal_mode = WAL")
-    conn.execute("PRAGMA synchronous = FULL")  # an acknowledged commit survives a loss of power
-    conn.execute("PRAGMA foreign_keys = OFF")  # the store keeps its references itself
-    conn.execute("PRAGMA cache_size = -16000")
-
-
-def _migrate(conn: sqlite3.Connection, migrations: Traversable) -> None:
-    """The schema is the newest; each numbered file was applied once, in order, atomically."""
-    files = sorted((f for f in migrations.iterdir() if f.name.endswith(".sql")), key=_number)
-    newest = _number(files[-1])
-    (version,) = conn.execute("PRAGMA user_version").fetchone()
-    if version > newest:
-        raise StoreUnusable(
-            f"the database has schema version {version}, this program knows {newest}: "
-            "start a newer drawbar, or name another data directory"
-        )
-    (verdict,) = conn.execute("PRAGMA quick_check(1)").fetchone()
-    if verdict != "ok":
-        raise StoreUnusable(
-            f"the database is damaged ({verdict}): restore it from a backup, "
-            "or name another data directory"
-        )
-    for file in files:
-        if _number(file) > version:
-            conn.executescript(
-                f"BEGIN IMMEDIATE; {file.read_text()}; "
-                f"PRAGMA user_version = {_number(file)}; COMMIT;"
-            )
-
-
-def _number(file: Traversable) -> int:
-    return int(file.name.split("_")[0])
-
-
-def _explain(error: Exception) -> str:
-    text = str(error)
-    hints = {
-        "file is not a database": "this is not a database of drawbar: "
-        "move the file away, or name another data directory",
-        "malformed": "the database is damaged: restore it from a backup, "
-        "or name another data directory",
-        "readonly": "the data directory is not writable: check its owner and mode",
-        "unable to open": "the data directory is not writable: check its owner and mode",
-        "Permission denied": "the data directory is not writable: check its owner and mode",
-        "locked": "another process has this database open: stop it, or name another data directory",
-    }
-    hint = next((h for word, h in hints.items() if word in text), None)
-    return f"{hint} ({text})" if hint else text

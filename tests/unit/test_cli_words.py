@@ -7,6 +7,7 @@ import pytest
 from drawbar.cli.render import words
 from drawbar.cli.render.names import shortened
 from drawbar.cli.render.statuses import in_order, look
+from drawbar.cli.render.tables import counts_text
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, WorkerStatus
 from tests.support.runtime import T0
 
@@ -71,6 +72,19 @@ def test_every_status_has_a_symbol_of_its_own_kind() -> None:
     every = [*JobStatus, *RunStatus, *AttemptStatus, *WorkerStatus]
 
     assert [status for status in every if look(status).symbol == "?"] == []
+
+
+def test_failures_of_all_kinds_are_one_number() -> None:
+    counts = {
+        "timeout": 1,
+        "success": 3,
+        "failed": 2,
+        "precheck_failed": 1,
+        "held": 1,
+        "blocked": 2,
+    }
+
+    assert counts_text(in_order(counts)).plain == "✘ 4  ◌ 1  ○ 2  ✔ 3"
 
 
 def test_counts_begin_with_what_needs_a_look() -> None:

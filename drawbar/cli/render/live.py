@@ -131,14 +131,10 @@ class _Picture:
         grid.add_column(width=30)
         for _ in range(3):
             grid.add_column(no_wrap=True)
-        merged: dict[str, int] = {}
-        for status, n in progress.counts.items():
-            waits = look(status).symbol == look(JobStatus.QUEUED).symbol
-            merged["queued" if waits else status] = merged.get("queued" if waits else status, 0) + n
         grid.add_row(
             ProgressBar(total, ended, width=30, complete_style=style, finished_style=style),
             f"{ended}/{total}",
-            counts_text(in_order(merged)),
+            counts_text(in_order({str(status): n for status, n in progress.counts.items()})),
             words.span(progress.started_at, None, self._now),
         )
         return grid

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from drawbar.cli.render import words
 from drawbar.cli.render.names import SHORTEST_NAME, Name
-from drawbar.cli.render.statuses import in_order, look
+from drawbar.cli.render.statuses import Look, in_order, look
 from drawbar.cli.render.waits import phase_words, wait_words
 from shared.ids import RunId
 from shared.protocol.jobs import JobArtifact, JobView, Reason, RunSummary, RunView
@@ -25,11 +25,12 @@ LISTED_JOBS: Final = 50  # a summary of more jobs lists only those that did not 
 SAID_ANYWAY: Final = frozenset(
     {
         *("exit_code", "signal", "dependency", "stage", "nothing_failed", "fail_fast"),
-        *("operator", "resume", "marked", "refused"),
+        *("operator", "resume", "marked", "refused", "precheck", "postcheck"),
     }
 )
 NARROWEST_REMARK: Final = 32
 GAP: Final = 2
+WIDER_THAN_ANY: Final = 10_000
 
 
 def status_text(status: str) -> Text:
@@ -38,8 +39,11 @@ def status_text(status: str) -> Text:
 
 
 def counts_text(counts: Iterable[tuple[str, int]]) -> Text:
-    """`✔ 3  ✘ 1`, each in its colour."""
-    parts = [Text(f"{look(s).symbol} {n}", style=look(s).style) for s, n in counts]
+    """`✔ 3  ✘ 1`, each in its colour; statuses that look the same are one number."""
+    numbers: dict[Look, int] = {}
+    for status, n in counts:
+        numbers[look(status)] = numbers.get(look(status), 0) + n
+    parts = [Text(f"{symbol} {n}", style=style) for (symbol, style), n in numbers.items()]
     return Text("  ").join(parts)
 
 
@@ -77,6 +81,59 @@ def kept_whole(made: Table, *columns: str) -> Table:
     return made
 
 
+def with_lines(
+    made: Table, lines: Sequence[Sequence[Text]], console: Console, options: ConsoleOptions
+) -> Iterator[RenderableType]:
+    """The table, and below each of its rows, indented, the lines that go with it."""
+    rows = console.render_lines(made, options, pad=False)
+    for below, row in zip([[], *lines], rows, strict=True):
+        yield Segments([*row, Segment.line()])
+        for line in filter(None, below):
+            yield Padding(line, (0, 0, 0, 4), expand=False)
+
+
+class Roomy:
+    """A table of all columns where there is room, else of the first `kept`.
+
+    The other cells are then lines below their row, each after its column's name.
+    """
+
+    def __init__(self, *columns: str, kept: int, right: Sequence[str] = ()) -> None:
+        self._columns = columns
+        self._kept = kept
+        self._right = right
+        self._rows: list[tuple[Text, ...]] = []
+
+    def add_row(self, *cells: Text) -> None:
+        self._rows.append(cells)
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        whole = self._table(len(self._columns))
+        if console.measure(whole, options=options.update(width=WIDER_THAN_ANY)).maximum <= (
+            options.max_width + GAP  # behind the last column nothing needs to be
+        ):
+            yield whole
+            return
+        rest = self._columns[self._kept :]
+        lines = [
+            [
+                Text.assemble((f"{name}: ", "dim"), cell)
+                for name, cell in zip(rest, row[self._kept :], strict=True)
+                if cell
+            ]
+            for row in self._rows
+        ]
+        yield from with_lines(self._table(self._kept), lines, console, options)
+
+    def _table(self, number: int) -> Table:
+        made = table(*self._columns[:number], right=self._right, names=self._columns[:1])
+        for row in self._rows:
+            made.add_row(*row[:number])
+        return made
+
+
 class JobsTable:
     """A row for each job; remarks have a column of their own or, where that is tight, lines."""
 
@@ -93,11 +150,9 @@ class JobsTable:
         if rest >= min(widest + GAP, NARROWEST_REMARK):
             yield self._table(self._remarks)
             return
-        rows = console.render_lines(self._table(), options, pad=False)
-        for remark, row in zip([Text(""), *self._remarks], rows, strict=True):
-            yield Segments([*row, Segment.line()])
-            if remark:
-                yield Padding(remark, (0, 0, 0, 4))
+        yield from with_lines(
+            self._table(), [[remark] for remark in self._remarks], console, options
+        )
 
     def _table(self, remarks: Sequence[Text] = ()) -> Table:
         has_stages = any(job.stage is not None for job in self._jobs)
@@ -123,7 +178,7 @@ class JobsTable:
                 status,
                 exit_code,
                 str(job.tries) if job.tries else "",
-                words.span(job.started_at, job.ended_at, self._now),
+                "" if _was_not_run(job) else words.span(job.started_at, job.ended_at, self._now),
                 *([remarks[n]] if remarks else []),
             )
         return kept_whole(made, "status", "exit", "tries", "duration")
@@ -137,7 +192,14 @@ def _remark(run_id: RunId, job: JobView) -> Text:
         return Text(phase_words(job.phase))
     if job.marked_by is not None and (job.reason is None or not job.reason.message):
         return Text(f"taken for a success by {words.one_line(job.marked_by)}")
+    if job.reason is None and _was_not_run(job):
+        return Text("carried over", style="dim")
     return reason_text(job.reason)
+
+
+def _was_not_run(job: JobView) -> bool:
+    """A success of an earlier run that this one goes on from, or one by a person's word."""
+    return job.status is JobStatus.SUCCESS and job.attempts == 0
 
 
 def runs_table(runs: Sequence[RunSummary], now: datetime) -> Table:

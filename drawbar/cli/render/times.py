@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from drawbar.cli.render import words
-from drawbar.cli.render.tables import status_text, table
+from drawbar.cli.render.tables import Roomy, status_text, table
 from shared.cron import BadSchedule, Cron
 from shared.protocol.notifications import NotificationView
 from shared.protocol.schedules import BackfillView, ScheduleView
@@ -18,8 +18,8 @@ def when(at: datetime) -> str:
     return f"{at.astimezone():%a %Y-%m-%d %H:%M}"
 
 
-def schedules_table(schedules: Sequence[ScheduleView], now: datetime) -> Table:
-    made = table("schedule", "runs", "next", "last run", "note")
+def schedules_table(schedules: Sequence[ScheduleView], now: datetime) -> Roomy:
+    made = Roomy("schedule", "runs", "next", "last run", "note", kept=3)
     for view in schedules:
         made.add_row(
             Text(words.one_line(view.name)),
@@ -31,19 +31,21 @@ def schedules_table(schedules: Sequence[ScheduleView], now: datetime) -> Table:
     return made
 
 
-def backfills_table(backfills: Sequence[BackfillView]) -> Table:
-    made = table(
-        "backfill", "schedule", "status", "runs", "span", "last run", right=("backfill", "runs")
+def backfills_table(backfills: Sequence[BackfillView]) -> Roomy:
+    made = Roomy(
+        *("schedule", "backfill", "status", "runs", "last run", "span"),
+        kept=5,
+        right=("backfill", "runs"),
     )
     for view in backfills:
         missed = " (missed)" if view.kind == "missed" else ""
         made.add_row(
-            str(view.backfill_id),
             Text(words.one_line(view.name) + missed),
+            Text(str(view.backfill_id)),
             status_text(view.status),
-            f"{view.started}/{view.times}",
-            f"{when(view.since)} until {when(view.until)}",
-            "" if view.last_run is None else f"run {view.last_run}",
+            Text(f"{view.started}/{view.times}"),
+            Text("" if view.last_run is None else f"run {view.last_run}"),
+            Text(f"{when(view.since)} until {when(view.until)}"),
         )
     return made
 
