@@ -5,10 +5,13 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
+from typing import Final
 
 from shared.protocol.history import PastJob
 from shared.protocol.pipeline import PipelineSpec
 from shared.protocol.states import JobStatus
+
+UNTOLD: Final = frozenset({JobStatus.CANCELLED, JobStatus.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +25,14 @@ class Estimate:
 
 
 def typical(past: Iterable[PastJob]) -> dict[str, float]:
-    """By job: the median of what it took when it succeeded, else of what it took at all."""
+    """By job: the median of what it took when it succeeded, else of what it took to fail.
+
+    A cancelled job tells nothing: somebody else decided when it ended.
+    """
     good: dict[str, list[float]] = {}
     every: dict[str, list[float]] = {}
     for job in past:
-        if job.duration_s is None:
+        if job.duration_s is None or job.status in UNTOLD:
             continue
         every.setdefault(job.job_id, []).append(job.duration_s)
         if job.status is JobStatus.SUCCESS:

@@ -120,7 +120,10 @@ def prune_runs(
         return
     of = "" if name is None else f" of {one_line(name)}"
     if gone.runs == 0:
-        print(f"no run{of} ended longer than {keep} ago")  # noqa: T201  # this is the output
+        print(  # noqa: T201  # this is the output
+            f"no run{of} can go: none ended longer than {keep} ago,"
+            " or notifications about it still wait"
+        )
         return
     verb = "would go" if is_dry else "pruned"
     print(  # noqa: T201  # this is the output

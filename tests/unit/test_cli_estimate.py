@@ -102,6 +102,12 @@ def test_a_job_takes_what_its_successes_took() -> None:
     assert typical(past) == {"a": 2.0, "b": 3.0}
 
 
+def test_a_job_that_was_cancelled_tells_nothing() -> None:
+    past = [in_the_past("a", 0.5, JobStatus.CANCELLED), in_the_past("b", 1.0, JobStatus.SKIPPED)]
+
+    assert typical(past) == {}
+
+
 def test_ten_thousand_jobs_are_estimated_at_once() -> None:
     spec = a_pipeline(*(a_job(f"j{n}", *([f"j{n - 1}"] if n else [])) for n in range(10_000)))
 
