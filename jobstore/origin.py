@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from jobstore.store.reads import PastRun
-from jobstore.store.submit import Carried, Origin
+from jobstore.store.decided import Carried, Origin
+from jobstore.store.past import PastRun
 from shared.errors import Conflict
 from shared.pipeline_rules import Mistake, nearest
 from shared.protocol.jobs import RetryRequest, SubmitRequest

@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from jobstore.store.claim import Granted
+from jobstore.store.decided import PLAIN, Origin
 from jobstore.store.finish import Accepted, Expired, Late
 from jobstore.store.journal import Change
-from jobstore.store.reads import LogPlace, PastRun
+from jobstore.store.past import PastRun
+from jobstore.store.reads import LogPlace
 from jobstore.store.run import Started
-from jobstore.store.submit import PLAIN, Origin
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol.pipeline import PipelineSpec

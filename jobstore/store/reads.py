@@ -7,14 +7,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
-from jobstore.run_settings import read_settings
 from jobstore.states import LIVE
 from jobstore.store.journal import from_us
 from shared.errors import UnknownJob, UnknownRun
 from shared.ids import JobId
 from shared.protocol import jobs as j
 from shared.protocol.gateway import ArtifactEntry, Usage
-from shared.protocol.pipeline import JobSpec, OnError, PipelineSpec
 from shared.protocol.states import JobStatus, RunStatus
 
 EXIT_CODES = {RunStatus.SUCCESS: 0, RunStatus.FAILED: 1, RunStatus.CANCELLED: 1}
@@ -206,52 +204,6 @@ def status_of(conn: sqlite3.Connection, run_id: int) -> RunStatus:
     if row is None:
         raise no_such_run(run_id)
     return RunStatus(row[0])
-
-
-class PastJob(NamedTuple):
-    """A job of a run that may be gone on from."""
-
-    status: JobStatus
-    attempt_id: str | None
-    exit_code: int | None
-    marked_by: str | None
-
-
-class PastRun(NamedTuple):
-    """What a run ran, and where it stands."""
-
-    pipeline: PipelineSpec
-    status: RunStatus
-    jobs: dict[str, PastJob]
-
-
-def past_run(conn: sqlite3.Connection, run_id: int) -> PastRun:
-    """The pipeline as it was submitted; defaults of its jobs are filled in."""
-    row = conn.execute(
-        "SELECT name, description, max_workers, status, on_error, settings FROM run WHERE id = ?",
-        (run_id,),
-    ).fetchone()
-    if row is None:
-        raise no_such_run(run_id)
-    stages = conn.execute(
-        "SELECT name FROM stage WHERE run_id = ? ORDER BY position", (run_id,)
-    ).fetchall()
-    jobs = conn.execute(
-        "SELECT spec, id, status, attempt_id, exit_code, marked_by FROM job WHERE run_id = ?"
-        " ORDER BY seq",
-        (run_id,),
-    ).fetchall()
-    pipeline = PipelineSpec(
-        name=row[0],
-        description=row[1],
-        max_workers=row[2],
-        on_error=OnError(row[4]),
-        stages=tuple(name for (name,) in stages),
-        jobs=tuple(JobSpec.model_validate_json(job[0]) for job in jobs),
-        **dict(read_settings(row[5])),
-    )
-    past = {job[1]: PastJob(JobStatus(job[2]), *job[3:]) for job in jobs}
-    return PastRun(pipeline, RunStatus(row[3]), past)
 
 
 def _run_facts(conn: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]:

@@ -15,12 +15,14 @@ from jobstore.store import reads
 from jobstore.store.approve import approve_job
 from jobstore.store.cancel import cancel_job, cancel_run, time_out_queued
 from jobstore.store.claim import Granted, refuse_job
+from jobstore.store.decided import PLAIN, Origin
 from jobstore.store.finish import Accepted, Expired, Late, expire_lease, finish_attempt, wake_jobs
 from jobstore.store.interface import Leftovers, LiveAttempt, OnCommit
 from jobstore.store.mark import mark_job
+from jobstore.store.past import PastRun, past_run
 from jobstore.store.run import Started, run_attempt
 from jobstore.store.stopwatch import Stopwatch
-from jobstore.store.submit import PLAIN, Origin, digest_of, submit_run
+from jobstore.store.submit import digest_of, submit_run
 from jobstore.store.waiting import WaitingRoom
 from jobstore.store.work import Batch, Work
 from shared.errors import UnknownAttempt
@@ -203,8 +205,8 @@ class SqliteJobStore:
             partial(reads.log_of, run_id=run_id, job_id=job_id, attempt_id=attempt_id)
         )
 
-    async def past_run(self, run_id: int) -> reads.PastRun:
-        return await self._db.read(partial(reads.past_run, run_id=run_id))
+    async def past_run(self, run_id: int) -> PastRun:
+        return await self._db.read(partial(past_run, run_id=run_id))
 
     # -- on the database's thread -------------------------------------------------------------
 

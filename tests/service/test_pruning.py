@@ -12,7 +12,7 @@ import pytest
 
 from jobstore.artifacts import Artifacts
 from jobstore.service import JobStoreSettings
-from jobstore.store.submit import Origin
+from jobstore.store.decided import Origin
 from shared.errors import ServiceError, UnknownAttempt, UnknownRun
 from shared.faultpoints import injector
 from shared.files import DiskFiles
