@@ -7,7 +7,7 @@ learns of claims, starts and ends from the store's committed changes, so it cann
 
 from dataclasses import dataclass
 
-from jobstore.store.finish import Expired
+from jobstore.store.expire import Expired
 from jobstore.store.interface import LiveAttempt
 from shared.deadlines import Deadlines
 from shared.ids import AttemptId

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 from unittest import mock
 
+import jobstore.store.expire
 import jobstore.store.finish
 import jobstore.store.run
 import shared.sqlite
@@ -43,6 +44,8 @@ def fence_not_checked() -> Iterator[None]:
         )
 
     with (
+        mock.patch.object(jobstore.store.expire, "find_attempt", find),
+        mock.patch.object(jobstore.store.expire, "move_attempt", move),
         mock.patch.object(jobstore.store.finish, "find_attempt", find),
         mock.patch.object(jobstore.store.finish, "move_attempt", move),
         mock.patch.object(jobstore.store.run, "find_attempt", find),

@@ -4,7 +4,7 @@ from jobstore.states import AttemptEvent, JobEvent
 from jobstore.store.admit import give_up_place
 from jobstore.store.claim import move_attempt
 from jobstore.store.reads import find_job, no_such_run
-from jobstore.store.row import ROW, Ended, JobRow, find_row, job_row
+from jobstore.store.row import ROW, Ended, JobRow, job_row
 from jobstore.store.settle import settle
 from jobstore.store.stop import has_place, tell_to_stop
 from jobstore.store.work import Work
@@ -88,27 +88,3 @@ def end_as_cancelled(work: Work, job: JobRow, reason: str, why: str) -> Ended:
     of_attempt = job.attempt_id if job.status is JobStatus.CLAIMED else None
     work.record("job.cancelled", job.run_id, job.job_id, of_attempt, job.seq, reason=why)
     return job.after(to)
-
-
-def time_out_queued(work: Work, seq: int) -> bool:
-    """False: claimed just now, ask again. True: the job timed out, or is past queueing."""
-    job = find_row(work, seq)
-    if job.status is JobStatus.CLAIMED:
-        return False
-    if job.status is JobStatus.QUEUED:
-        (limit_s,) = work.conn.execute(
-            "SELECT queue_timeout_s FROM job WHERE seq = ?", (seq,)
-        ).fetchone()
-        message = f"no worker took the job within {limit_s:g} s"
-        reason = Reason(who="platform", what="queue_timeout", message=message)
-        to = work.move_job(
-            seq,
-            JobStatus.QUEUED,
-            JobEvent.TIME_OUT,
-            ended_at=work.tx.now_us,
-            reason=reason.model_dump_json(),
-        )
-        work.record("job.timeout", job.run_id, job.job_id, job_seq=seq, reason=reason.what)
-        settle(work, job.run_id, [job.after(to)])
-        give_up_place(work, job, was_admitted=True)
-    return True

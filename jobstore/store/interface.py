@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol
 
 from jobstore.store.claim import Granted
 from jobstore.store.decided import PLAIN, Origin
-from jobstore.store.finish import Accepted, Expired, Late
+from jobstore.store.expire import Expired
+from jobstore.store.finish import Accepted, Late
 from jobstore.store.journal import Change
 from jobstore.store.past import PastRun
 from jobstore.store.reads import LogPlace

@@ -13,10 +13,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 from jobstore.states import LIVE
 from jobstore.store import reads
 from jobstore.store.approve import approve_job
-from jobstore.store.cancel import cancel_job, cancel_run, time_out_queued
+from jobstore.store.cancel import cancel_job, cancel_run
 from jobstore.store.claim import Granted, refuse_job
 from jobstore.store.decided import PLAIN, Origin
-from jobstore.store.finish import Accepted, Expired, Late, expire_lease, finish_attempt, wake_jobs
+from jobstore.store.expire import Expired, expire_lease, time_out_queued, wake_jobs
+from jobstore.store.finish import Accepted, Late, finish_attempt
 from jobstore.store.interface import Leftovers, LiveAttempt, OnCommit
 from jobstore.store.mark import mark_job
 from jobstore.store.past import PastRun, past_run
