@@ -1,16 +1,15 @@
 """A run or a job is cancelled: what has not started ends at once, what runs is told to stop."""
 
-from jobstore.states import AttemptEvent, JobEvent
+from jobstore.states import JobEvent
 from jobstore.store.admit import give_up_place
-from jobstore.store.claim import move_attempt
 from jobstore.store.reads import find_job, no_such_run
 from jobstore.store.row import ROW, Ended, JobRow, job_row
 from jobstore.store.settle import settle
-from jobstore.store.stop import has_place, tell_to_stop
+from jobstore.store.stop import end_unstarted, has_place, tell_to_stop
 from jobstore.store.work import Work
 from shared.errors import Conflict
 from shared.protocol.jobs import Reason
-from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
+from shared.protocol.states import JobStatus, RunStatus
 
 ENDS_AT_ONCE = (
     JobStatus.BLOCKED,
@@ -68,23 +67,4 @@ def _cancel(work: Work, run_id: int, where: str, parameters: tuple[int, ...], wh
 
 def end_as_cancelled(work: Work, job: JobRow, reason: str, why: str) -> Ended:
     """A job that does not run has ended; a claim on it is void."""
-    if job.status is JobStatus.CLAIMED:
-        assert job.attempt_id is not None
-        move_attempt(
-            work,
-            job.attempt_id,
-            AttemptStatus.CLAIMED,
-            AttemptEvent.CANCEL,
-            ended_at=work.tx.now_us,
-        )
-    to = work.move_job(
-        job.seq,
-        job.status,
-        JobEvent.CANCEL,
-        ended_at=work.tx.now_us,
-        reason=reason,
-        held_for=None,
-    )
-    of_attempt = job.attempt_id if job.status is JobStatus.CLAIMED else None
-    work.record("job.cancelled", job.run_id, job.job_id, of_attempt, job.seq, reason=why)
-    return job.after(to)
+    return job.after(end_unstarted(work, job, JobEvent.CANCEL, reason, why))

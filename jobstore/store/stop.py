@@ -49,26 +49,21 @@ def stop_run(work: Work, run_id: int, failed: str, on_error: OnError) -> list[tu
 
 def skip_stopped(work: Work, job: JobRow, why: str) -> Ended:
     """The job is skipped, wherever it waits; a claim on it is void."""
-    if job.status is JobStatus.CLAIMED:
-        assert job.attempt_id is not None
-        move_attempt(
-            work,
-            job.attempt_id,
-            AttemptStatus.CLAIMED,
-            AttemptEvent.CANCEL,
-            ended_at=work.tx.now_us,
-        )
-    to = work.move_job(
-        job.seq,
-        job.status,
-        JobEvent.SKIP,
-        ended_at=work.tx.now_us,
-        reason=why,
-        held_for=None,
-    )
-    of_attempt = job.attempt_id if job.status is JobStatus.CLAIMED else None
-    work.record("job.skipped", job.run_id, job.job_id, of_attempt, job.seq, reason=FAIL_FAST)
+    to = end_unstarted(work, job, JobEvent.SKIP, why, FAIL_FAST)
     return job.after(to, by_failure=True)
+
+
+def end_unstarted(work: Work, job: JobRow, event: JobEvent, reason: str, what: str) -> JobStatus:
+    """The end to which `event` leads a job that does not run; a claim on it is void."""
+    claim = job.attempt_id if job.status is JobStatus.CLAIMED else None
+    if claim is not None:
+        now_us = work.tx.now_us
+        move_attempt(work, claim, AttemptStatus.CLAIMED, AttemptEvent.CANCEL, ended_at=now_us)
+    to = work.move_job(
+        job.seq, job.status, event, ended_at=work.tx.now_us, reason=reason, held_for=None
+    )
+    work.record(f"job.{to.value}", job.run_id, job.job_id, claim, job.seq, reason=what)
+    return to
 
 
 def tell_to_stop(work: Work, job: JobRow, reason: str, what: str) -> None:
