@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from gateway.service import GatewayService
-from jobstore.service import JobStoreService, JobStoreSettings
+from jobstore.service import JobStoreService
+from jobstore.settings import JobStoreSettings
 from registry.service import RegistryService
 from shared.errors import ServiceError, UnknownRun
 from shared.files import DiskFiles

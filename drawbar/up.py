@@ -14,7 +14,8 @@ import jobstore.app
 import registry.app
 from gateway.service import GatewayService
 from jobstore.notices.settings import NoticeSettings
-from jobstore.service import JobStoreService, JobStoreSettings
+from jobstore.service import JobStoreService
+from jobstore.settings import JobStoreSettings
 from registry.service import RegistryService
 from shared.daemon import Part, listening_to_signals, until
 from shared.files import DiskFiles

@@ -18,7 +18,8 @@ from jobstore.notices.routes import add_notice_routes
 from jobstore.notices.settings import NoticeSettings
 from jobstore.routes import add_people_routes
 from jobstore.schedules.routes import add_schedule_routes
-from jobstore.service import JobStoreService, JobStoreSettings
+from jobstore.service import JobStoreService
+from jobstore.settings import JobStoreSettings
 from shared.daemon import run_until_signalled
 from shared.files import DiskFiles
 from shared.http.identity import through_gateway

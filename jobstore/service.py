@@ -7,7 +7,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from jobstore.artifacts import Artifacts
@@ -21,6 +20,7 @@ from jobstore.notices.outbox import Outbox
 from jobstore.origin import origin_of, origin_of_retry, unknown_skips
 from jobstore.schedules.service import ScheduleService
 from jobstore.schedules.timetable import Timetable
+from jobstore.settings import JobStoreSettings
 from jobstore.store.claim import Granted
 from jobstore.store.finish import Late
 from jobstore.store.journal import Change
@@ -59,32 +59,6 @@ from shared.services import Body
 
 KEEP_EVERY_S = 0.1
 LOOK_BACK_EVERY_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class JobStoreSettings:
-    """Times and bounds. The lease is 15 heartbeats long: one may be late without harm."""
-
-    lease_s: float = 30.0
-    heartbeat_s: float = 2.0
-    start_ttl_s: float = 15.0
-    rest_s: float = 10.0  # a refused job is not offered to the same worker again so soon
-    max_lost: int = 3
-    max_log_bytes: int = 4 << 30
-    max_artifact_bytes: int = 16 << 30
-    keep_s: float | None = None  # ended runs that are older are pruned; None: none is
-
-    @classmethod
-    def scaled_to(cls, lease_s: float) -> "JobStoreSettings":
-        """A lease of `lease_s`, and every other time in its usual proportion to it."""
-        usual = cls()
-        scale = lease_s / usual.lease_s
-        return cls(
-            lease_s=lease_s,
-            heartbeat_s=usual.heartbeat_s * scale,
-            start_ttl_s=usual.start_ttl_s * scale,
-            rest_s=usual.rest_s * scale,
-        )
 
 
 class JobStoreService:

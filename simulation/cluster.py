@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gateway.app import build_app as gateway_app
 from gateway.service import GatewayService
 from jobstore.app import build_app as jobstore_app
-from jobstore.service import JobStoreService, JobStoreSettings
+from jobstore.service import JobStoreService
+from jobstore.settings import JobStoreSettings
 from registry.app import build_app as registry_app
 from registry.service import RegistryService, RegistrySettings
 from shared.errors import WorkerSuperseded

@@ -35,7 +35,7 @@ def serve_jobstore(
 ) -> None:
     """Served until a signal."""
     from jobstore.app import serve
-    from jobstore.service import JobStoreSettings
+    from jobstore.settings import JobStoreSettings
 
     host, port = parse_address(listen)
     keep_s = None if keep is None else span_s("--keep", keep)

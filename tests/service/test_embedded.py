@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from drawbar.embedded import Embedded
-from jobstore.service import JobStoreSettings
+from jobstore.settings import JobStoreSettings
 from shared.errors import StoreUnusable
 from shared.ids import JobId, RunId
 from shared.protocol.gateway import ClaimRequest

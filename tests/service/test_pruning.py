@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobstore.artifacts import Artifacts
-from jobstore.service import JobStoreSettings
+from jobstore.settings import JobStoreSettings
 from jobstore.store.decided import Origin
 from shared.errors import ServiceError, UnknownAttempt, UnknownRun
 from shared.faultpoints import injector

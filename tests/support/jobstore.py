@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from jobstore.service import JobStoreService, JobStoreSettings
+from jobstore.service import JobStoreService
+from jobstore.settings import JobStoreSettings
 from shared.files import DiskFiles
 from shared.ids import ClaimId, JobId, RunId, WorkerId
 from shared.protocol import gateway as g
