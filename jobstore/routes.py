@@ -30,7 +30,7 @@ def add_people_routes(app: web.Application, service: JobService, verifier: Verif
     """The application serves what `JobService` adds to `Gateway`."""
     verbs = _Verbs(service, verifier)
     run = "/v1/runs/{run_id:[0-9]{1,18}}"
-    job = run + "/jobs/{job_id}"
+    job = run + "/jobs/{job_id:[^/]+}"  # without a pattern, braces would not match
     app.add_routes(
         [
             web.post("/v1/runs", verbs.submit),

@@ -39,9 +39,9 @@ def add_registry_routes(
             web.put("/v1/workers/{worker_id}/status", verbs.report),
             web.post("/v1/workers/{worker_id}/leave", verbs.leave),
             web.get("/v1/workers", verbs.list_workers, allow_head=False),
-            web.delete("/v1/workers/{name}", verbs.remove),
+            web.delete("/v1/workers/{name:[^/]+}", verbs.remove),
             *(
-                web.post(f"/v1/workers/{{name}}/{word}", verbs.wish(desired))
+                web.post(f"/v1/workers/{{name:[^/]+}}/{word}", verbs.wish(desired))
                 for word, desired in wire.WISHES.items()
             ),
         ]

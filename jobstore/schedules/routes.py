@@ -18,7 +18,7 @@ SCHEDULE_BYTES: Final = 64 * 1024 * 1024  # it holds a whole pipeline
 def add_schedule_routes(app: web.Application, service: Schedules, verifier: Verifier) -> None:
     """The application serves `Schedules`. Whoever changes them decides what runs unattended."""
     verbs = _Verbs(service, verifier)
-    one, backfill = "/v1/schedules/{name}", "/v1/backfills/{backfill_id:[0-9]{1,18}}"
+    one, backfill = "/v1/schedules/{name:[^/]+}", "/v1/backfills/{backfill_id:[0-9]{1,18}}"
     app.add_routes(
         [
             web.get("/v1/schedules", verbs.list_schedules, allow_head=False),

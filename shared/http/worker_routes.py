@@ -56,8 +56,8 @@ def add_worker_routes(
             web.post(f"{one}/finish", verbs.finish),
             web.patch(f"{one}/log", verbs.append_log),
             web.put(one + "/artifacts/{path:.+}", verbs.put_artifact),
-            web.get(one + "/inputs/{job_id}", verbs.list_inputs, allow_head=False),
-            web.get(one + "/inputs/{job_id}/{path:.+}", verbs.read_input, allow_head=False),
+            web.get(one + "/inputs/{job_id:[^/]+}", verbs.list_inputs, allow_head=False),
+            web.get(one + "/inputs/{job_id:[^/]+}/{path:.+}", verbs.read_input, allow_head=False),
             web.post(f"{one}/heartbeat", verbs.heartbeat),
             web.post(f"{one}/refuse", verbs.refuse),
         ]

@@ -229,13 +229,16 @@ class CarrierContract:
         log = carrier.jobs.read_log(run_id, JobId("one"), attempt=None, offset=10, follow=False)
         assert await collect(log) == BIG[10:]
 
-    async def test_an_artifact_travels_to_the_job_that_needs_it(self, carrier: Carrier) -> None:
+    @pytest.mark.parametrize("maker", ["..", "a{b}", "c?d#%2e"])
+    async def test_an_artifact_travels_to_the_job_that_needs_it(
+        self, carrier: Carrier, maker: str
+    ) -> None:
         ann = carrier.gateway(ANN)
         name = "döst/a b%2F#?.bin"
         run_id = await submitted(
             carrier,
-            JobSpec(id="..", command="make", artifacts=("*",)),
-            JobSpec(id="use", command="use", needs=("..",), inputs=("..",)),
+            JobSpec(id=maker, command="make", artifacts=("*",)),
+            JobSpec(id="use", command="use", needs=(maker,), inputs=(maker,)),
         )
         claim = (await ann.claim(a_claim(ANN, "c1"))).claims[0]
         await ann.run(a_run(claim))
@@ -247,7 +250,7 @@ class CarrierContract:
 
         listed = await ann.list_inputs(
             g.InputListRequest(
-                attempt_id=user.attempt_id, worker_id=ANN, fence=user.fence, job_id=JobId("..")
+                attempt_id=user.attempt_id, worker_id=ANN, fence=user.fence, job_id=JobId(maker)
             )
         )
         data = await collect(
@@ -256,7 +259,7 @@ class CarrierContract:
                     attempt_id=user.attempt_id,
                     worker_id=ANN,
                     fence=user.fence,
-                    job_id=JobId(".."),
+                    job_id=JobId(maker),
                     path=name,
                 )
             )
@@ -264,7 +267,7 @@ class CarrierContract:
 
         assert listed.artifacts == (an_entry(name, BIG),)
         assert data == BIG
-        assert await collect(carrier.jobs.read_artifact(run_id, JobId(".."), name)) == BIG
+        assert await collect(carrier.jobs.read_artifact(run_id, JobId(maker), name)) == BIG
         of_run = await carrier.jobs.list_artifacts(run_id, None)
         assert [a.artifact.path for a in of_run.artifacts] == [name]
         assert (await carrier.jobs.list_artifacts(run_id, JobId("use"))).artifacts == ()

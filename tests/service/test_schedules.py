@@ -561,7 +561,7 @@ async def test_a_backfill_of_no_time_or_too_many_is_refused(
 
 @pytest.mark.parametrize("carry", [direct, over_http])
 async def test_every_verb_travels(tmp_path: Path, carry: Any) -> None:
-    name = "a/b c?%2e — ü"
+    name = "a/b c?%2e — ü{}"
     async with hands_on(tmp_path) as hands, carry(hands.service, hands.runtime) as carrier:
         jobs = carrier.jobs
         spec = nightly(name="x").pipeline.model_copy(update={"name": name.replace("/", "|")})
