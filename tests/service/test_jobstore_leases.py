@@ -27,7 +27,7 @@ async def test_the_same_claim_id_gets_the_same_claims_again(hands: Hands) -> Non
 async def test_a_newer_claim_of_a_worker_supersedes_its_waiting_one(hands: Hands) -> None:
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         old = group.create_task(hands.claim(wait_s=60))
-        await asyncio.sleep(0.05)
+        await hands.until_asked()
         new = group.create_task(hands.claim(wait_s=60))
         assert await old == []
         await hands.submit(a_job("a"))
@@ -148,7 +148,7 @@ async def test_a_waiting_worker_is_served_when_the_rest_is_over(hands: Hands) ->
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         waiting = group.create_task(hands.claim(ANN, wait_s=60))
-        await asyncio.sleep(0.05)
+        await hands.until_asked()
         await hands.runtime.advance(REST_S + 0.5)
 
     assert [c.job_id for c in waiting.result()] == ["a"]

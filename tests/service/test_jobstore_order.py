@@ -143,7 +143,7 @@ async def test_a_waiting_claim_gets_what_a_finish_sets_free(hands: Hands) -> Non
 
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         waiting = group.create_task(hands.claim(BEN, wait_s=60))
-        await asyncio.sleep(0.05)
+        await hands.until_asked()
         await hands.finish(claim)
 
     assert ids(waiting.result()) == ["b"]
@@ -153,7 +153,7 @@ async def test_waiting_workers_share_what_becomes_ready(hands: Hands) -> None:
     async with asyncio.timeout(5), asyncio.TaskGroup() as group:
         ann = group.create_task(hands.claim(ANN, slots=8, wait_s=60))
         ben = group.create_task(hands.claim(BEN, slots=8, wait_s=60))
-        await asyncio.sleep(0.05)
+        await hands.until_asked()
         await hands.submit(*[a_job(f"j{n}") for n in range(8)])
 
     assert (len(ann.result()), len(ben.result())) == (4, 4)

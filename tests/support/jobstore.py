@@ -85,6 +85,11 @@ class Hands:
         )
         return list((await self.service.claim(ask)).claims)
 
+    async def until_asked(self) -> None:
+        """Claims that tasks have made so far are with the store, which takes them in order."""
+        await asyncio.sleep(0)
+        await self.service._store.database.write(lambda tx: None)
+
     async def run(self, claim: g.Claim, worker: WorkerId = ANN) -> g.RunContext:
         return await self.service.run(
             g.RunRequest(
