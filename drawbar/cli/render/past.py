@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from drawbar.cli.render import words
+from drawbar.cli.render.columns import table
 from drawbar.cli.render.statuses import look
-from drawbar.cli.render.tables import status_text, table
+from drawbar.cli.render.tables import status_text
 from shared.figures import Figures, figures
 from shared.protocol.history import JobDiff, PastJob
 from shared.protocol.states import JobStatus

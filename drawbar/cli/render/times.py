@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from drawbar.cli.render import words
-from drawbar.cli.render.tables import Roomy, status_text, table
+from drawbar.cli.render.columns import Roomy, table
+from drawbar.cli.render.tables import status_text
 from shared.cron import BadSchedule, Cron
 from shared.protocol.notifications import NotificationView
 from shared.protocol.schedules import BackfillView, ScheduleView
