@@ -47,7 +47,6 @@ class _Draft:
     node: Mapping
     read: Read
     values: dict[str, Any]
-    has_mistakes: bool
 
 
 class Jobs:
@@ -165,7 +164,7 @@ class Jobs:
             values["env"] = {**_variables(matrix), **values.get("env", {})}
             values["id"] = f"{name}[{','.join(f'{k}={v}' for k, v in matrix.items())}]"
             self._written_out.setdefault(name, []).append(values["id"])
-        self._drafts.append(_Draft(path, node, read, values, len(given) != 1))
+        self._drafts.append(_Draft(path, node, read, values))
         return read
 
     def _count_needs(self, draft: _Draft) -> int:
