@@ -1,7 +1,7 @@
 """One reader per kind of value: node in, value out, or a mistake that says what was expected."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Mapping as Mapping_
 from typing import Any, Final
 
@@ -129,6 +129,15 @@ def variables(node: Node, path: Path, report: Report) -> Any:
     if not isinstance(node, Mapping):
         return expected("a mapping of names to texts", node, path, report)
     values: dict[str, str] = {}
+    for key, value in once_each(node, path, report):
+        read = text(value, (*path, key.text), report)
+        if read is not BAD:
+            values[key.text] = read
+    return values
+
+
+def once_each(node: Mapping, path: Path, report: Report) -> Iterator[tuple[Scalar, Node]]:
+    """The pairs of a mapping. A key that was there before is reported, and left out."""
     keys: dict[str, Scalar] = {}
     for key, value in node.pairs:
         name = key.text
@@ -137,10 +146,7 @@ def variables(node: Node, path: Path, report: Report) -> Any:
             report.add(key, (*path, name), again)
             continue
         keys[name] = key
-        read = text(value, (*path, name), report)
-        if read is not BAD:
-            values[name] = read
-    return values
+        yield key, value
 
 
 def anything(node: Node, path: Path, report: Report) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 from drawbar.document.mistakes import Path, Report
 from drawbar.document.nodes import Mapping as MappingNode
 from drawbar.document.nodes import Node, Scalar
-from drawbar.document.readers import BAD, Reader, expected
+from drawbar.document.readers import BAD, Reader, expected, once_each
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,12 +65,8 @@ def read_mapping(node: MappingNode, table: Table, path: Path, report: Report) ->
     """Every field of `node`. Nothing (null) counts as not given; comments are passed over."""
     read = Read({}, {}, {})
     keys: dict[str, Scalar] = {}
-    for key, value in node.pairs:
+    for key, value in once_each(node, path, report):
         name = key.text
-        if name in keys:
-            again = f"{name[:100]!r} is given twice (see {report.see(keys[name], key)})"
-            report.add(key, (*path, name), again)
-            continue
         keys[name] = key
         field = table.fields.get(name)
         if field is None:
