@@ -7,6 +7,7 @@ jobs therefore cost one file, made by the runner that opens it.
 import os
 import re
 import shutil
+import stat
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -39,17 +40,20 @@ class DiskFiles:
 
     async def log_size(self) -> int:
         try:
-            return os.stat(self.log).st_size
-        except FileNotFoundError:
+            found = os.lstat(self.log)
+        except OSError:
             return 0
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
     async def read_log(self, offset: int, limit: int) -> bytes:
+        # The job can reach it, and put a folder, a pipe or a link in its place.
         try:
-            fd = os.open(self.log, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            fd = os.open(self.log, tree.FILE)
+        except OSError:
             return b""
         try:
-            return os.pread(fd, limit, offset)
+            is_log = stat.S_ISREG(os.fstat(fd).st_mode)
+            return os.pread(fd, limit, offset) if is_log else b""
         finally:
             os.close(fd)
 
@@ -99,7 +103,7 @@ class DiskFiles:
         # A process that outlived its job and still writes may use its folder as well.
         is_left_alone = self._spares.keep_log(self.log)
         if not is_left_alone:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # what cannot be removed stays behind until the next start
                 os.unlink(self.log)
         if self._scratch is None or (is_left_alone and self._spares.keep_folder(self._scratch)):
             return

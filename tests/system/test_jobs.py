@@ -81,6 +81,24 @@ async def test_a_large_log_and_a_large_artifact_arrive_whole(cluster: Cluster) -
     assert artifact.hexdigest() == hashlib.sha256(bytes(5_000_000)).hexdigest()
 
 
+async def test_a_job_that_spoils_its_own_log_harms_nobody_else(cluster: Cluster) -> None:
+    worker = await cluster.start_worker("ann")
+    log, gate = "../$DRAWBAR_ATTEMPT_ID.log", cluster.gate()
+    run_id = await cluster.submit(
+        a_job("other", command=f"{gate.wait}; echo fine"),
+        a_job("folder", command=f"echo hi; rm {log}; mkdir {log}; {cluster.trace()}; {gate.wait}"),
+        a_job("pipe", command=f"echo hi; rm {log}; mkfifo {log}; {cluster.trace()}; {gate.wait}"),
+        a_job("all", command=f"rm -rf ../*; {cluster.trace()}; {gate.wait}"),
+    )
+    await cluster.until_traced(3)
+
+    gate.open()
+    run = await cluster.until_ended(run_id)
+
+    assert run.status is RunStatus.SUCCESS
+    assert worker.is_alive
+
+
 async def test_no_job_is_given_a_secret_of_the_installation(cluster: Cluster) -> None:
     await cluster.start_worker("ann")
     run_id = await cluster.submit(

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -39,6 +39,32 @@ async def found(files: DiskFiles, *globs: str) -> list[str]:
 async def body(*pieces: bytes) -> AsyncIterator[bytes]:
     for piece in pieces:
         yield piece
+
+
+# -- the log ---------------------------------------------------------------------------------------
+
+
+def make_a_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "full").touch()
+
+
+def make_a_link(path: Path) -> None:
+    path.symlink_to(__file__)
+
+
+@pytest.mark.parametrize("make", [make_a_folder, os.mkfifo, make_a_link])
+async def test_what_a_job_puts_in_the_place_of_its_log_is_no_log(
+    workspace: DiskWorkspace, files: DiskFiles, make: Callable[[Path], None]
+) -> None:
+    make(files.log)
+
+    assert await files.log_size() == 0
+    assert await files.read_log(0, 100) == b""
+
+    await files.remove()
+    workspace.clear()
+    assert list(files.log.parent.iterdir()) == []
 
 
 # -- directories -----------------------------------------------------------------------------------
