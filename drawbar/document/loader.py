@@ -59,18 +59,21 @@ def load_text(
     return _load(text, file, None, params, env)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for cycles meanwhile. Reading makes many objects and no cycles; each search would
+    go through all of them, and take a third of the time of a large document."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_uncollected()
 def _load(
-    data: str | bytes,
-    file: str,
-    folder: Path | None,
-    params: Mapping[str, str],
-    env: Mapping[str, str],
-) -> Loaded:
-    with _uncollected():
-        return _assembled(data, file, folder, params, env)
-
-
-def _assembled(
     data: str | bytes,
     file: str,
     folder: Path | None,
@@ -100,16 +103,3 @@ def _assembled(
 
 def _unusable(file: str, error: Unusable) -> BadDocument:
     return BadDocument(file, [Located(error.line, error.column, "", error.message, file)])
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No search for cycles meanwhile. Reading makes many objects and no cycles; each search would
-    go through all of them, and take a third of the time of a large document."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
