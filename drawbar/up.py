@@ -78,8 +78,8 @@ async def serve(
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(listening_to_signals())
         postman = jobstore.app.new_postman(jobs, notices, runtime)
-        timetable = jobs.timetable()
-        parts: list[Part] = [jobs, workers, postman, timetable, *servers]
+        scheduler = jobs.scheduler()
+        parts: list[Part] = [jobs, workers, postman, scheduler, *servers]
         for part in parts:
             stack.push_async_callback(part.stop)
             await part.start()
@@ -89,11 +89,11 @@ async def serve(
         stack.push_async_callback(worker.stop)
         await worker.start()
         started(Addresses(*(server.url for server in servers)))
-        await until(signals.stop, [jobs, workers, postman, timetable, worker])
+        await until(signals.stop, [jobs, workers, postman, scheduler, worker])
         return await drained(
             worker,
             signals,
             drain_s=drain_s,
             draining=draining,
-            beside=[jobs, workers, postman, timetable],
+            beside=[jobs, workers, postman, scheduler],
         )

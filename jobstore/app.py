@@ -1,7 +1,7 @@
 """The job service as a daemon: its composition root.
 
 The service itself starts its keeper (every 0.1 s: leases, timers, retries) and looks back (every
-60 s: history). Beside it live the timetable (every 1 s: schedules, backfills) and the postman
+60 s: history). Beside it live the scheduler (every 1 s: schedules, backfills) and the postman
 (every 1 s: notifications).
 """
 
@@ -60,7 +60,7 @@ async def serve(
         started(server.url)
 
     postman = new_postman(service, notices, runtime)
-    await run_until_signalled([service, service.timetable(), postman, server], announce)
+    await run_until_signalled([service, service.scheduler(), postman, server], announce)
 
 
 def new_postman(

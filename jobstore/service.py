@@ -18,8 +18,8 @@ from jobstore.leases import Lease, LeaseBook
 from jobstore.logs import Logs
 from jobstore.notices.outbox import Outbox
 from jobstore.origin import origin_of, origin_of_retry, unknown_skips
+from jobstore.schedules.scheduler import Scheduler
 from jobstore.schedules.service import ScheduleService
-from jobstore.schedules.timetable import Timetable
 from jobstore.settings import JobStoreSettings
 from jobstore.store.claim import Granted
 from jobstore.store.finish import Late
@@ -312,9 +312,9 @@ class JobStoreService:
     async def list_notifications(self, run_id: RunId) -> NotificationList:
         return await self.outbox.list_notifications(run_id)
 
-    def timetable(self) -> Timetable:
+    def scheduler(self) -> Scheduler:
         """The part that starts runs when they are due. At most one may be started."""
-        return Timetable(self._store.database, self, self._runtime)
+        return Scheduler(self._store.database, self, self._runtime)
 
     # -- what happens by itself ----------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What people ask of schedules. The times themselves are the timetable's."""
+"""What people ask of schedules. The times themselves are the scheduler's."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

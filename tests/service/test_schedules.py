@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobstore.schedules.due import MAX_MISSED
-from jobstore.schedules.timetable import MAX_QUEUED, Timetable
+from jobstore.schedules.scheduler import MAX_QUEUED, Scheduler
 from shared.errors import (
     BadPipeline,
     BadRequest,
@@ -45,14 +45,14 @@ def nightly(cron: str = "@hourly", name: str = "nightly", **schedule: Any) -> Sc
 
 
 class Clock:
-    """A timetable, and the clock on the wall, which is all that it goes by."""
+    """A scheduler, and the clock on the wall, which is all that it goes by."""
 
     def __init__(self, hands: Hands) -> None:
         self.hands = hands
-        self.table = hands.service.timetable()
+        self.table = hands.service.scheduler()
 
     async def at(self, hours: float) -> None:
-        """It is so many hours after T0, and the timetable has looked."""
+        """It is so many hours after T0, and the scheduler has looked."""
         now = self.hands.runtime.now()
         self.hands.runtime.step_wall_clock((T0 - now).total_seconds() + hours * HOUR_S)
         await self.table.look_once()
@@ -122,7 +122,7 @@ async def test_a_listing_says_what_was_and_what_comes(hands: Hands) -> None:
 async def test_a_crash_between_submit_and_record_neither_doubles_nor_loses_a_run(
     tmp_path: Path,
 ) -> None:
-    class Dies(Timetable):
+    class Dies(Scheduler):
         async def _record(self, *_: Any, **__: Any) -> Any:
             raise KeyboardInterrupt
 
@@ -155,7 +155,7 @@ async def test_a_service_that_is_overloaded_is_asked_again(hands: Hands) -> None
 
         async def cancel(self, ask: j.CancelRequest) -> None: ...
 
-    table = Timetable(hands.service._store.database, Sheds(), hands.runtime)
+    table = Scheduler(hands.service._store.database, Sheds(), hands.runtime)
     await hands.service.put_schedule(nightly())
     hands.runtime.step_wall_clock(HOUR_S)
 
@@ -584,8 +584,8 @@ async def test_every_verb_travels(tmp_path: Path, carry: Any) -> None:
             await jobs.put_schedule(nightly("nonsense"))
 
 
-async def test_a_timetable_that_runs_by_itself_starts_what_is_due(hands: Hands) -> None:
-    table = hands.service.timetable()
+async def test_a_scheduler_that_runs_by_itself_starts_what_is_due(hands: Hands) -> None:
+    table = hands.service.scheduler()
     await table.start()
     try:
         await hands.service.put_schedule(nightly())

@@ -36,7 +36,7 @@ LOOK_EVERY_S: Final = 1.0
 MAX_QUEUED: Final = 100  # times of one schedule that wait for the run before
 
 
-class Timetable:
+class Scheduler:
     """Starts what is due, while it is started. One for each database."""
 
     def __init__(self, database: Database, jobs: Submitting, runtime: Runtime) -> None:
@@ -44,7 +44,7 @@ class Timetable:
         self._jobs = jobs
         self._runtime = runtime
         self._loops = Loops(runtime)
-        self._loops.every("jobstore.timetable", LOOK_EVERY_S, self.look_once)
+        self._loops.every("jobstore.scheduler", LOOK_EVERY_S, self.look_once)
 
     @property
     def failure(self) -> "asyncio.Future[None]":
