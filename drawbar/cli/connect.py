@@ -67,26 +67,39 @@ async def with_now(answer: Awaitable[T], runtime: Runtime) -> tuple[T, datetime]
 
 @asynccontextmanager
 async def job_service(
-    server: str | None, data: Path | None, *, only_looks: bool = False
+    server: str | None, data: Path | None, *, only_looks: bool = False, follows: bool = False
 ) -> AsyncIterator[WholeJobService]:
     """The job service at `server`, or where it is by default.
 
     Who `only_looks` at what was need not start one: what `drawbar run` did is in the data
-    directory, and is read from there when no server is named and none serves from it.
+    directory, and is read from there when no server is named and none serves from it; a run that
+    goes on there is asked itself. Who `follows` needs somebody who works, and no files.
     """
     place = data_dir(data)
     names_none = server is None and not os.environ.get("DRAWBAR_TOKEN")
     if only_looks and names_none and (place / "jobstore" / "jobs.db").exists():
+        from drawbar.cli.deciding import where_a_run_is_seen
         from drawbar.cli.holding import held_to_look
 
-        with held_to_look(place) as is_ours:
-            if is_ours:
-                async with _from_disk(place / "jobstore") as jobs:
-                    yield jobs
-                return
+        if url := await where_a_run_is_seen(place):
+            async with _asked(url, data) as jobs:
+                yield jobs
+            return
+        if not follows:
+            with held_to_look(place) as is_ours:
+                if is_ours:
+                    async with _from_disk(place / "jobstore") as jobs:
+                        yield jobs
+                    return
+    async with _asked(server or JOBSTORE_URL, data) as jobs:
+        yield jobs
+
+
+@asynccontextmanager
+async def _asked(url: str, data: Path | None) -> AsyncIterator[WholeJobService]:
     from shared.http.clients import JobsClient
 
-    async with _transport("--server", server or JOBSTORE_URL, "job service", data) as transport:
+    async with _transport("--server", url, "job service", data) as transport:
         yield JobsClient(transport, retry_for_s=RETRY_S)
 
 

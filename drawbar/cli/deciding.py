@@ -1,30 +1,34 @@
 """What people decide about single jobs: approvals, marks, cancellations.
 
 A run of `drawbar run` is in that process alone. While it lasts, the process listens on a socket in
-the data directory, so that another terminal can decide; afterwards its files are opened directly.
+the data directory, so that another terminal can decide, or ask where it may look; afterwards its
+files are opened directly.
 """
 
 import asyncio
 import getpass
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from drawbar.cli.connect import job_service
 from drawbar.cli.places import data_dir
+from drawbar.cli.window import Window
 from shared.errors import BadRequest, ServiceError, Unavailable, from_wire, to_wire
 from shared.protocol.jobs import ApproveRequest, CancelRequest, MarkRequest
-from shared.services import JobService
+from shared.runtime import Runtime
+from shared.services import JobService, WholeJobService
 
 Decision = ApproveRequest | MarkRequest | CancelRequest
 
 SOCKET: Final = "run.sock"
 ANSWER_S: Final = 10.0
 MAX_LINE: Final = 65_536
+LOOK: Final = "Look"  # asks for the URL at which the run can be looked at
 
 
 def decide(ask: Decision, server: str | None, data: Path | None) -> None:
@@ -58,31 +62,46 @@ async def carry_out(jobs: JobService, ask: Decision) -> None:
 
 
 @asynccontextmanager
-async def open_to_decisions(data: Path, jobs: JobService) -> AsyncIterator[None]:
-    """Other terminals of this user can decide about jobs of `jobs`. The caller holds `data`."""
+async def open_to_others(
+    data: Path, jobs: WholeJobService, runtime: Runtime
+) -> AsyncIterator[None]:
+    """Other terminals of this user can look at `jobs` and decide. The caller holds `data`."""
+    window = Window(data, jobs, runtime)
     with _short_path(data) as path:
         _remove(path)  # of a process that was killed
-        server = await asyncio.start_unix_server(partial(_answer, jobs), path, limit=MAX_LINE)
+        answer = partial(_answer, jobs, window)
+        server = await asyncio.start_unix_server(answer, path, limit=MAX_LINE)
         os.chmod(path, 0o600)
     try:
         yield
     finally:
         server.close()
         _remove(str(data / SOCKET))
+        await window.close()
+
+
+async def where_a_run_is_seen(data: Path) -> str | None:
+    """The URL at which the `drawbar run` of that data directory can be looked at; None: none is."""
+    answer = await _asked(data, {"kind": LOOK})
+    return None if answer is None else str(answer["url"])
 
 
 async def told_a_run_here(ask: Decision, server: str | None, given: Path | None) -> bool:
     """Whether a `drawbar run` works in the data directory; then it has done what it was asked."""
     if server is not None or os.environ.get("DRAWBAR_TOKEN"):
         return False
-    data = data_dir(given)
+    body = {"kind": type(ask).__name__, "ask": ask.model_dump(mode="json")}
+    return await _asked(data_dir(given), body) is not None
+
+
+async def _asked(data: Path, body: Mapping[str, object]) -> dict[str, object] | None:
+    """What the `drawbar run` of that data directory answered; None: none works there."""
     try:
         with _short_path(data) as path:
             reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE)
     except OSError:  # none works there, or one was killed
-        return False
+        return None
     try:
-        body = {"kind": type(ask).__name__, "ask": ask.model_dump(mode="json")}
         writer.write(json.dumps(body).encode() + b"\n")
         async with asyncio.timeout(ANSWER_S):
             answer = json.loads(await reader.readline() or b"null")
@@ -92,20 +111,24 @@ async def told_a_run_here(ask: Decision, server: str | None, given: Path | None)
         writer.close()
     if answer is None:
         raise Unavailable(f"the 'drawbar run' of {data} ended before it answered")
-    if answer:
+    if "code" in answer:
         raise from_wire(answer["code"], answer["message"], answer["facts"])
-    return True
+    return dict(answer)
 
 
 async def _answer(
-    jobs: JobService, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    jobs: JobService, window: Window, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
-    """One decision for each connection; an empty object is a yes."""
+    """One question for each connection; an empty object is a yes."""
     answer: dict[str, object] = {}
     with suppress(OSError, TimeoutError, ValueError):  # gone, silent, or no decision at all
         async with asyncio.timeout(ANSWER_S):
             try:
-                await carry_out(jobs, _read(await reader.readline()))
+                body = json.loads(await reader.readline())
+                if body["kind"] == LOOK:
+                    answer["url"] = await window.url()
+                else:
+                    await carry_out(jobs, _read(body))
             except ServiceError as error:
                 answer = to_wire(error)
             writer.write(json.dumps(answer).encode() + b"\n")
@@ -113,9 +136,8 @@ async def _answer(
     writer.close()
 
 
-def _read(line: bytes) -> Decision:
+def _read(body: dict[str, Any]) -> Decision:
     """ValueError: not what this version of the command sends."""
-    body = json.loads(line)
     for kind in (ApproveRequest, MarkRequest, CancelRequest):
         if body["kind"] == kind.__name__:
             return kind.model_validate(body["ask"])

@@ -32,7 +32,7 @@ def print_log(
     which = None if attempt is None else AttemptId(attempt)
 
     async def copy() -> str | None:
-        async with job_service(server, data, only_looks=not follow) as jobs:
+        async with job_service(server, data, only_looks=True, follows=follow) as jobs:
             if which is not None:
                 known = (await jobs.list_attempts(RunId(run), JobId(job))).attempts
                 if all(a.attempt_id != which for a in known):
@@ -69,7 +69,7 @@ def print_events(
     write = _write_object if as_json else _write_line
 
     async def copy() -> None:
-        async with job_service(server, data, only_looks=not follow) as jobs:
+        async with job_service(server, data, only_looks=True, follows=follow) as jobs:
             if follow:
                 async for event in jobs.follow_events(RunId(run), after=0):
                     write(event)

@@ -69,7 +69,7 @@ async def _run(start: Start, wishes: Wishes, runtime: Runtime) -> int:
 
 
 async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Signals) -> RunView:
-    from drawbar.cli.deciding import open_to_decisions
+    from drawbar.cli.deciding import open_to_others
     from drawbar.cli.holding import held_for_run
     from drawbar.cli.labels import check_requires, worker_labels
     from drawbar.cli.runlog import logging_beside
@@ -94,8 +94,10 @@ async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Sig
         )
         try:
             await embedded.start()
-            async with telling(embedded.jobs, start.pipeline, wishes.told, data, runtime) as teller:
-                await stack.enter_async_context(open_to_decisions(data, embedded.jobs))
+            async with (
+                telling(embedded.jobs, start.pipeline, wishes.told, data, runtime) as teller,
+                open_to_others(data, embedded.jobs, runtime),
+            ):
                 run_id = await embedded.submit(start.pipeline, skip=start.skip, resume=start.resume)
                 ended = asyncio.Event()
                 view = await _show(

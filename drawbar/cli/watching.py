@@ -32,7 +32,7 @@ async def _show(
 ) -> int:
     runtime = SystemRuntime()
     stream = sys.stderr if as_json else sys.stdout
-    async with job_service(server, data, only_looks=not follow) as jobs:
+    async with job_service(server, data, only_looks=True, follows=follow) as jobs:
         patience = Patience(runtime, say)
         look = partial(jobs.show_run, run_id)
         view = await (patience.ask(look) if follow else look())

@@ -56,6 +56,31 @@ def test_a_job_that_waits_tells_the_command_that_lets_it_go_on(
     assert drawbar.run("logs", "1", "deploy").stdout == "deployed\n"
 
 
+def test_a_run_can_be_looked_at_from_another_terminal_while_it_goes_on(
+    drawbar: Command, held: Terminal
+) -> None:
+    assert statuses(drawbar, 1) == {"build": "success", "deploy": "held", "after": "blocked"}
+    assert re.search(r"1 +gate +● running", drawbar.run("runs").stdout)
+    assert drawbar.run("logs", "1", "build").returncode == 0
+    assert "job.held" in drawbar.run("events", "1").stdout
+
+    drawbar.run("approve", "1", "deploy")
+
+    assert held.end() == 0
+    assert statuses(drawbar, 1) == {"build": "success", "deploy": "success", "after": "success"}
+
+
+def test_a_run_can_be_followed_from_another_terminal_to_its_end(
+    drawbar: Command, held: Terminal
+) -> None:
+    with drawbar.on_terminal("show", "1", "--follow") as other:
+        other.until("waits for approval: drawbar approve 1 deploy")
+        drawbar.run("approve", "1", "deploy")
+
+        assert (held.end(), other.end()) == (0, 0), other.seen
+    assert "gate  run 1  success in " in other.seen
+
+
 def test_a_refused_job_is_cancelled_and_what_needs_it_is_skipped(
     drawbar: Command, held: Terminal
 ) -> None:
