@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -55,7 +56,9 @@ def run_pipeline(start: Start, wishes: Wishes) -> int:
 async def _run(start: Start, wishes: Wishes, runtime: Runtime) -> int:
     async def hurry() -> None:
         await signals.hurry.wait()
-        raise Interrupted("killed before the run had ended")
+        again = shlex.join(["drawbar", "run", str(wishes.file), "--resume", "RUN"])
+        hint = "" if wishes.server else f"; go on with: {again} ('drawbar runs' tells its number)"
+        raise Interrupted(f"killed before the run had ended{hint}")
 
     place = _run_here if wishes.server is None else _run_there
     with listening_to_signals() as signals:

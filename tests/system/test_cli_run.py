@@ -193,7 +193,7 @@ def test_the_second_ctrl_c_kills(drawbar: Command) -> None:
 
     pid = int((drawbar.folder / "pid").read_text())
     assert code == 130
-    assert "killed before the run had ended" in terminal.seen
+    assert "killed before the run had ended; go on with: drawbar run " in terminal.seen
     assert not is_alive(pid)
     assert drawbar.json("show", "1")["status"] == "cancelled"
 
