@@ -272,7 +272,7 @@ JOB: Final = table(
         **_elsewhere(_PIPELINE, _JOB, "belongs to the pipeline, not to a job"),
         **dict.fromkeys(("image", "dockerImage"),
             "is not supported by this version: commands run on the worker's machine, in no "
-            "container"),
+            "container; call it 'x-image' to run them so"),
         "python": "is not supported by this version: give command, script or argv",
         "trigger_rule": "is not supported by this version; when: always and on_failure are",
         "secrets": "is not supported by this version",
@@ -285,7 +285,7 @@ PIPELINE: Final = table(
         **_elsewhere(_JOB, _PIPELINE, "belongs to a job, not to the pipeline"),
         **dict.fromkeys(("image", "dockerImage"),
             "is not supported by this version: commands run on the worker's machine, in no "
-            "container"),
+            "container; call it 'x-image' to run them so"),
     },
 )
 # fmt: on

@@ -160,7 +160,7 @@ def test_a_mistake_at_the_top_is_found_at_its_line(field: str, message: str) -> 
         ("approve: perhaps", "approve: expected true or false, found 'perhaps'"),
         ("schedule: '@daily'", "field 'schedule' belongs to the pipeline, not to a job"),
         ("dockerImage: debian", "field 'dockerImage' is not supported by this version: commands "
-         "run on the worker's machine, in no container"),
+         "run on the worker's machine, in no container; call it 'x-image' to run them so"),
         ("python: mod:main",
          "field 'python' is not supported by this version: give command, script or argv"),
         ("matrix: {py: []}", "matrix.py: lists no values"),
