@@ -111,6 +111,24 @@ class UnknownArtifact(NotFound):
     code = "unknown_artifact"
 
 
+class UnknownVariable(NotFound):
+    """There is no variable of that name."""
+
+    code = "unknown_variable"
+
+
+class UnknownConnection(NotFound):
+    """There is no connection of that name."""
+
+    code = "unknown_connection"
+
+
+class UnknownBundle(NotFound):
+    """The run has no files of that hash."""
+
+    code = "unknown_bundle"
+
+
 class AttemptArchived(ServiceError):
     """The attempt ended long ago and was put away. Stop the process, if there is one."""
 

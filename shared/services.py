@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Final, Protocol
 
 from shared.ids import AttemptId, JobId, RunId, WorkerId
+from shared.protocol import execution as e
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol import registry as r
@@ -69,6 +70,53 @@ class Gateway(Protocol):
 
         Safe to repeat for ever. StaleFence: the result came too late and is kept as evidence.
         """
+
+
+class Execution(Protocol):
+    """What a running task may ask, through its supervisor. Each opens what the scope's run has.
+
+    StaleFence, UnknownAttempt, AttemptArchived: the attempt is over; stop its process.
+    """
+
+    async def get_variable(self, scope: e.Scope, ask: e.GetVariable) -> e.Variable:
+        """UnknownVariable."""
+
+    async def set_variable(self, scope: e.Scope, ask: e.SetVariable) -> None: ...
+
+    async def delete_variable(self, scope: e.Scope, ask: e.DeleteVariable) -> None:
+        """Safe to repeat."""
+
+    async def list_variables(self, scope: e.Scope, ask: e.ListVariables) -> e.Keys: ...
+
+    async def get_connection(self, scope: e.Scope, ask: e.GetConnection) -> e.Connection:
+        """UnknownConnection."""
+
+    async def set_connection(self, scope: e.Scope, ask: e.SetConnection) -> None: ...
+
+    async def delete_connection(self, scope: e.Scope, ask: e.DeleteConnection) -> None:
+        """Safe to repeat."""
+
+    async def list_connections(self, scope: e.Scope, ask: e.ListConnections) -> e.Keys: ...
+
+    async def get_xcom(self, scope: e.Scope, ask: e.GetXCom) -> e.XCom:
+        """UnknownJob: the run has no such job. TooLarge: ask for slices."""
+
+    async def count_xcom(self, scope: e.Scope, ask: e.CountXCom) -> e.XComCount:
+        """Conflict: what was left there is no list."""
+
+    async def get_xcom_item(self, scope: e.Scope, ask: e.GetXComItem) -> e.XCom: ...
+
+    async def get_xcom_slice(self, scope: e.Scope, ask: e.GetXComSlice) -> e.XComSlice: ...
+
+    async def set_xcom(self, scope: e.Scope, ask: e.SetXCom) -> None:
+        """It replaces what was there. TooLarge: the value has more than MAX_VALUE_BYTES."""
+
+    async def delete_xcom(self, scope: e.Scope, ask: e.DeleteXCom) -> None: ...
+
+    async def list_xcoms(self, scope: e.Scope, ask: e.ListXComs) -> e.Keys: ...
+
+    def read_bundle(self, scope: e.Scope, sha256: str) -> Body:
+        """The files that the run's tasks are in. UnknownBundle."""
 
 
 class JobService(Gateway, Protocol):

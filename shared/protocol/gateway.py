@@ -11,7 +11,8 @@ from pydantic import AfterValidator, Field
 
 from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
 from shared.protocol.base import Bytes, Fence, Message, Number
-from shared.protocol.pipeline import CheckSpec, InheritEnv, Labels, SecuritySpec
+from shared.protocol.execution import AttemptState, Resumption, RunFacts
+from shared.protocol.pipeline import CheckSpec, InheritEnv, Labels, SecuritySpec, TaskSpec
 from shared.protocol.states import AttemptStatus, JobStatus
 
 MAX_SLOTS = 10_000
@@ -98,6 +99,15 @@ class DependencyResult(Message):
     exit_code: int | None
 
 
+class TaskContext(Message):
+    """What a task runner has to know of its task, besides what every job's worker knows."""
+
+    spec: TaskSpec
+    run: RunFacts = RunFacts()
+    map_index: int | None = None  # which instance of a mapped job this is
+    resume: Resumption | None = None  # it was deferred, and goes on
+
+
 class RunContext(Message):
     """Everything that a worker needs to execute the attempt."""
 
@@ -107,6 +117,7 @@ class RunContext(Message):
     job_id: JobId
     pipeline: str
     argv: tuple[str, ...]
+    task: TaskContext | None = None  # then there is no argv
     env: dict[str, str]
     working_dir: str | None
     timeout_s: float
@@ -232,6 +243,8 @@ class Outcome(StrEnum):
     POSTCHECK_FAILED = "postcheck_failed"  # the job exited 0, but a post-check did not pass
     FORBIDDEN = "forbidden"  # never started: the worker's policy, or the pipeline's, forbids it
     ARTIFACT_ERROR = "artifact_error"  # the job exited 0, but an artifact could not be collected
+    TASK_ENDED = "task_ended"  # the task said how it ended, other than by success: `task` is set
+    TASK_BROKEN = "task_broken"  # the task runner ended without saying so, or against the protocol
 
 
 class Result(Message):
@@ -239,6 +252,7 @@ class Result(Message):
     exit_code: Number | None = None
     signal: Number | None = None
     message: str = Field(default="", max_length=2_000)
+    task: AttemptState | None = None  # of a task that said how it ended, also of one that exited
 
 
 class LogSummary(Message):

@@ -7,10 +7,11 @@ Durations are seconds. Semantic rules (unknown dependencies, cycles) are in
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from shared.protocol.base import Document
 
+MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024  # of files that travel with a pipeline, packed
 DEFAULT_TIMEOUT_S: Final = 10_800.0  # three hours, so that a hung job ends by itself
 MAX_DURATION_S: Final = 366 * 86_400.0
 MAX_JOBS: Final = 100_000
@@ -145,8 +146,93 @@ class ScheduleSpec(Document):
 InheritEnv = bool | Literal["default"] | tuple[EnvName, ...]
 
 
+# -- tasks ------------------------------------------------------------------------------------
+
+
+class LiteralArgument(Document):
+    """A value that was known when the graph was drawn."""
+
+    kind: Literal["literal"] = "literal"
+    value: JsonValue
+
+
+class ResultArgument(Document):
+    """What another job left under `key`. `is_mapped`: the list of what its instances left."""
+
+    kind: Literal["result"] = "result"
+    job: Name
+    key: Name = "return_value"
+    is_mapped: bool = False
+
+
+class ListArgument(Document):
+    """A list with results of other jobs somewhere in it."""
+
+    kind: Literal["list"] = "list"
+    items: tuple["Argument", ...]
+
+
+class MappingArgument(Document):
+    kind: Literal["mapping"] = "mapping"
+    items: dict[str, "Argument"]
+
+
+Argument = Annotated[
+    LiteralArgument | ResultArgument | ListArgument | MappingArgument, Field(discriminator="kind")
+]
+
+
+class TriggerRule(StrEnum):
+    """What has to have become of a task's needs before it is run; else it is skipped."""
+
+    ALL_SUCCESS = "all_success"
+    ONE_SUCCESS = "one_success"  # runs at the first success, without waiting for the rest
+    NONE_FAILED = "none_failed"  # all ended, one succeeded, the rest was skipped: joins branches
+    ALL_DONE = "all_done"
+    ALWAYS = "always"  # waits for nothing
+
+
+class TaskSpec(Document):
+    """A function that a task runner calls. docs/task-protocol.md says how it is told."""
+
+    module: Text  # its module's name; an installed one, unless `file` says where it is
+    function: Text  # its name in that module, dotted where it is inside a class
+    file: Text | None = None  # of the bundle, from which the module is loaded
+    bundle: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    args: tuple[Argument, ...] = ()
+    kwargs: dict[str, Argument] = Field(default_factory=dict)
+    mapped: tuple[str, ...] = ()  # of kwargs: each is a list, whose n-th item gets instance n
+    multiple_outputs: bool = False  # each item of the returned mapping is an XCom of its own, too
+    decides: Literal["branch", "short_circuit"] | None = None  # which of its dependents go on
+    trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS
+    group: Name | None = None
+    runner: tuple[Text, ...] = ()  # another task runner's command; empty: the worker's own Python
+
+    @model_validator(mode="after")
+    def _maps_what_it_has(self) -> "TaskSpec":
+        for name in self.mapped:
+            argument = self.kwargs.get(name)
+            if argument is None:
+                raise ValueError(f"mapped names {name!r}, which is not among kwargs")
+            is_list = isinstance(argument, LiteralArgument) and isinstance(argument.value, list)
+            if not is_list and not isinstance(argument, ResultArgument | ListArgument):
+                raise ValueError(f"{name!r} is mapped, but is neither a list nor a result")
+        if self.file is not None and self.bundle is None:
+            raise ValueError("file names a file of the bundle, but there is none")
+        return self
+
+
+class BundleSpec(Document):
+    """Files that travel with a pipeline: a zip archive, by the hash of its bytes."""
+
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    content: bytes = Field(max_length=MAX_BUNDLE_BYTES, repr=False)
+
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+
 class JobSpec(Document):
-    """One job. Exactly one of `command`, `script`, `argv` says what it runs."""
+    """One job. Exactly one of `command`, `script`, `argv`, `task` says what it runs."""
 
     id: Name
     stage: Name | None = None
@@ -154,6 +240,7 @@ class JobSpec(Document):
     command: Text | None = None  # handed to `sh -c`
     script: tuple[Text, ...] = ()  # lines for `sh -e`
     argv: tuple[Text, ...] = ()  # exact words, no shell
+    task: TaskSpec | None = None  # a function
     needs: tuple[Name, ...] = ()
     env: dict[EnvName, Text] = Field(default_factory=dict)
     working_dir: Text | None = None
@@ -175,10 +262,10 @@ class JobSpec(Document):
 
     @model_validator(mode="after")
     def _says_what_to_run(self) -> "JobSpec":
-        given = [n for n in ("command", "script", "argv") if getattr(self, n)]
+        given = [n for n in ("command", "script", "argv", "task") if getattr(self, n)]
         if len(given) != 1:
             said = " and ".join(given) if given else "none of them"
-            raise ValueError(f"give exactly one of command, script or argv (found {said})")
+            raise ValueError(f"give exactly one of command, script, argv or task (found {said})")
         return self
 
 
@@ -199,4 +286,5 @@ class PipelineSpec(Document):
     notify: NotifySpec | None = None
     schedule: ScheduleSpec | None = None
     stages: tuple[Name, ...] = ()
+    bundle: BundleSpec | None = None  # of its tasks; kept by its hash, not with the jobs
     jobs: tuple[JobSpec, ...] = Field(min_length=1, max_length=MAX_JOBS)
