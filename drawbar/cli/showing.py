@@ -47,6 +47,9 @@ def shown_lines(job: JobSpec, env: Mapping[str, str]) -> list[str]:
 
 
 def _lines(job: JobSpec) -> list[str]:
+    if job.task is not None:
+        over = f" for each of {', '.join(job.task.mapped)}" if job.task.mapped else ""
+        return [f"{job.task.module}:{job.task.function}{over}"]
     if job.argv:
         # Quoted words: nothing fills variables in there, as nothing does when it runs.
         return [shlex.join(job.argv)]

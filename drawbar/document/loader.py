@@ -37,6 +37,7 @@ def load(
 ) -> Loaded:
     """The pipeline in the file at `path`; .json and .toml tell the syntax, all else is YAML.
 
+    A .py file is a flow: it is run, in a process of its own, and draws its pipeline.
     `params` are values for its parameters, `env` variables that win over all of its own.
     BadDocument: it cannot be read, or has mistakes.
     """
@@ -46,6 +47,11 @@ def load(
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise _unusable(str(path), Unusable(0, f"cannot be read: {reason}")) from None
+    if str(path).endswith(".py"):
+        from drawbar.document.python_source import draw_pipeline
+
+        text = data.decode("utf-8", "replace")  # Python itself tells what is wrong with it
+        return Loaded(draw_pipeline(str(path), params, env), text, files=(str(path),))
     return _load(data, str(path), Path(path).parent, params, env)
 
 
