@@ -25,7 +25,7 @@ from worker.presence import NotAcknowledged
 from worker.report import Report, spoiled
 
 CALL_TIMEOUT_S = 10.0
-LEAVES_ARTIFACTS = (Outcome.EXITED, Outcome.POSTCHECK_FAILED)
+LEAVES_ARTIFACTS = (Outcome.EXITED, Outcome.TASK_ENDED, Outcome.POSTCHECK_FAILED)
 
 log = structlog.get_logger()
 
@@ -171,15 +171,16 @@ class Attempt:
     ) -> tuple[tuple[ArtifactEntry, ...], Result]:
         """What the job left. A failed job may leave less than it promised."""
         files = self._execution.files
-        if not context.artifacts or files is None or result.outcome not in LEAVES_ARTIFACTS:
+        globs = (*context.artifacts, *self._execution.published)
+        if not globs or files is None or result.outcome not in LEAVES_ARTIFACTS:
             return (), result
         if result.outcome is Outcome.EXITED and result.exit_code == 0:
             try:
-                return tuple(await files.find_artifacts(context.artifacts)), result
+                return tuple(await files.find_artifacts(globs)), result
             except CannotCollect as error:
                 return (), spoiled(result, str(error))
         found: dict[str, ArtifactEntry] = {}
-        for glob in context.artifacts:
+        for glob in globs:
             with suppress(CannotCollect):
                 found |= {e.path: e for e in await files.find_artifacts([glob])}
         return tuple(found[path] for path in sorted(found)), result

@@ -5,6 +5,7 @@ known only when the last post-check has passed.
 """
 
 import asyncio
+import glob
 from collections.abc import Mapping
 from contextlib import suppress
 from enum import StrEnum
@@ -21,7 +22,16 @@ from worker.inputs import Inputs
 from worker.lease import Holder
 from worker.logstream import LogStream
 from worker.policy.gatekeeper import Forbidden, Gatekeeper
-from worker.ports import AttemptFiles, CannotCollect, CannotStart, Exit, Launch, Process
+from worker.ports import (
+    AttemptFiles,
+    CannotCollect,
+    CannotStart,
+    Exit,
+    Launch,
+    Process,
+    TaskLaunch,
+)
+from worker.tasks.outcome import judge_task, with_command
 
 NOTHING_USED: Final = Usage(wall_s=0.0, cpu_s=None, max_rss_bytes=None)
 
@@ -57,6 +67,7 @@ class Execution:
         self.files: AttemptFiles | None = None
         self.stream: LogStream | None = None
         self.usage = NOTHING_USED
+        self.published: tuple[str, ...] = ()  # globs of artifacts that a task named while it ran
         self._holder = holder
         self._attempt_id = holder.attempt_id
         self._crew = crew
@@ -110,7 +121,7 @@ class Execution:
             await self._place_inputs(context, files)
         keeper = Gatekeeper(settings.security, context)
         if not keeper.is_idle:
-            context = await self._admit(keeper, context, files)
+            context = await self._admit(keeper, with_command(context), files)
         if needs_look(context) and not self._is_stopped:
             flaw = await self._check(PRE, context, env, files)
             if flaw is not None:
@@ -118,13 +129,22 @@ class Execution:
         if self._is_stopped:
             return self._stop_result(None)
         await faultpoint("worker.spawn.before")
-        launch = Launch(argv=context.argv, env=env, cwd=files.cwd, log=files.log)
+        launch = Launch(
+            argv=context.argv, env=env, cwd=files.cwd, log=files.log, task=self._task(context)
+        )
         ended = await self._execute(launch, "executing", context)
-        if ended.exit_code == 0 and context.post_checks and not self._is_stopped:
+        result = _result_of(ended)
+        is_good = result.outcome is Outcome.EXITED and result.exit_code == 0
+        if is_good and context.post_checks and not self._is_stopped:
             flaw = await self._check(POST, context, env, files)
             if flaw is not None:
                 return Result(outcome=Outcome.POSTCHECK_FAILED, exit_code=0, message=flaw)
-        return self._stop_result(ended) if self._is_stopped else _result_of(ended)
+        return self._stop_result(ended) if self._is_stopped else result
+
+    def _task(self, context: RunContext) -> TaskLaunch | None:
+        if context.task is None:
+            return None
+        return TaskLaunch(context, self._holder.worker_id, lambda: self._is_stopped)
 
     async def _place_inputs(self, context: RunContext, files: AttemptFiles) -> None:
         crew = self._crew
@@ -190,6 +210,8 @@ class Execution:
             self._is_running = False
             crew.alarms.disarm((self._attempt_id, "kill"))
         self.usage = _sum(self.usage, ended.usage)
+        if ended.task is not None:
+            self.published = tuple(glob.escape(path) for path in ended.task.artifacts)
         return ended
 
     def _time(self, timeout_s: float) -> None:
@@ -241,6 +263,8 @@ class Execution:
 
 
 def _result_of(ended: Exit) -> Result:
+    if ended.task is not None:
+        return judge_task(ended, ended.task)
     outcome = Outcome.EXITED if ended.exit_code is not None else Outcome.SIGNALED
     return Result(outcome=outcome, exit_code=ended.exit_code, signal=ended.signal)
 

@@ -3,17 +3,27 @@
 The real ones are `worker/workspace.py` and `worker/runners/shell.py`; a simulation brings its own.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Protocol
 
-from shared.ids import AttemptId
-from shared.protocol.gateway import ArtifactEntry, Usage
+from shared.ids import AttemptId, WorkerId
+from shared.protocol.execution import AttemptState
+from shared.protocol.gateway import ArtifactEntry, RunContext, Usage
 
 
 class CannotStart(Exception):
     """The command could not be started; the message says why. The worker itself is fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLaunch:
+    """What a task's supervisor works with. `context.task` is set."""
+
+    context: RunContext
+    worker_id: WorkerId
+    is_stopped: Callable[[], bool]  # nobody wants the task any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +35,16 @@ class Launch:
     cwd: PurePath
     log: PurePath
     stdin: bytes = b""  # what the first process finds there
+    task: TaskLaunch | None = None  # then a task runner is started, instead of `argv`
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnd:
+    """How a task said that it ended; without a `state`, `flaw` says what went wrong instead."""
+
+    state: AttemptState | None
+    flaw: str
+    artifacts: tuple[str, ...]  # published while it ran: paths, not globs
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +54,7 @@ class Exit:
     exit_code: int | None
     signal: int | None
     usage: Usage
+    task: TaskEnd | None = None
 
 
 class Process(Protocol):

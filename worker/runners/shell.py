@@ -129,10 +129,41 @@ class ShellRunner:
             self._ledger.close()
 
     async def start(self, launch: Launch) -> ShellProcess:
+        try:
+            output = self.open_log(launch)
+        except OSError as error:
+            raise CannotStart(f"cannot open the log: {error.strerror}") from error
+        stdin = self._null
+        try:
+            if launch.stdin:
+                stdin = _in_memory(launch.stdin)
+            return await self.start_wired(launch, stdin, output, output)
+        finally:
+            os.close(output)
+            if stdin != self._null:
+                os.close(stdin)
+
+    def open_log(self, launch: Launch) -> int:
+        """The attempt's log, to be written at its end."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        return os.open(launch.log, flags, 0o600)
+
+    async def start_wired(
+        self, launch: Launch, stdin: int, stdout: int, stderr: int
+    ) -> ShellProcess:
+        """The process runs with these three descriptors, which stay the caller's."""
         if not launch.argv:
             raise CannotStart("there is no command")
         try:
-            pid = self._spawn(launch)
+            # Returns when the new program runs: 0.4 ms, less than it would cost to wait elsewhere.
+            pid = self._spawner.spawn(
+                launch.argv,
+                launch.env,
+                str(launch.cwd),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+            )
         except (OSError, ValueError) as error:  # ValueError: a NUL byte in argv or env
             raise CannotStart(_why(error, launch)) from error
         try:
@@ -141,20 +172,6 @@ class ShellRunner:
             os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)  # noqa: ASYNC222 - it was killed a moment ago
             raise CannotStart(f"cannot watch the process: {error.strerror}") from error
-
-    def _spawn(self, launch: Launch) -> int:
-        """Returns when the new program runs: 0.4 ms, less than it would cost to wait elsewhere."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        output = os.open(launch.log, flags, 0o600)
-        stdin = _in_memory(launch.stdin) if launch.stdin else self._null
-        try:
-            return self._spawner.spawn(
-                launch.argv, launch.env, str(launch.cwd), stdin=stdin, output=output
-            )
-        finally:
-            os.close(output)
-            if stdin != self._null:
-                os.close(stdin)
 
 
 def _in_memory(data: bytes) -> int:
@@ -170,8 +187,6 @@ def _why(error: OSError | ValueError, launch: Launch) -> str:
     command = launch.argv[0] if launch.argv else ""
     if isinstance(error, ValueError):
         return f"cannot start {command!r}: {error}"
-    if error.filename == str(launch.log):
-        return f"cannot open the log: {error.strerror}"
     if not os.path.isdir(launch.cwd):
         return f"the working directory {str(launch.cwd)!r} does not exist"
     if isinstance(error, FileNotFoundError):

@@ -50,14 +50,15 @@ class Spawner:
         cwd: str,
         *,
         stdin: int,
-        output: int,
+        stdout: int,
+        stderr: int,
     ) -> int:
         """The new process's pid; it runs the program. OSError: it could not be started."""
         actions = ctypes.create_string_buffer(STRUCT_BYTES)
         _libc.posix_spawn_file_actions_init(actions)
         try:
             _libc.posix_spawn_file_actions_addchdir_np(actions, os.fsencode(cwd))
-            for source, target in ((stdin, 0), (output, 1), (output, 2)):
+            for source, target in ((stdin, 0), (stdout, 1), (stderr, 2)):
                 _libc.posix_spawn_file_actions_adddup2(actions, source, target)
             if _CLOSES:
                 _libc.posix_spawn_file_actions_addclosefrom_np(actions, 3)

@@ -1,0 +1,19 @@
+"""`python -m drawbar.runner`: a task runner for Python functions. See docs/task-protocol.md.
+
+A supervisor starts it as a file with `-I`, so that neither the folder it works in nor the
+environment decides what is imported here. After that, the flow's own modules come first.
+"""
+
+import sys
+
+if not __package__:
+    root = __file__.rpartition("/drawbar/")[0]
+    sys.path.insert(0, root)
+    from drawbar.runner.main import main
+
+    sys.path.remove(root)  # an `import shared` in a task means the flow's own
+else:
+    from drawbar.runner.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())
