@@ -27,6 +27,7 @@ class Job:
     """What a test wants the worker to run, and what became of it."""
 
     argv: tuple[str, ...] = ("sh", "-c", "true")
+    task: g.TaskContext | None = None
     env: dict[str, str] = field(default_factory=dict)
     working_dir: str | None = None
     timeout_s: float = 60.0
@@ -172,7 +173,8 @@ class FakeGateway:
             run_id=RunId(1),
             job_id=JobId(attempt.attempt_id),
             pipeline="test",
-            argv=job.argv,
+            argv=() if job.task else job.argv,
+            task=job.task,
             env=job.env,
             working_dir=job.working_dir,
             timeout_s=job.timeout_s,
