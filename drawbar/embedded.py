@@ -6,12 +6,14 @@ so what works here works there. It imports nothing of HTTP: that would double it
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from gateway.service import GatewayService
+from jobstore.execution_data.vault import Vault, keys_from
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
 from registry.service import RegistryService
@@ -27,6 +29,7 @@ from worker.daemon import Worker
 from worker.machine import default_slots, prepare_machine
 from worker.runners.shell import ShellRunner
 from worker.settings import WorkerSettings
+from worker.tasks.runner import task_runner
 
 NAME: Final = "embedded"
 # Beats cost nothing here, and make a cancellation quick. The worker is never lost without the job
@@ -72,6 +75,7 @@ class Embedded:
             DiskFiles(data / "jobstore" / "files", runtime),
             runtime,
             settings,
+            Vault(keys_from(data / "keys", runtime, os.environ)),
         )
         self.registry = RegistryService(data / "registry" / "registry.db", runtime)
         self._runner: ShellRunner | None = None
@@ -89,14 +93,13 @@ class Embedded:
             if outcome is not None:
                 raise outcome
         await self._foreground.end(self.jobs, "the process that ran it was killed")
-        self._runner, workspace = prepare_machine(
-            self._data / "workers" / NAME, self._base_dir, self._runtime
-        )
+        here = self._data / "workers" / NAME
+        self._runner, workspace = prepare_machine(here, self._base_dir, self._runtime)
         self._worker = Worker(
             self._worker_settings,
             GatewayService(self.jobs, self._runtime),
             self.registry,
-            self._runner,
+            task_runner(self._runner, self.jobs.execution, here, self._runtime),
             workspace,
             self._runtime,
         )

@@ -2,12 +2,16 @@
 
 from typing import Final
 
+from pydantic import JsonValue
+
 from jobstore.retry import would_retry
 from jobstore.run_settings import read_settings
+from jobstore.store.journal import from_us
 from jobstore.store.run import Started
 from shared.ids import JobId, RunId
-from shared.protocol.gateway import DependencyResult, RunContext, RunRequest
-from shared.protocol.pipeline import DEFAULT_TIMEOUT_S, JobSpec, RetryRule
+from shared.protocol.execution import RunFacts
+from shared.protocol.gateway import DependencyResult, RunContext, RunRequest, TaskContext
+from shared.protocol.pipeline import DEFAULT_TIMEOUT_S, JobSpec, RetryRule, TaskSpec
 from shared.protocol.states import JobStatus
 
 SHELL: Final = "/bin/sh"
@@ -27,6 +31,7 @@ def run_context(
         job_id=JobId(started.job_id),
         pipeline=started.pipeline,
         argv=argv_of(job),
+        task=None if job.task is None else _task(job.task, started, settings.params),
         env=job.env,
         working_dir=job.working_dir,
         timeout_s=DEFAULT_TIMEOUT_S if job.timeout_s is None else job.timeout_s,
@@ -49,8 +54,17 @@ def run_context(
     )
 
 
+def _task(spec: TaskSpec, started: Started, params: dict[str, JsonValue]) -> TaskContext:
+    at = None if started.scheduled_for is None else from_us(started.scheduled_for)
+    return TaskContext(
+        spec=spec, run=RunFacts(logical_date=at, params=params), map_index=started.map_index
+    )
+
+
 def argv_of(job: JobSpec) -> tuple[str, ...]:
     """The exact words to execute. A shell only where the document asks for one."""
+    if job.task is not None:
+        return ()
     if job.argv:
         return job.argv
     if job.script:

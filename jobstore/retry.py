@@ -3,12 +3,16 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from jobstore.states import JobEvent
+from shared.protocol.execution import Defer, Fail, Reschedule, Retry, Skip
 from shared.protocol.gateway import Outcome, Result
 from shared.protocol.jobs import Reason
 from shared.protocol.pipeline import JobSpec, OnLost, RetryOn, RetryRule
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ def judge_result(
     since_first_try_s: float,
     cancelled: Reason | None,
     is_stopped: bool = False,
+    now: datetime = EPOCH,
     rng: random.Random,
 ) -> Verdict:
     """What a worker's report means. `tries` includes this one; `cancelled` is why an operator or
@@ -40,6 +45,11 @@ def judge_result(
         return Verdict(JobEvent.CANCEL, cancelled or reason)
     if result.outcome is Outcome.DRAINED:
         return Verdict(JobEvent.REQUEUE, reason, spends_try=False)
+    if isinstance(result.task, Skip):
+        return Verdict(JobEvent.SKIP, reason)
+    if isinstance(result.task, Reschedule) and not is_stopped:
+        wait_s = max(0.0, (result.task.at - now).total_seconds())
+        return Verdict(JobEvent.RETRY, reason, delay_s=wait_s, spends_try=False)
     kind, event = _KINDS.get(result.outcome, (RetryOn.FAILED, JobEvent.FAIL))
     rule = job.retry or RetryRule()
     # Only an exit that failed has a code to go by: one that a check called bad has exited 0.
@@ -47,9 +57,13 @@ def judge_result(
     if (
         not is_stopped
         and result.outcome is not Outcome.FORBIDDEN  # the same policy would forbid it again
+        and not isinstance(result.task, Defer)
+        and not (isinstance(result.task, Fail) and not result.task.may_retry)
         and _may_retry(rule, kind, exit_code, tries=tries, since_first_try_s=since_first_try_s)
     ):
-        return Verdict(JobEvent.RETRY, reason, delay_s=delay_s(rule, tries, rng))
+        wished = result.task.delay_s if isinstance(result.task, Retry) else None
+        wait_s = delay_s(rule, tries, rng) if wished is None else wished
+        return Verdict(JobEvent.RETRY, reason, delay_s=wait_s)
     return Verdict(event, reason)
 
 
@@ -125,8 +139,26 @@ def explain(result: Result) -> Reason | None:
             return Reason(who="job", what="postcheck", message=result.message)
         case Outcome.FORBIDDEN:
             return Reason(who="worker", what="forbidden", message=result.message)
+        case Outcome.TASK_BROKEN:
+            return Reason(who="job", what="task_broken", message=result.message)
+        case Outcome.TASK_ENDED:
+            return _explain_task(result)
         case Outcome.SPAWN_ERROR | Outcome.INPUT_ERROR | Outcome.ARTIFACT_ERROR:
             return Reason(who="job", what=result.outcome.value, message=result.message)
+
+
+def _explain_task(result: Result) -> Reason:
+    match result.task:
+        case Skip():
+            what = "skipped"
+        case Reschedule():
+            what = "rescheduled"
+        case Defer():
+            message = f"this version cannot wait for a trigger ({result.task.trigger.kind})"
+            return Reason(who="platform", what="deferred", message=message)
+        case _:
+            what = "task_failed"
+    return Reason(who="job", what=what, message=result.message)
 
 
 def _may_retry(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from jobstore.artifacts import Artifacts
 from jobstore.execution import run_context
+from jobstore.execution_data.service import ExecutionService
+from jobstore.execution_data.vault import Vault, no_keys
 from jobstore.followers import Followers, Recent
 from jobstore.history.service import HistoryService
 from jobstore.keeper import Keeper
@@ -25,6 +27,7 @@ from jobstore.store.claim import Granted
 from jobstore.store.finish import Late
 from jobstore.store.journal import Change
 from jobstore.store.sqlite import SqliteJobStore
+from jobstore.store.submit import bundles_of
 from jobstore.watchers import Watchers
 from shared.errors import (
     BadPipeline,
@@ -44,6 +47,7 @@ from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol.history import JobHistory, PruneReply, PruneRequest, RunDiff
 from shared.protocol.notifications import NotificationList
+from shared.protocol.pipeline import PipelineSpec
 from shared.protocol.schedules import (
     BackfillList,
     BackfillRequest,
@@ -70,7 +74,9 @@ class JobStoreService:
         files: Files,
         runtime: Runtime,
         settings: JobStoreSettings | None = None,
+        vault: Vault | None = None,
     ) -> None:
+        """Without a vault there are neither variables nor connections."""
         self._settings = settings or JobStoreSettings()
         self._runtime = runtime
         self._store = SqliteJobStore(path, runtime=runtime, on_commit=self._on_commit)
@@ -98,6 +104,9 @@ class JobStoreService:
         self._loops.every("jobstore.history", LOOK_BACK_EVERY_S, self._history.keep_once)
         self._schedules = ScheduleService(self._store.database, runtime)
         self.outbox = Outbox(self._store.database)
+        self.execution = ExecutionService(
+            self._store.database, self._artifacts, self._leases, vault or Vault(no_keys)
+        )
 
     @property
     def failure(self) -> "asyncio.Future[None]":
@@ -224,15 +233,19 @@ class JobStoreService:
             )
         past = None if ask.resume is None else await self._store.past_run(ask.resume.run_id)
         origin = origin_of(ask, past)
-        run_id = await self._store.submit(ask.pipeline, key=ask.idempotency_key, origin=origin)
+        with self._artifacts.keep(bundles_of(ask.pipeline)):
+            pipeline = await self._keep_bundle(ask.pipeline)
+            run_id = await self._store.submit(pipeline, key=ask.idempotency_key, origin=origin)
         await faultpoint("jobstore.submit.before_reply")
         return j.SubmitReply(run_id=RunId(run_id))
 
     async def retry(self, ask: j.RetryRequest) -> j.SubmitReply:
         past = await self._store.past_run(ask.run_id)
-        run_id = await self._store.submit(
-            past.pipeline, key=ask.idempotency_key, origin=origin_of_retry(ask, past)
-        )
+        with self._artifacts.keep(bundles_of(past.pipeline)):
+            pipeline = await self._keep_bundle(past.pipeline)
+            run_id = await self._store.submit(
+                pipeline, key=ask.idempotency_key, origin=origin_of_retry(ask, past)
+            )
         return j.SubmitReply(run_id=RunId(run_id))
 
     async def cancel(self, ask: j.CancelRequest) -> None:
@@ -352,6 +365,19 @@ class JobStoreService:
             return await self._store.attempt_state(attempt_id)
         except UnknownAttempt:
             return "unknown"
+
+    async def _keep_bundle(self, pipeline: PipelineSpec) -> PipelineSpec:
+        """The files of its tasks are stored by their hash; the pipeline goes on without them."""
+        bundle = pipeline.bundle
+        if bundle is not None:
+            entry = g.ArtifactEntry(
+                path="bundle.zip", size_bytes=len(bundle.content), sha256=bundle.sha256
+            )
+            await self._artifacts.put(entry, _one(bundle.content))
+        for sha256 in bundles_of(pipeline):
+            if not await self._artifacts.has(sha256):
+                raise BadPipeline(f"the files {sha256} of its tasks did not come with it")
+        return pipeline.model_copy(update={"bundle": None})
 
     async def _take_tail(self, ask: g.FinishRequest) -> int | None:
         """None: the whole log is here, verified and durable. Else: where to send it from."""

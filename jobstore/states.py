@@ -78,6 +78,8 @@ JOB: Final[Mapping[tuple[JobStatus, JobEvent], JobStatus]] = {
     (S.BLOCKED,  E.HOLD):     S.HELD,
     (S.BLOCKED,  E.CARRY):    S.SUCCESS,
     (S.BLOCKED,  E.SKIP):     S.SKIPPED,
+    (S.BLOCKED,  E.SUCCEED):  S.SUCCESS,    # of a mapped job: its instances have
+    (S.BLOCKED,  E.FAIL):     S.FAILED,
     (S.HELD,     E.QUEUE):    S.QUEUED,     # it was approved, has the lock, and there is room
     (S.HELD,     E.HOLD):     S.HELD,       # it has one of these, and waits for the next
     (S.HELD,     E.SKIP):     S.SKIPPED,
@@ -93,6 +95,7 @@ JOB: Final[Mapping[tuple[JobStatus, JobEvent], JobStatus]] = {
     (S.RUNNING,  E.TIME_OUT): S.TIMEOUT,
     (S.RUNNING,  E.FAIL_PRECHECK):  S.PRECHECK_FAILED,
     (S.RUNNING,  E.FAIL_POSTCHECK): S.POSTCHECK_FAILED,
+    (S.RUNNING,  E.SKIP):     S.SKIPPED,    # a task found nothing to do
     (S.RUNNING,  E.RETRY):    S.RETRYING,
     (S.RUNNING,  E.REQUEUE):  S.QUEUED,
     (S.RETRYING, E.QUEUE):    S.QUEUED,     # its delay is over

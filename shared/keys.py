@@ -4,6 +4,7 @@ Both are made on first start in the data directory, by whichever daemon is first
 files. A file appears whole or not at all, so that daemons which start together agree.
 """
 
+import base64
 import hmac
 import os
 from collections.abc import Callable
@@ -48,6 +49,18 @@ def load_keys(
         signing=read_signing_key(signing_key_file),
         enrolment_secret=read_enrolment_secret(enrolment_secret_file),
     )
+
+
+def load_secrets_key(folder: Path, runtime: Runtime) -> str:
+    """What `folder` has to encrypt variables and connections with, made if it is not there yet."""
+    path = folder / "secrets.key"
+
+    def make() -> bytes:
+        seed = sha256(b"drawbar secrets key\0" + runtime.new_secret().encode()).digest()
+        return base64.urlsafe_b64encode(seed) + b"\n"
+
+    _create_once(path, make, runtime)
+    return _read(path).decode("ascii", "replace")
 
 
 def read_signing_key(path: Path) -> Ed25519PrivateKey:

@@ -36,10 +36,16 @@ def take_out(tx: Tx, run_ids: Sequence[int]) -> int:
         (wanted, *ENDED),
     ).fetchall()
     conn.executemany("INSERT INTO pruned_run (id, root_run) VALUES (?, ?)", rows)
-    for table in ("stage", "notification"):
+    wanted_runs = json.dumps([row[0] for row in rows])
+    conn.execute(
+        "INSERT OR IGNORE INTO pruned_blob (sha256) SELECT sha256 FROM bundle"
+        " WHERE run_id IN (SELECT value FROM json_each(?))",
+        (wanted_runs,),
+    )
+    for table in ("stage", "notification", "bundle"):
         conn.execute(
             f"DELETE FROM {table} WHERE run_id IN (SELECT value FROM json_each(?))",
-            (json.dumps([row[0] for row in rows]),),
+            (wanted_runs,),
         )
     return len(rows)
 
@@ -90,8 +96,12 @@ def leaving(conn: sqlite3.Connection, after: Leaving) -> Leaving:
 
 
 def is_used(conn: sqlite3.Connection, sha256: str) -> bool:
-    """Whether an attempt has an artifact with these bytes."""
-    row = conn.execute("SELECT 1 FROM artifact WHERE sha256 = ? LIMIT 1", (sha256,)).fetchone()
+    """Whether an attempt has an artifact with these bytes, or a run's tasks are in them."""
+    row = conn.execute(
+        "SELECT 1 FROM artifact WHERE sha256 = ?1"
+        " UNION ALL SELECT 1 FROM bundle WHERE sha256 = ?1 LIMIT 1",
+        (sha256,),
+    ).fetchone()
     return row is not None
 
 
@@ -127,6 +137,7 @@ def _clear_jobs(
         return  # there may be more: the jobs stay for the next call
     # A log that ended up in the database may have a file as well, from while the job ran.
     conn.executemany("INSERT OR IGNORE INTO pruned_log VALUES (?)", [(a,) for a in attempts])
+    _delete(conn, "xcom", "attempt_id", attempts)
     _delete(conn, "attempt", "id", attempts)
     # Both ends of an edge: once the newest jobs are gone, others are given their numbers.
     seqs = [job[0] for job in jobs]

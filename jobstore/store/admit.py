@@ -27,17 +27,18 @@ class Ready(NamedTuple):
     queue_timeout_s: float | None
     lock: str | None
     needs_approval: bool
+    mapping: str | None = None  # it stands for instances of itself
 
 
 # The queue timeout is for a job's first start only: what comes after it has waited already.
 COLUMNS = (
     "seq, id, status, selector_id, priority, iif(started_at IS NULL, queue_timeout_s, NULL),"
-    " lock, needs_approval"
+    " lock, needs_approval, mapping"
 )
 
 
-def ready(row: tuple[int, str, str, int, int, float | None, str | None, int]) -> Ready:
-    return Ready(row[0], row[1], JobStatus(row[2]), *row[3:7], bool(row[7]))
+def ready(row: tuple[int, str, str, int, int, float | None, str | None, int, str | None]) -> Ready:
+    return Ready(row[0], row[1], JobStatus(row[2]), *row[3:7], bool(row[7]), row[8])
 
 
 def admit(work: Work, run_id: int, jobs: Iterable[Ready]) -> None:

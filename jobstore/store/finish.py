@@ -5,12 +5,14 @@ import random
 from typing import NamedTuple
 
 from jobstore.retry import judge_result
-from jobstore.states import AttemptEvent
+from jobstore.states import AttemptEvent, JobEvent
 from jobstore.store.claim import Held, check_holder, find_attempt, move_attempt
+from jobstore.store.journal import from_us
 from jobstore.store.stopwatch import Stopwatch
-from jobstore.store.verdict import follow, tried_of
+from jobstore.store.verdict import follow, judge_branch, tried_of
 from jobstore.store.work import Work
 from shared.errors import ResultConflict, StaleFence
+from shared.protocol.execution import Succeed
 from shared.protocol.gateway import FinishRequest, Outcome, Result
 from shared.protocol.states import AttemptStatus, JobStatus
 
@@ -59,10 +61,22 @@ def finish_attempt(
         since_first_try_s=tried.elapsed_s,
         cancelled=tried.cancelled,
         is_stopped=tried.is_stopped,
+        now=from_us(work.tx.now_us),
         rng=rng,
     )
+    chosen = ask.result.task.follow if isinstance(ask.result.task, Succeed) else None
+    if chosen is not None and verdict.event is JobEvent.SUCCEED:
+        verdict = judge_branch(work, held, chosen) or verdict
     receipt_id = work.tx.new_id()
-    job_status = follow(work, held, ask.attempt_id, verdict, tried, exit_code=ask.result.exit_code)
+    job_status = follow(
+        work,
+        held,
+        ask.attempt_id,
+        verdict,
+        tried,
+        exit_code=ask.result.exit_code,
+        chosen=chosen,
+    )
     move_attempt(
         work,
         ask.attempt_id,

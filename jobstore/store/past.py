@@ -39,7 +39,7 @@ def past_run(conn: sqlite3.Connection, run_id: int) -> PastRun:
     ).fetchall()
     jobs = conn.execute(
         "SELECT spec, id, status, attempt_id, exit_code, marked_by FROM job WHERE run_id = ?"
-        " ORDER BY seq",
+        " AND mapped_by IS NULL ORDER BY seq",
         (run_id,),
     ).fetchall()
     pipeline = PipelineSpec(

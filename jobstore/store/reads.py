@@ -119,7 +119,8 @@ def find_dependency(conn: sqlite3.Connection, attempt_id: str, job_id: str) -> i
     """The run in which `attempt_id` has `job_id` as a dependency; None when it has not."""
     row = conn.execute(
         "SELECT upstream.run_id FROM attempt"
-        " JOIN edge ON edge.downstream = attempt.job_seq"
+        " JOIN job AS own ON own.seq = attempt.job_seq"
+        " JOIN edge ON edge.downstream = coalesce(own.mapped_by, own.seq)"
         " JOIN job AS upstream ON upstream.seq = edge.upstream"
         " WHERE attempt.id = ? AND upstream.id = ?",
         (attempt_id, job_id),

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 
 from jobstore.states import JobEvent, StageEvent
-from jobstore.store.admit import COLUMNS, admit, ready
+from jobstore.store.admit import COLUMNS, ready
 from jobstore.store.row import ROW, Ended, JobRow, job_row
-from jobstore.store.settle import settle
+from jobstore.store.settle import enter, settle
 from jobstore.store.stop import FAIL_FAST
 from jobstore.store.unblock import skip_idle
 from jobstore.store.work import Work
@@ -255,6 +255,6 @@ def _unblock(work: Work, run_id: int, nodes: list[_Node], stages: dict[int, _Sta
             idle.append(node.job.seq)
         elif waits == 0:
             may_run.append(ready(row))
-    admit(work, run_id, may_run)
+    enter(work, run_id, may_run)
     for seq in idle:
         settle(work, run_id, skip_idle(work, run_id, seq))

@@ -21,6 +21,8 @@ class Started(NamedTuple):
     spec: str  # JobSpec as JSON
     tries: int
     dependencies: list[tuple[str, str, int | None]]  # job id, status, exit code
+    map_index: int | None = None
+    scheduled_for: int | None = None  # microseconds
 
 
 _RUNNING = after(JOB, JobStatus.CLAIMED, JobEvent.RUN)
@@ -62,8 +64,18 @@ def run_attempt(work: Work, ask: RunRequest, *, watch: Stopwatch) -> Started:
             tries=tries,
             worker_id=held.worker_id,
         )
-    spec, tries, pipeline, run_status, settings = work.conn.execute(
-        "SELECT job.spec, job.tries, run.name, run.status, run.settings FROM job"
+    (
+        spec,
+        tries,
+        pipeline,
+        run_status,
+        settings,
+        stands_for,
+        map_index,
+        scheduled_for,
+    ) = work.conn.execute(
+        "SELECT job.spec, job.tries, run.name, run.status, run.settings,"
+        " coalesce(job.mapped_by, job.seq), job.map_index, run.scheduled_for FROM job"
         " JOIN run ON run.id = job.run_id WHERE job.seq = ?",
         (held.seq,),
     ).fetchone()
@@ -71,7 +83,18 @@ def run_attempt(work: Work, ask: RunRequest, *, watch: Stopwatch) -> Started:
         work.move_run(held.run_id, RunStatus.PENDING, RunEvent.START)
     dependencies = work.conn.execute(
         "SELECT job.id, job.status, job.exit_code FROM edge"
-        " JOIN job ON job.seq = edge.upstream WHERE edge.downstream = ? ORDER BY job.seq",
-        (held.seq,),
+        " JOIN job ON job.seq = edge.upstream WHERE edge.downstream = ?1"
+        " AND job.mapped_by IS NOT ?1 ORDER BY job.seq",
+        (stands_for,),
     ).fetchall()
-    return Started(held.run_id, held.job_id, pipeline, settings, spec, tries, dependencies)
+    return Started(
+        held.run_id,
+        held.job_id,
+        pipeline,
+        settings,
+        spec,
+        tries,
+        dependencies,
+        map_index,
+        scheduled_for,
+    )

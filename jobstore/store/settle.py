@@ -13,6 +13,7 @@ from jobstore.store.row import Ended, JobRow
 from jobstore.store.stages import count_in_stage
 from jobstore.store.stop import has_place, stop_run
 from jobstore.store.unblock import Unblocked, resolve
+from jobstore.store.unfold import unfold
 from jobstore.store.work import Work
 from shared.protocol.pipeline import OnError
 from shared.protocol.states import RunStatus
@@ -21,6 +22,13 @@ from shared.protocol.states import RunStatus
 def settle(work: Work, run_id: int, jobs: Iterable[Ended]) -> None:
     """Dependents are queued or skipped, stages opened or closed, the run stopped or ended."""
     _Settling(work, run_id, deque(jobs)).settle()
+
+
+def enter(work: Work, run_id: int, jobs: Iterable[Ready]) -> None:
+    """Jobs that wait for no other any more are queued or held; mapped ones become many first."""
+    settling = _Settling(work, run_id, deque())
+    settling.take(Unblocked(list(jobs), [], 0))
+    settling.settle()
 
 
 class _Settling:
@@ -38,7 +46,7 @@ class _Settling:
             job = self._ended.popleft()
             if job.counts:
                 self._stop(job)
-            self._take(
+            self.take(
                 resolve(
                     self._work,
                     self._run_id,
@@ -49,16 +57,21 @@ class _Settling:
                     what="dependency",
                 )
             )
-            self._take(count_in_stage(self._work, self._run_id, job))
+            self.take(count_in_stage(self._work, self._run_id, job))
             self._count_in_run(job)
         if self._ready:
             admit(self._work, self._run_id, self._ready.values())
         for left in self._left:
             give_up_place(self._work, left, was_admitted=has_place(left.status))
 
-    def _take(self, found: Unblocked) -> None:
-        self._ready.update((job.seq, job) for job in found.ready)
+    def take(self, found: Unblocked) -> None:
+        """What may run now is queued in the end; what has ended is settled in its turn."""
         self._ended.extend(found.ended)
+        for job in found.ready:
+            if job.mapping is None:
+                self._ready[job.seq] = job
+            else:
+                self.take(unfold(self._work, self._run_id, job))
 
     def _count_in_run(self, job: Ended) -> None:
         (
@@ -84,7 +97,7 @@ class _Settling:
             ),
         ).fetchone()
         if job.is_main and open_main == 0:
-            self._take(end_of_main(self._work, self._run_id, has_failed=main_failures > 0))
+            self.take(end_of_main(self._work, self._run_id, has_failed=main_failures > 0))
         if open_jobs == 0:
             event = how_it_ended(cancelled=bool(is_cancelled or cancelled), failed=failed > 0)
             self._work.move_run(self._run_id, RunStatus(status), event)

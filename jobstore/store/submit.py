@@ -8,15 +8,16 @@ from typing import NamedTuple
 
 from jobstore.run_settings import settings_of
 from jobstore.states import JOB, JobEvent, after
-from jobstore.store.admit import Ready, admit
+from jobstore.store.admit import Ready
 from jobstore.store.decided import PLAIN, Origin, end_what_is_decided
 from jobstore.store.reads import no_such_run
-from jobstore.store.settle import end_of_main, settle
+from jobstore.store.settle import end_of_main, enter, settle
 from jobstore.store.unblock import skip_idle
+from jobstore.store.unfold import WAITING
 from jobstore.store.watching import Watching, watching
 from jobstore.store.work import Work
 from shared.errors import KeyReused
-from shared.protocol.pipeline import JobSpec, PipelineSpec, When
+from shared.protocol.pipeline import JobSpec, PipelineSpec, TriggerRule, When
 from shared.protocol.states import JobStatus, RunStatus, StageStatus
 
 _BLOCKED = after(JOB, JobStatus.PENDING, JobEvent.BLOCK)
@@ -57,7 +58,7 @@ def submit_run(
         found = end_of_main(work, run_id, has_failed=False)
         settle(work, run_id, found.ended)
         first.ready.extend(found.ready)
-    admit(work, run_id, [job for job in first.ready if job.seq not in decided])
+    enter(work, run_id, [job for job in first.ready if job.seq not in decided])
     return run_id
 
 
@@ -150,7 +151,9 @@ def _insert_jobs(
         seq = seq_of[job.id]
         stage = position.get(job.stage or "", 0)
         watches_run = job.id in watch.watchers
-        waits = len(job.needs) + (stage > opened) + watches_run
+        needs = () if starts_at_once(job) else job.needs
+        mapping = WAITING if job.task is not None and job.task.mapped else None
+        waits = len(needs) + (stage > opened) + watches_run
         is_idle = waits == 0 and job.when is When.ON_FAILURE
         selector_id = _selector(work, job, selectors)
         status = _BLOCKED if waits or is_idle else JobStatus.PENDING
@@ -167,14 +170,15 @@ def _insert_jobs(
                 job.allow_failure,
                 waits,
                 job.queue_timeout_s,
-                job.when,
+                condition_of(job),
                 job.id in watch.main,
                 watches_run,
                 job.lock,
                 job.approve,
+                mapping,
             )
         )
-        edges += [(seq_of[need], seq) for need in job.needs]
+        edges += [(seq_of[need], seq) for need in needs]
         if is_idle:
             first.idle.append(seq)
         elif not waits:
@@ -188,17 +192,47 @@ def _insert_jobs(
                     job.queue_timeout_s,
                     job.lock,
                     job.approve,
+                    mapping,
                 )
             )
     work.conn.executemany(
         "INSERT INTO job (seq, run_id, id, stage, spec, status, priority, selector_id,"
         " allow_failure, waits, queue_timeout_s, condition, is_main, watches_run, lock,"
-        " needs_approval) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " needs_approval, mapping)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
     work.conn.executemany("INSERT INTO edge (upstream, downstream) VALUES (?, ?)", edges)
+    work.conn.executemany(
+        "INSERT OR IGNORE INTO bundle (run_id, sha256) VALUES (?, ?)",
+        [(run_id, sha256) for sha256 in bundles_of(pipeline)],
+    )
     _open_until(work, run_id, opened)
     return first
+
+
+def condition_of(job: JobSpec) -> str:
+    """What has to have become of what the job waits for."""
+    if job.task is None or job.when is not When.ON_SUCCESS:
+        return job.when
+    match job.task.trigger_rule:
+        case TriggerRule.ONE_SUCCESS | TriggerRule.NONE_FAILED if job.needs:
+            return job.task.trigger_rule
+        case TriggerRule.ALL_DONE:
+            return When.ALWAYS
+        case _:
+            return When.ON_SUCCESS
+
+
+def starts_at_once(job: JobSpec) -> bool:
+    """Whether it waits for nothing, whatever it needs."""
+    return job.task is not None and job.task.trigger_rule is TriggerRule.ALWAYS
+
+
+def bundles_of(pipeline: PipelineSpec) -> list[str]:
+    """The hashes of the files that its tasks are in."""
+    found = {job.task.bundle: None for job in pipeline.jobs if job.task is not None}
+    return [sha256 for sha256 in found if sha256 is not None]
 
 
 def _first_stage_with_jobs(pipeline: PipelineSpec) -> int:

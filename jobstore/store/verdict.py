@@ -1,5 +1,6 @@
 """What a verdict on an attempt depends on, and what it does to the job."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from jobstore.retry import Verdict
@@ -10,6 +11,7 @@ from jobstore.store.row import find_row
 from jobstore.store.settle import settle
 from jobstore.store.stop import FAIL_FAST, skip_stopped
 from jobstore.store.stopwatch import Stopwatch
+from jobstore.store.unblock import leave_out
 from jobstore.store.work import Work
 from shared.protocol.jobs import Reason
 from shared.protocol.pipeline import JobSpec, When
@@ -42,6 +44,22 @@ def tried_of(work: Work, held: Held, watch: Stopwatch) -> Tried:
     )
 
 
+def judge_branch(work: Work, held: Held, chosen: Sequence[str]) -> Verdict | None:
+    """A branch to where there is nothing is a failure."""
+    dependents = {
+        job_id
+        for (job_id,) in work.conn.execute(
+            "SELECT job.id FROM edge JOIN job ON job.seq = edge.downstream WHERE edge.upstream = ?",
+            (held.seq,),
+        ).fetchall()
+    }
+    unknown = [job_id for job_id in chosen if job_id not in dependents]
+    if not unknown:
+        return None
+    message = f"it chose {unknown[0]!r}, which does not wait for it"
+    return Verdict(JobEvent.FAIL, Reason(who="job", what="branch", message=message))
+
+
 def follow(
     work: Work,
     held: Held,
@@ -50,8 +68,12 @@ def follow(
     tried: Tried,
     *,
     exit_code: int | None,
+    chosen: Sequence[str] | None = None,
 ) -> JobStatus:
-    """The verdict has happened to a running job; the status that it led to."""
+    """The verdict has happened to a running job; the status that it led to.
+
+    `chosen`: of its dependents, those that go on after its success; None: all.
+    """
     columns: dict[str, object] = {
         "exit_code": exit_code,
         "reason": verdict.reason and verdict.reason.model_dump_json(),
@@ -85,7 +107,10 @@ def follow(
         # Told to stop for a failure that was marked since, it is merely cancelled.
         told = verdict.reason is not None and verdict.reason.what == FAIL_FAST
         by_failure = told and tried.is_stopped
-        settle(work, held.run_id, [job.after(status, by_failure=by_failure)])
+        ended = [job.after(status, by_failure=by_failure)]
+        if chosen is not None and status is JobStatus.SUCCESS:
+            ended += leave_out(work, held.run_id, held.seq, chosen)
+        settle(work, held.run_id, ended)
     # After settling, so that the highest priority gets the room.
     give_up_place(work, job, was_admitted=True)
     return status

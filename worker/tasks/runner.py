@@ -30,6 +30,15 @@ def python_runner() -> tuple[str, ...]:
     return (sys.executable, "-I", str(Path(spec.origin).parent / "runner" / "__main__.py"))
 
 
+def task_runner(
+    shell: ShellRunner, execution: Execution, data: Path, runtime: Runtime
+) -> "TaskRunner":
+    """A runner of tasks and commands that keeps the tasks' files below `data`."""
+    bundles = Bundles(data / "bundles", execution, runtime)
+    bundles.clear()
+    return TaskRunner(shell, execution, bundles, runtime)
+
+
 class TaskRunner:
     """Starts a supervised task runner for a job that is a task."""
 
