@@ -48,6 +48,16 @@ CREATE TABLE backfill (
   submit_key TEXT UNIQUE
 ) STRICT;
 CREATE INDEX backfill_running ON backfill (id) WHERE status = 'running';
+CREATE TABLE bundle (
+  run_id INTEGER NOT NULL,
+  sha256 TEXT    NOT NULL,
+  PRIMARY KEY (run_id, sha256)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bundle_sha256 ON bundle (sha256);
+CREATE TABLE connection (
+  name   TEXT PRIMARY KEY,
+  sealed BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE edge (
   upstream   INTEGER NOT NULL,
   downstream INTEGER NOT NULL,
@@ -86,7 +96,7 @@ CREATE TABLE job (
   exit_code     INTEGER,
   reason        TEXT,
   started_at    INTEGER,
-  ended_at      INTEGER, condition TEXT NOT NULL DEFAULT 'on_success', failures INTEGER NOT NULL DEFAULT 0, is_main INTEGER NOT NULL DEFAULT 0, watches_run INTEGER NOT NULL DEFAULT 0, lock TEXT, held_for TEXT, needs_approval INTEGER NOT NULL DEFAULT 0, approved_by TEXT, marked_by TEXT, elapsed_s REAL NOT NULL DEFAULT 0,
+  ended_at      INTEGER, condition TEXT NOT NULL DEFAULT 'on_success', failures INTEGER NOT NULL DEFAULT 0, is_main INTEGER NOT NULL DEFAULT 0, watches_run INTEGER NOT NULL DEFAULT 0, lock TEXT, held_for TEXT, needs_approval INTEGER NOT NULL DEFAULT 0, approved_by TEXT, marked_by TEXT, elapsed_s REAL NOT NULL DEFAULT 0, successes INTEGER NOT NULL DEFAULT 0, mapping TEXT, mapped_by INTEGER, map_index INTEGER,
   UNIQUE (run_id, id)
 ) STRICT;
 CREATE INDEX job_held     ON job (run_id, priority DESC, seq) WHERE held_for = 'max_workers';
@@ -114,6 +124,7 @@ SELECT
 FROM job
 JOIN run ON run.id = job.run_id
 LEFT JOIN attempt ON attempt.id = job.attempt_id;
+CREATE INDEX job_instances ON job (mapped_by, map_index) WHERE mapped_by IS NOT NULL;
 CREATE INDEX job_locked   ON job (lock, priority DESC, seq) WHERE held_for = 'lock';
 CREATE INDEX job_queued   ON job (selector_id, priority DESC, seq) WHERE status = 'queued';
 CREATE INDEX job_retrying ON job (seq) WHERE status = 'retrying';
@@ -233,3 +244,15 @@ CREATE TABLE stage (
   failed_jobs INTEGER NOT NULL DEFAULT 0, is_reached INTEGER NOT NULL DEFAULT 0, is_spoilt INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, cancelled_jobs INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (run_id, position)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE variable (
+  key         TEXT    PRIMARY KEY,
+  sealed      BLOB    NOT NULL,
+  description TEXT    NOT NULL,
+  is_secret   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE xcom (
+  attempt_id TEXT NOT NULL,
+  key        TEXT NOT NULL,
+  value      TEXT NOT NULL,
+  PRIMARY KEY (attempt_id, key)
+) STRICT;
