@@ -16,6 +16,8 @@ _COPIED = (
     *("allow_failure", "lock", "approve", "retry"),
 )
 
+_RULES_OF_COMMANDS = {"all_success": "on_success", "all_done": "always"}
+
 
 class Misplaced(Exception):
     """A mistake of one job; `line` is where it was called."""
@@ -51,7 +53,10 @@ def _job(job: Job, pipeline: Pipeline, bundle: Bundle) -> dict[str, Any]:
     if inputs:
         written["inputs"] = inputs
     if job.task is None:
-        return {**written, "command": job.command}
+        rule = options.get("trigger_rule") or "all_success"
+        if rule not in _RULES_OF_COMMANDS:
+            raise FlowMistake(f"{job.id!r}: a command cannot have the trigger rule {rule!r}")
+        return {**written, "command": job.command, "when": _RULES_OF_COMMANDS[rule]}
     if job.task.__doc__:
         written["description"] = job.task.__doc__.strip().partition("\n")[0]
     return {**written, "task": _task(job, job.task, bundle)}

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from jobstore.execution_data.vault import Vault, keys_from
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
 from shared.files import DiskFiles
 from shared.ids import ClaimId, JobId, RunId, WorkerId
+from shared.protocol import execution as e
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol.pipeline import JobSpec, PipelineSpec, RetryRule
@@ -127,13 +129,14 @@ class Hands:
         log: bytes = b"",
         tail_offset: int = 0,
         artifacts: tuple[g.ArtifactEntry, ...] = (),
+        task: e.AttemptState | None = None,
     ) -> g.FinishReply:
         return await self.service.finish(
             g.FinishRequest(
                 attempt_id=claim.attempt_id,
                 worker_id=worker,
                 fence=claim.fence,
-                result=g.Result(outcome=outcome, exit_code=exit_code),
+                result=g.Result(outcome=outcome, exit_code=exit_code, task=task),
                 log=g.LogSummary(
                     size_bytes=len(log),
                     sha256=hashlib.sha256(log).hexdigest(),
@@ -196,7 +199,8 @@ async def hands_on(
     """A job service on `folder`, started, and stopped afterwards."""
     runtime = runtime or ManualRuntime()
     files = DiskFiles(folder / "files", runtime)
-    service = JobStoreService(folder / "jobs.db", files, runtime, settings)
+    vault = Vault(keys_from(folder / "keys", runtime, {}))
+    service = JobStoreService(folder / "jobs.db", files, runtime, settings, vault)
     await service.start()
     try:
         yield Hands(service, runtime)

@@ -289,6 +289,12 @@ HEAD = "from drawbar import task, pipeline\n@task\ndef a(x): ...\n"
         ),
         (HEAD + "with pipeline('p', include=['x']):\n  a(1)\n", 4, "there is no such file"),
         (HEAD + "with pipeline('p'): a(1)\nwith pipeline('q'): a(1)\n", 5, "draws 2 pipelines"),
+        (
+            "from drawbar import pipeline, shell\nwith pipeline('p'):\n"
+            "  shell('true', id='a', trigger_rule='always')\n",
+            3,
+            "a command cannot have the trigger rule 'always'",
+        ),
         (HEAD + "with pipeline('p/q'):\n  a(1)\n", 4, "must not hold '/'"),
         (HEAD + "with pipeline('p'):\n  a.options(after=['no'])(1)\n", 5, "'no', which is not of"),
     ],
