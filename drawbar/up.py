@@ -4,6 +4,7 @@ The worker of this process is handed the services as objects; whoever comes over
 same objects behind their usual doors.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import gateway.app
 import jobstore.app
 import registry.app
 from gateway.service import GatewayService
+from jobstore.execution_data.vault import Vault, keys_from
 from jobstore.notices.settings import NoticeSettings
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
@@ -28,6 +30,7 @@ from worker.app import drained
 from worker.daemon import Worker
 from worker.machine import prepare_machine
 from worker.settings import WorkerSettings
+from worker.tasks.runner import task_runner
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +67,16 @@ async def serve(
         DiskFiles(data / "jobstore" / "files", runtime),
         runtime,
         JobStoreSettings(keep_s=keep_s),
+        Vault(keys_from(data / "keys", runtime, os.environ)),
     )
     workers = RegistryService(data / "registry" / "registry.db", runtime)
     forwarder = GatewayService(jobs, runtime)
     verifier = Verifier(keys.signing.public_key(), runtime)
     minter = Minter(keys.signing, runtime, verifier)
     apps = (
-        gateway.app.build_app(forwarder, verifier, AttemptTokens(minter, runtime)),
+        gateway.app.build_app(forwarder, verifier, AttemptTokens(minter, runtime), jobs.execution),
         registry.app.build_app(workers, verifier, minter, keys.enrolment_secret),
-        jobstore.app.build_app(jobs, verifier),
+        jobstore.app.build_app(jobs, verifier, jobs.execution),
     )
     servers = [Server(app, host, port_base + n if port_base else 0) for n, app in enumerate(apps)]
     async with AsyncExitStack() as stack:
@@ -83,8 +87,10 @@ async def serve(
         for part in parts:
             stack.push_async_callback(part.stop)
             await part.start()
-        runner, workspace = prepare_machine(data / "workers" / settings.name, None, runtime)
-        stack.callback(runner.close)
+        here = data / "workers" / settings.name
+        shell, workspace = prepare_machine(here, None, runtime)
+        stack.callback(shell.close)
+        runner = task_runner(shell, jobs.execution, here, runtime)
         worker = Worker(settings, forwarder, workers, runner, workspace, runtime)
         stack.push_async_callback(worker.stop)
         await worker.start()

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.service import GatewayService
 from shared.daemon import run_until_signalled
-from shared.http.clients import JobsClient
+from shared.http.clients import ExecutionClient, JobsClient
+from shared.http.execution_routes import add_execution_routes
 from shared.http.identity import workers_own
 from shared.http.server import Server, new_app
 from shared.http.transport import Transport
@@ -16,7 +17,7 @@ from shared.http.worker_line import add_worker_line
 from shared.http.worker_routes import add_worker_routes
 from shared.renewal import AttemptTokens, Renewing
 from shared.runtime import Runtime
-from shared.services import Gateway
+from shared.services import Execution, Gateway
 from shared.tokens import SERVICE_S, Minter, Verifier
 
 log = structlog.get_logger()
@@ -37,7 +38,8 @@ async def serve(
     token = Renewing(lambda: minter.service("gateway"), SERVICE_S, runtime)
     transport = Transport(jobstore_url, runtime, token=token, service="jobstore")
     service = GatewayService(JobsClient(transport), runtime)
-    server = Server(build_app(service, verifier, AttemptTokens(minter, runtime)), host, port)
+    app = build_app(service, verifier, AttemptTokens(minter, runtime), ExecutionClient(transport))
+    server = Server(app, host, port)
 
     def announce() -> None:
         log.info("gateway.started", url=server.url, jobstore=jobstore_url)
@@ -49,7 +51,9 @@ async def serve(
         await transport.close()
 
 
-def build_app(service: Gateway, verifier: Verifier, tokens: AttemptTokens) -> web.Application:
+def build_app(
+    service: Gateway, verifier: Verifier, tokens: AttemptTokens, execution: Execution
+) -> web.Application:
     """Workers ask with their own tokens, and are handed those of their attempts."""
 
     async def ready() -> None:
@@ -58,4 +62,5 @@ def build_app(service: Gateway, verifier: Verifier, tokens: AttemptTokens) -> we
     app = new_app(ready)
     add_worker_routes(app, service, workers_own(verifier), tokens)
     add_worker_line(app, service, workers_own(verifier), tokens)
+    add_execution_routes(app, execution, workers_own(verifier))
     return app

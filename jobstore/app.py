@@ -5,12 +5,14 @@ The service itself starts its keeper (every 0.1 s: leases, timers, retries) and 
 (every 1 s: notifications).
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 from aiohttp import web
 
+from jobstore.execution_data.vault import Vault, keys_from
 from jobstore.history.routes import add_history_routes
 from jobstore.notices.carriers import Carriers
 from jobstore.notices.postman import Postman
@@ -22,6 +24,7 @@ from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
 from shared.daemon import run_until_signalled
 from shared.files import DiskFiles
+from shared.http.execution_routes import add_execution_routes
 from shared.http.identity import through_gateway
 from shared.http.server import Server, new_app
 from shared.http.worker_line import add_worker_line
@@ -29,7 +32,7 @@ from shared.http.worker_routes import add_worker_routes
 from shared.keys import Keys
 from shared.protocol.jobs import RunFilter
 from shared.runtime import Runtime
-from shared.services import WholeJobService
+from shared.services import Execution, WholeJobService
 from shared.tokens import Verifier
 
 log = structlog.get_logger()
@@ -51,9 +54,14 @@ async def serve(
     `data` is the service's own folder, held by the caller. `started` is told the URL.
     """
     service = JobStoreService(
-        data / "jobs.db", DiskFiles(data / "files", runtime), runtime, settings
+        data / "jobs.db",
+        DiskFiles(data / "files", runtime),
+        runtime,
+        settings,
+        Vault(keys_from(data.parent / "keys", runtime, os.environ)),
     )
-    server = Server(build_app(service, Verifier(keys.signing.public_key(), runtime)), host, port)
+    app = build_app(service, Verifier(keys.signing.public_key(), runtime), service.execution)
+    server = Server(app, host, port)
 
     def announce() -> None:
         log.info("jobstore.started", url=server.url)
@@ -72,7 +80,9 @@ def new_postman(
     )
 
 
-def build_app(service: WholeJobService, verifier: Verifier) -> web.Application:
+def build_app(
+    service: WholeJobService, verifier: Verifier, execution: Execution
+) -> web.Application:
     """Gateways ask for workers with a service token, people with a client token."""
 
     async def ready() -> None:
@@ -81,6 +91,7 @@ def build_app(service: WholeJobService, verifier: Verifier) -> web.Application:
     app = new_app(ready)
     add_worker_routes(app, service, through_gateway(verifier))
     add_worker_line(app, service, through_gateway(verifier))
+    add_execution_routes(app, execution, through_gateway(verifier))
     add_people_routes(app, service, verifier)
     add_history_routes(app, service, verifier)
     add_schedule_routes(app, service, verifier)

@@ -21,7 +21,7 @@ from registry.app import build_app as registry_app
 from registry.service import RegistryService, RegistrySettings
 from shared.errors import WorkerSuperseded
 from shared.faultpoints import injector
-from shared.http.clients import GatewayClient, JobsClient, RegistryClient
+from shared.http.clients import ExecutionClient, GatewayClient, JobsClient, RegistryClient
 from shared.http.server import Server
 from shared.http.transport import Credential, Transport
 from shared.renewal import AttemptTokens, Renewing
@@ -182,7 +182,7 @@ class Cluster:
         path = self.folder / "jobs.db"
         service = JobStoreService(path, files, runtime, JOBSTORE_SETTINGS)
         await service.start()
-        app = jobstore_app(service, Verifier(KEY.public_key(), runtime))
+        app = jobstore_app(service, Verifier(KEY.public_key(), runtime), service.execution)
         await Server(app, "0.0.0.0", PORT[JOBSTORE]).start()
         await service.failure
 
@@ -195,7 +195,9 @@ class Cluster:
             URL[JOBSTORE], runtime, token=token, service=JOBSTORE, socket_factory=Socket
         )
         service = GatewayService(JobsClient(transport), runtime)
-        app = gateway_app(service, verifier, AttemptTokens(minter, runtime))
+        app = gateway_app(
+            service, verifier, AttemptTokens(minter, runtime), ExecutionClient(transport)
+        )
         await Server(app, "0.0.0.0", PORT[GATEWAY]).start()
         await asyncio.Event().wait()
 

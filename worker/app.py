@@ -13,12 +13,13 @@ from typing import Any
 import structlog
 
 from shared.daemon import Signals, listening_to_signals, until
-from shared.http.clients import GatewayClient, RegistryClient
+from shared.http.clients import ExecutionClient, GatewayClient, RegistryClient
 from shared.http.transport import Credential, Transport
 from shared.runtime import Runtime
 from worker.daemon import Worker
 from worker.machine import prepare_machine
 from worker.settings import WorkerSettings
+from worker.tasks.runner import task_runner
 
 DRAINED = 0
 STOPPED_HARD = 1
@@ -48,19 +49,20 @@ async def serve(
     to_gateway = Transport(gateway_url, runtime, token=credential, service="gateway")
     to_registry = Transport(registry_url, runtime, token=credential, service="registry")
     registry = RegistryClient(to_registry, enrolment_secret=enrolment_secret, credential=credential)
-    runner, workspace = prepare_machine(data, None, runtime)
+    shell, workspace = prepare_machine(data, None, runtime)
+    gateway = GatewayClient(to_gateway)
+    execution = ExecutionClient(to_gateway, gateway.execution_token)
+    runner = task_runner(shell, execution, data, runtime)
     try:
         with listening_to_signals() as signals:
-            worker = Worker(
-                settings, GatewayClient(to_gateway), registry, runner, workspace, runtime
-            )
+            worker = Worker(settings, gateway, registry, runner, workspace, runtime)
             await worker.start()
             started()
             return await run_until_ended(worker, signals, drain_s=drain_s, draining=draining)
     finally:
         await to_gateway.close()
         await to_registry.close()
-        runner.close()
+        shell.close()
 
 
 async def run_until_ended(

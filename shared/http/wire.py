@@ -1,6 +1,7 @@
 """What both ends of an HTTP hop must agree on: header names, and which fields travel where."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
@@ -51,6 +52,17 @@ class Split(Generic[M]):
     def join(self, body: BaseModel, **outside: Any) -> M:
         """The whole message. What the sender wrote of the outside fields was never read."""
         return self._model(**vars(body), **outside)
+
+
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
+
+
+def fence_of(headers: Mapping[str, str]) -> int:
+    """BadRequest: there is no such header, or it is no number."""
+    text = headers.get(FENCE, "")
+    if _NUMBER.fullmatch(text) is None:
+        raise BadRequest(f"{FENCE} must be a whole number", header=FENCE)
+    return int(text)
 
 
 CLAIM: Final = Split(g.ClaimRequest, "worker_id")

@@ -5,8 +5,6 @@ gateway hands in `tokens` and so attaches workload and execution tokens on the w
 """
 
 import math
-import re
-from typing import Final
 
 import structlog
 from aiohttp import web
@@ -38,8 +36,6 @@ from shared.renewal import AttemptTokens
 from shared.services import Gateway
 
 log = structlog.get_logger()
-
-_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
 def add_worker_routes(
@@ -125,7 +121,7 @@ class _Verbs:
         chunk = g.LogChunk(
             attempt_id=attempt_id,
             worker_id=caller.worker_id,
-            fence=_fence(request),
+            fence=wire.fence_of(request.headers),
             offset=offset,
             size_bytes=size_bytes,
         )
@@ -143,7 +139,7 @@ class _Verbs:
         upload = g.ArtifactUpload(
             attempt_id=attempt_id,
             worker_id=caller.worker_id,
-            fence=_fence(request),
+            fence=wire.fence_of(request.headers),
             entry=g.ArtifactEntry(
                 path=request.match_info["path"],
                 size_bytes=request.content_length,
@@ -158,7 +154,7 @@ class _Verbs:
         ask = g.InputListRequest(
             attempt_id=attempt_id,
             worker_id=caller.worker_id,
-            fence=_fence(request),
+            fence=wire.fence_of(request.headers),
             job_id=JobId(request.match_info["job_id"]),
         )
         return reply(await self._service.list_inputs(ask))
@@ -168,7 +164,7 @@ class _Verbs:
         ask = g.InputRequest(
             attempt_id=attempt_id,
             worker_id=caller.worker_id,
-            fence=_fence(request),
+            fence=wire.fence_of(request.headers),
             job_id=JobId(request.match_info["job_id"]),
             path=request.match_info["path"],
         )
@@ -204,10 +200,3 @@ def _gone(verdict: g.LeaseVerdict) -> Exception:
     if reason == "archived":
         return AttemptArchived(attempt_id=verdict.attempt_id)
     return Conflict("the lease is gone", attempt_id=verdict.attempt_id, state=reason)
-
-
-def _fence(request: web.Request) -> int:
-    text = request.headers.get(wire.FENCE, "")
-    if _NUMBER.fullmatch(text) is None:
-        raise BadRequest(f"{wire.FENCE} must be a whole number", header=wire.FENCE)
-    return int(text)

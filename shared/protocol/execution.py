@@ -195,6 +195,24 @@ class XComSlice(Message):
     next_start: int | None = None
 
 
+DataRequest = (
+    GetVariable
+    | SetVariable
+    | DeleteVariable
+    | ListVariables
+    | GetConnection
+    | SetConnection
+    | DeleteConnection
+    | ListConnections
+    | GetXCom
+    | CountXCom
+    | GetXComItem
+    | GetXComSlice
+    | SetXCom
+    | DeleteXCom
+    | ListXComs
+)
+
 # -- the end of an attempt --------------------------------------------------------------------
 
 

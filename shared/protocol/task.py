@@ -69,21 +69,7 @@ class PublishArtifact(Message):
 
 
 Request = Annotated[
-    e.GetVariable
-    | e.SetVariable
-    | e.DeleteVariable
-    | e.ListVariables
-    | e.GetConnection
-    | e.SetConnection
-    | e.DeleteConnection
-    | e.ListConnections
-    | e.GetXCom
-    | e.CountXCom
-    | e.GetXComItem
-    | e.GetXComSlice
-    | e.SetXCom
-    | e.DeleteXCom
-    | e.ListXComs
+    e.DataRequest
     | MaskSecret
     | PublishArtifact
     | e.Succeed

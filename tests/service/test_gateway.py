@@ -23,6 +23,7 @@ from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.renewal import AttemptTokens
 from shared.tokens import EXECUTION_S, Minter, Role, Verifier
 from tests.support.carriers import KEY
+from tests.support.execution import MemoryExecution
 from tests.support.fake_jobs import FakeJobs
 from tests.support.http import Caller, Reply, serving
 from tests.support.runtime import ManualRuntime
@@ -198,7 +199,9 @@ async def world() -> AsyncIterator[World]:
     verifier = Verifier(KEY.public_key(), runtime)
     minter = Minter(KEY, runtime, verifier)
     jobs = TroubledJobs(runtime)
-    jobstore = Server(build_jobstore_app(jobs, verifier), "127.0.0.1", 0, linger_s=0.05)
+    jobstore = Server(
+        build_jobstore_app(jobs, verifier, MemoryExecution()), "127.0.0.1", 0, linger_s=0.05
+    )
     async with AsyncExitStack() as stack:
         await jobstore.start()
         stack.push_async_callback(jobstore.stop)
@@ -207,7 +210,7 @@ async def world() -> AsyncIterator[World]:
         )
         stack.push_async_callback(transport.close)
         service = GatewayService(JobsClient(transport), runtime)
-        app = build_app(service, verifier, AttemptTokens(minter, runtime))
+        app = build_app(service, verifier, AttemptTokens(minter, runtime), MemoryExecution())
         call = await stack.enter_async_context(serving(app))
         yield World(runtime, minter, jobs, jobstore, call)
 

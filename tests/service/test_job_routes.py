@@ -18,6 +18,7 @@ from shared.tokens import Minter, Role, Verifier
 from tests.conformance.contract import ANN, a_claim, a_finish
 from tests.conformance.contract import a_run as a_start
 from tests.support.carriers import KEY
+from tests.support.execution import MemoryExecution
 from tests.support.fake_jobs import FakeJobs
 from tests.support.http import Caller, serving
 from tests.support.runtime import ManualRuntime
@@ -43,7 +44,9 @@ def jobs(runtime: ManualRuntime) -> FakeJobs:
 
 @pytest.fixture
 async def call(jobs: FakeJobs, runtime: ManualRuntime) -> AsyncIterator[Caller]:
-    async with serving(build_app(jobs, Verifier(KEY.public_key(), runtime))) as caller:
+    async with serving(
+        build_app(jobs, Verifier(KEY.public_key(), runtime), MemoryExecution())
+    ) as caller:
         yield caller
 
 

@@ -19,6 +19,7 @@ from shared.renewal import AttemptTokens
 from shared.runtime import Runtime
 from shared.services import Gateway, WholeJobService
 from shared.tokens import Minter, Role, Verifier
+from tests.support.execution import MemoryExecution
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"test" * 8)
 
@@ -55,11 +56,16 @@ async def over_http(service: WholeJobService, runtime: Runtime) -> AsyncIterator
             stack.push_async_callback(opened.close)
             return opened
 
-        jobstore = await serve(build_app(service, verifier))
+        jobstore = await serve(build_app(service, verifier, MemoryExecution()))
         forward = JobsClient(transport(jobstore, minter.service("gateway"), "jobstore"))
         service_at_the_gateway = GatewayService(forward, runtime)
         gateway = await serve(
-            build_gateway_app(service_at_the_gateway, verifier, AttemptTokens(minter, runtime))
+            build_gateway_app(
+                service_at_the_gateway,
+                verifier,
+                AttemptTokens(minter, runtime),
+                MemoryExecution(),
+            )
         )
 
         @cache  # a worker has one client: it keeps the tokens of its attempts

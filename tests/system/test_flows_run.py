@@ -66,7 +66,8 @@ def test_a_flow_is_validated_drawn_and_planned_without_running(drawbar: Command)
 
 def test_a_task_that_fails_is_told_with_its_reason_and_its_log(drawbar: Command) -> None:
     text = (
-        "from drawbar import pipeline, task\n@task\ndef broken():\n    raise ValueError('no rows')\n"
+        "from drawbar import pipeline, task\n"
+        "@task\ndef broken():\n    raise ValueError('no rows')\n"
         "with pipeline('p'): broken()\n"
     )
 

@@ -17,7 +17,7 @@ from registry.app import build_app as build_registry
 from shared import tokens
 from shared.errors import BY_CODE
 from shared.http import wire
-from shared.http.clients import JobsClient, RegistryClient
+from shared.http.clients import ExecutionClient, JobsClient, RegistryClient
 from shared.http.transport import Transport
 from shared.protocol.states import ENDED, AttemptStatus, JobStatus, RunStatus, StageStatus
 from shared.renewal import AttemptTokens
@@ -37,6 +37,7 @@ VERIFIER = Verifier(KEY.public_key(), RUNTIME)
 MINTER = Minter(KEY, RUNTIME)
 NOWHERE = Transport("http://127.0.0.1:1", RUNTIME, token=lambda: None)
 JOBS = JobsClient(NOWHERE)
+EXECUTION = ExecutionClient(NOWHERE)
 
 STAGE_ENDS = [s for s in StageStatus if s not in (StageStatus.PENDING, StageStatus.RUNNING)]
 DIAGRAMS: dict[str, str] = {
@@ -66,13 +67,13 @@ def test_a_diagram_has_every_event_of_its_table(table: Table) -> None:
 
 
 def test_the_protocol_page_lists_the_gateways_routes() -> None:
-    app = build_gateway(JOBS, VERIFIER, AttemptTokens(MINTER, RUNTIME))
+    app = build_gateway(JOBS, VERIFIER, AttemptTokens(MINTER, RUNTIME), EXECUTION)
 
     assert routes_of(app) == listed("Every service") | listed("Worker's verbs")
 
 
 def test_the_protocol_page_lists_the_job_services_routes() -> None:
-    app = build_jobstore(JOBS, VERIFIER)
+    app = build_jobstore(JOBS, VERIFIER, EXECUTION)
 
     served = listed("Every service") | listed("Worker's verbs") | listed("Job service, for people")
     assert routes_of(app) == served

@@ -40,6 +40,10 @@ class GatewayClient:
         self._workload: dict[AttemptId, str] = {}
         self._execution: dict[AttemptId, str] = {}
 
+    def execution_token(self, attempt_id: AttemptId) -> str | None:
+        """The newest that came for the attempt; None: it is this client's own that counts."""
+        return self._execution.get(attempt_id)
+
     async def claim(self, ask: g.ClaimRequest) -> g.ClaimReply:
         found = await self._transport.call(
             "claim", ask, g.ClaimReply.model_validate_json, timeout_s=ask.wait_s + CALL_S
