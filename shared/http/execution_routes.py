@@ -5,22 +5,13 @@ and nothing on the way has to know them all. Files come as a body of their own.
 """
 
 from aiohttp import web
-from pydantic import Field
 
 from shared.http.identity import ATTEMPT, Identify, check_attempt, plain_id, presented
 from shared.http.server import read_message, reply, stream
-from shared.http.wire import fence_of
+from shared.http.wire import AskBody, fence_of
 from shared.ids import AttemptId
 from shared.protocol import execution as e
-from shared.protocol.base import Fence, Message
 from shared.services import Execution
-
-
-class AskBody(Message):
-    """A request of the attempt in the path."""
-
-    fence: Fence
-    request: e.DataRequest = Field(discriminator="ask")
 
 
 def add_execution_routes(app: web.Application, execution: Execution, identify: Identify) -> None:

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, Field, create_model
 
 from shared.errors import BadRequest
+from shared.protocol import execution as e
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol import registry as r
-from shared.protocol.base import Message
+from shared.protocol.base import Fence, Message
 from shared.protocol.schedules import BackfillRequest
 from shared.protocol.states import Desired
 
@@ -28,6 +29,13 @@ KEY: Final = "Idempotency-Key"
 RANGE: Final = "Range"
 CONTENT_RANGE: Final = "Content-Range"
 RETRY_AFTER: Final = "Retry-After"
+
+
+class AskBody(Message):
+    """A request of a running task, whose attempt is in the path."""
+
+    fence: Fence
+    request: e.DataRequest = Field(discriminator="ask")
 
 
 class Split(Generic[M]):

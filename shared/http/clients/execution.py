@@ -5,7 +5,6 @@ from typing import TypeVar
 
 from shared.errors import Forbidden, Unauthenticated, Unavailable
 from shared.http import wire
-from shared.http.execution_routes import AskBody
 from shared.http.transport import Transport
 from shared.ids import AttemptId
 from shared.protocol import execution as e
@@ -85,7 +84,7 @@ class ExecutionClient:
             raise self._blame(error) from None
 
     async def _ask(self, scope: e.Scope, ask: e.DataRequest, model: type[M]) -> M:
-        body = AskBody(fence=scope.fence, request=ask)
+        body = wire.AskBody(fence=scope.fence, request=ask)
         try:
             answer = await self._transport.request(
                 "POST",
