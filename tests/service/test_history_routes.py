@@ -18,7 +18,8 @@ from tests.support.jobstore import Hands, a_job
 
 @pytest.fixture
 async def call(hands: Hands) -> AsyncIterator[Caller]:
-    async with serving(build_app(hands.service, Verifier(KEY.public_key(), hands.runtime))) as made:
+    verifier = Verifier(KEY.public_key(), hands.runtime)
+    async with serving(build_app(hands.service, verifier, hands.service.execution)) as made:
         yield made
 
 

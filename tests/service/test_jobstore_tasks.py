@@ -25,6 +25,7 @@ from shared.ids import AttemptId, RunId
 from shared.protocol import execution as e
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
+from shared.protocol.history import PruneRequest
 from shared.protocol.pipeline import JobSpec, RetryRule
 from tests.support.jobstore import ANN, BEN, Hands
 
@@ -645,7 +646,7 @@ async def test_a_pruned_run_leaves_nothing_of_its_tasks(hands: Hands, tmp_path: 
     await hands.finish(claim)
     await hands.runtime.advance(1_000)
 
-    await hands.service.prune(j.PruneRequest(keep_s=10))
+    await hands.service.prune(PruneRequest(keep_s=10))
     await hands.runtime.advance(200)
 
     database = sqlite3.connect(next(tmp_path.rglob("jobs.db")))  # noqa: ASYNC240 - as above
