@@ -133,9 +133,10 @@ def test_a_field_stands_for_one_place_of_the_canonical_model() -> None:
     job = {field.place for field in JOB.distinct() if "." not in field.place}
     retry = {field.place for field in RETRY.distinct()}
 
-    assert job == set(JobSpec.model_fields)
+    # Tasks and their files come from flow files, which no table reads.
+    assert job == set(JobSpec.model_fields) - {"task"}
     assert retry == set(RetryRule.model_fields)
-    assert set(PipelineSpec.model_fields) <= {field.place for field in PIPELINE.distinct()}
+    assert set(PipelineSpec.model_fields) - {"bundle"} <= {f.place for f in PIPELINE.distinct()}
 
 
 def test_an_executioners_file_with_every_field_is_loaded_whole() -> None:
