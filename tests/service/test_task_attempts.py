@@ -26,6 +26,7 @@ class WorkerStage:
     def __init__(self, folder: Path) -> None:
         self.tasks = TaskStage(folder)
         self.gateway = FakeGateway()
+        self.gateway.prefix = "task-attempt-"
         workspace = DiskWorkspace(folder / "attempts", None, self.tasks.runtime)
         workspace.clear()
         self.worker = Worker(

@@ -88,6 +88,7 @@ class FakeGateway:
         self.away: set[str] = set()
         self.turns_down: set[str] = set()  # verbs whose token is not good any more
         self.forgets: set[str] = set()  # verbs whose effect happens, but whose answer is lost
+        self.prefix = "a"  # of attempts: real processes are found by theirs, on the whole machine
         self.calls: list[str] = []
         self.asks: list[g.ClaimRequest] = []
         self.attempts: dict[AttemptId, Held] = {}
@@ -101,7 +102,7 @@ class FakeGateway:
     def add(self, job: Job) -> Held:
         """The job is queued."""
         number = len(self.attempts) + 1
-        attempt = Held(job=job, attempt_id=AttemptId(f"a{number}"), fence=number)
+        attempt = Held(job=job, attempt_id=AttemptId(f"{self.prefix}{number}"), fence=number)
         self.attempts[attempt.attempt_id] = attempt
         self._queue.append(attempt)
         self._wake.set()
