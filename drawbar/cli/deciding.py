@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from drawbar.cli.connect import job_service
 from drawbar.cli.places import data_dir
@@ -21,7 +21,10 @@ from drawbar.cli.window import Window
 from shared.errors import BadRequest, ServiceError, Unavailable, from_wire, to_wire
 from shared.protocol.jobs import ApproveRequest, CancelRequest, MarkRequest
 from shared.runtime import Runtime
-from shared.services import JobService, WholeJobService
+from shared.services import JobService
+
+if TYPE_CHECKING:
+    from jobstore.service import JobStoreService
 
 Decision = ApproveRequest | MarkRequest | CancelRequest
 
@@ -63,7 +66,7 @@ async def carry_out(jobs: JobService, ask: Decision) -> None:
 
 @asynccontextmanager
 async def open_to_others(
-    data: Path, jobs: WholeJobService, runtime: Runtime
+    data: Path, jobs: "JobStoreService", runtime: Runtime
 ) -> AsyncIterator[None]:
     """Other terminals of this user can look at `jobs` and decide. The caller holds `data`."""
     window = Window(data, jobs, runtime)

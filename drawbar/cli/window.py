@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from shared.runtime import Runtime
-from shared.services import WholeJobService
 
 if TYPE_CHECKING:
+    from jobstore.service import JobStoreService
     from shared.http.server import Server
 
 HOST: Final = "127.0.0.1"
@@ -21,7 +21,7 @@ PARTING_S: Final = 1.0  # for those who follow, to read how it ended
 class Window:
     """The job service of a run, for those who look."""
 
-    def __init__(self, data: Path, jobs: WholeJobService, runtime: Runtime) -> None:
+    def __init__(self, data: Path, jobs: "JobStoreService", runtime: Runtime) -> None:
         self._data = data
         self._jobs = jobs
         self._runtime = runtime
@@ -50,6 +50,6 @@ class Window:
         from shared.tokens import Verifier
 
         verifier = Verifier(keys_of(self._data, self._runtime).signing.public_key(), self._runtime)
-        server = Server(build_app(self._jobs, verifier), HOST, 0)
+        server = Server(build_app(self._jobs, verifier, self._jobs.execution), HOST, 0)
         await server.start()
         return server
