@@ -52,7 +52,9 @@ def show_run(conn: sqlite3.Connection, run_id: int, phases: Mapping[int, str]) -
     )
     jobs = conn.execute(
         "SELECT seq, id, spec, status, exit_code, reason, tries, refusals, allow_failure,"
-        " started_at, ended_at, held_for, marked_by FROM job WHERE run_id = ? ORDER BY seq",
+        " started_at, ended_at, held_for, marked_by, iif(mapping IS NULL, NULL,"
+        " (SELECT count(*) FROM job AS instance WHERE instance.mapped_by = job.seq))"
+        " FROM job WHERE run_id = ? ORDER BY seq",
         (run_id,),
     ).fetchall()
     return j.RunView(
@@ -245,6 +247,7 @@ def _job_view(row: tuple[Any, ...], attempts: int, phase: str | None) -> j.JobVi
         phase=phase if row[3] == JobStatus.RUNNING else None,
         matrix=spec.get("matrix", {}),
         marked_by=row[12],
+        instances=row[13],
         started_at=row[9] and from_us(row[9]),
         ended_at=row[10] and from_us(row[10]),
     )

@@ -119,6 +119,7 @@ class JobView(Message):
     phase: str | None = None  # of a job that runs: pre_checks | executing | post_checks
     matrix: dict[str, str] = Field(default_factory=dict)
     marked_by: str | None = None  # who took it for a success
+    instances: int | None = None  # of a task that is mapped: the jobs that it has become
     started_at: datetime | None
     ended_at: datetime | None
 

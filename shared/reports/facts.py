@@ -77,7 +77,8 @@ def counts(run: RunSummary) -> list[tuple[str, int]]:
 
 def is_carried(job: JobView) -> bool:
     """It succeeded in an earlier run, and was not run again."""
-    return job.status is JobStatus.SUCCESS and not job.attempts and job.marked_by is None
+    has_no_life = not job.attempts and job.marked_by is None and job.instances is None
+    return job.status is JobStatus.SUCCESS and has_no_life
 
 
 def status_words(job: JobView) -> str:

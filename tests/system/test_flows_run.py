@@ -124,3 +124,10 @@ with pipeline("p"): keep()
     assert drawbar.run("logs", "1", "keep").stdout == "seen none\n"
     assert drawbar.run("logs", "2", "keep").stdout == "seen ***\n"
     assert (drawbar.data / "keys" / "secrets.key").stat().st_mode & 0o077 == 0
+
+
+def test_a_mapped_task_is_shown_as_the_jobs_that_it_became(drawbar: Command) -> None:
+    drawbar.run("run", FLOW)
+    [mapped] = [line for line in drawbar.run("show", "1").stdout.splitlines() if "square " in line]
+
+    assert mapped.split() == ["square", "✔", "success", "5", "jobs"]

@@ -111,6 +111,8 @@ def _remark(run_id: RunId, job: JobView) -> Text:
         return Text(phase_words(job.phase))
     if job.marked_by is not None and (job.reason is None or not job.reason.message):
         return Text(f"taken for a success by {words.one_line(job.marked_by)}")
+    if job.instances is not None and job.reason is None:
+        return Text(words.count(job.instances, "job"), style="dim")
     if job.reason is None and _was_not_run(job):
         return Text("carried over", style="dim")
     return reason_text(job.reason)
