@@ -1,12 +1,15 @@
 """What past runs tell, and how long they are kept: `History` beside the job service's own verbs."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final
 
 import structlog
 
 from jobstore.artifacts import Artifacts
+from jobstore.artifacts import path_of as blob_path
 from jobstore.history import going, pruning, reads
 from jobstore.logs import path_of
 from shared.errors import BadRequest
@@ -45,6 +48,7 @@ class HistoryService:
         self._runtime = runtime
         self._keep_s = keep_s
         self._pruning = asyncio.Lock()
+        self._stuck: set[str] = set()  # files that could not be removed, as was told
         self._retain_at = runtime.mono()
 
     async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> JobHistory:
@@ -122,7 +126,8 @@ class HistoryService:
         await self._clear()
 
     async def _clear(self) -> None:
-        """Nothing is left of pruned runs but blobs that somebody is about to use."""
+        """Nothing is left of pruned runs but blobs that somebody is about to use, and files that
+        the disk does not let go."""
         if not await self._db.read(pruning.has_some):
             return
         while await self._db.write(pruning.clear_some):
@@ -130,14 +135,35 @@ class HistoryService:
         files = _NOTHING
         while any(files := await self._db.read(partial(pruning.leaving, after=files))):
             gone = await self._remove(files)
-            await self._db.write(partial(pruning.forget, gone=gone))
+            if any(gone):
+                await self._db.write(partial(pruning.forget, gone=gone))
 
     async def _remove(self, files: pruning.Leaving) -> pruning.Leaving:
-        """Those of the files that are dealt with."""
+        """Those of the files that are dealt with. The others stay listed, for a later round."""
+        logs: list[str] = []
+        blobs: list[str] = []
         for attempt_id in files.logs:
-            await self._files.remove(path_of(AttemptId(attempt_id)))
-        blobs = [sha for sha in files.blobs if await self._artifacts.discard(sha, self._is_used)]
-        return pruning.Leaving(files.logs, blobs)
+            path = path_of(AttemptId(attempt_id))
+            with self._told_once(path):
+                await self._files.remove(path)
+                logs.append(attempt_id)
+        for sha in files.blobs:
+            with self._told_once(blob_path(sha)):
+                if await self._artifacts.discard(sha, self._is_used):
+                    blobs.append(sha)
+        return pruning.Leaving(logs, blobs)
+
+    @contextmanager
+    def _told_once(self, path: str) -> Iterator[None]:
+        """That the disk does not let the file go is logged, and ends nothing."""
+        try:
+            yield
+        except OSError as error:
+            if path not in self._stuck:
+                self._stuck.add(path)
+                log.warning("history.file_stays", path=path, error=error.strerror)
+        else:
+            self._stuck.discard(path)
 
     async def _is_used(self, sha256: str) -> bool:
         return await self._db.read(partial(pruning.is_used, sha256=sha256))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from jobstore.artifacts import Artifacts
 from jobstore.settings import JobStoreSettings
@@ -432,6 +433,63 @@ async def test_who_looks_for_a_blob_that_is_being_discarded_hears_that_it_is_gon
     assert missing.result() in ((), ("out",))  # before or after it was put again
     assert again.done()
     assert await artifacts.has(entry.sha256)
+
+
+# -- files that do not go ---------------------------------------------------------------------
+
+
+def put_a_folder_in_place_of(path: Path) -> None:
+    """What nobody can unlink, whoever they are."""
+    path.unlink()
+    path.mkdir()
+
+
+async def test_a_file_that_cannot_be_removed_holds_up_no_other_and_goes_in_a_later_round(
+    hands: Hands, tmp_path: Path
+) -> None:
+    await an_old_run(hands, b"one")
+    stuck = [tmp_path / "files" / name for name in stored(tmp_path)]
+    await an_old_run(hands, b"two")
+    for path in stuck:
+        put_a_folder_in_place_of(path)
+
+    with capture_logs() as logs:
+        gone = await prune(hands)
+        await hands.service._history.keep_once()
+        await hands.service._history.keep_once()
+
+    told = [entry for entry in logs if entry["event"] == "history.file_stays"]
+    assert gone.runs == 2
+    assert (rows(tmp_path), stored(tmp_path)) == ({"pruned_log": 1, "pruned_blob": 1}, [])
+    assert sorted(entry["path"] for entry in told) == sorted(
+        str(path.relative_to(tmp_path / "files")) for path in stuck
+    )
+    assert {entry["error"] for entry in told} == {"Is a directory"}
+
+    for path in stuck:
+        path.rmdir()
+        path.touch()
+    await hands.service._history.keep_once()
+
+    assert (rows(tmp_path), stored(tmp_path)) == ({}, [])
+
+
+async def test_bytes_that_could_not_be_removed_serve_a_later_run(
+    hands: Hands, tmp_path: Path
+) -> None:
+    await an_old_run(hands, b"same")
+    (blob,) = (tmp_path / "files" / "blobs").glob("*/*")
+    put_a_folder_in_place_of(blob)
+    await prune(hands)
+    blob.rmdir()
+    blob.write_bytes(b"same")
+
+    later = await hands.submit(a_job("a"))
+    await do(hands, b"same")
+    await hands.service._history.keep_once()
+
+    assert await output_of(hands, later) == b"same"
+    assert "pruned_blob" not in rows(tmp_path)
 
 
 # -- crashes ----------------------------------------------------------------------------------
