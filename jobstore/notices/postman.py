@@ -52,7 +52,7 @@ class Postman:
         self._carrier = carrier
         self._runtime = runtime
         self._due: Deadlines[int] = Deadlines()
-        self._waits: dict[int, float] = {}  # before the next try: of those that were tried here
+        self._waits: dict[int, float] = {}  # since the last try that was noted here
         self._newest = 0  # the greatest id that was looked at
         self._sending = 0
         self.sent = 0  # since this was made
@@ -114,24 +114,31 @@ class Postman:
             self._spawn = spawn
             self._is_up.set()
             while True:
-                await self.look_once()
+                try:
+                    await self.look_once()
+                except ServiceError as error:
+                    if not error.retryable:
+                        raise
+                    log.warning("loop.hindered", loop="jobstore.postman", error=error.code)
                 await self._runtime.sleep(LOOK_EVERY_S)
 
     async def _try(self, notice_id: int) -> None:
+        waited_s = self._waits.pop(notice_id, 0.0)
         try:
             notice = await self._outbox.find(notice_id)
             if notice is not None:
                 async with self._lane(self._carrier.lane(notice)), self._places:
-                    await self._send(notice)
+                    await self._send(notice, waited_s)
         except ServiceError as error:  # the store: it tells its own failure
             log.warning("notice.hindered", notice=notice_id, error=error.code)
+            self._put_off(notice_id, waited_s)
         finally:
             self._sending -= 1
             self._was_tried.set()
 
-    async def _send(self, notice: Notice) -> None:
+    async def _send(self, notice: Notice, waited_s: float) -> None:
         facts = {"notice": notice.id, "run_id": notice.run_id, "kind": notice.kind.value}
-        waited_s = notice.waited_s + self._waits.pop(notice.id, 0.0)
+        waited_s += notice.waited_s
         try:
             await self._carrier.send(notice)
         except NotSent as refused:
@@ -154,6 +161,12 @@ class Postman:
         self._waits[notice.id] = wait_s
         self._due.arm(notice.id, self._runtime.mono() + wait_s)
         log.warning("notice.delayed", **facts, to=to, error=why, wait_s=round(wait_s, 1))
+
+    def _put_off(self, notice_id: int, waited_s: float) -> None:
+        """It is tried again after as long as it has waited since its last try was noted."""
+        wait_s = min(max(waited_s, FIRST_WAIT_S), LONGEST_WAIT_S)
+        self._waits[notice_id] = waited_s + wait_s
+        self._due.arm(notice_id, self._runtime.mono() + wait_s)
 
     def _wait_s(self, tries: int) -> float:
         """After `tries` tries and one more: 10 s, twice as long each time, at most an hour."""

@@ -1,5 +1,6 @@
 """Who hears of the end of a run: from a real mail server's and a real receiver's point of view."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -13,13 +14,17 @@ import pytest
 from aiohttp import web
 
 from jobstore.app import new_postman
+from jobstore.notices.carriers import Carriers
+from jobstore.notices.outbox import Notice, Outbox
 from jobstore.notices.postman import GIVE_UP_S, Postman
 from jobstore.notices.settings import MailRoute, NoticeSettings
-from shared.errors import BadPipeline, UnknownRun
+from jobstore.notices.states import NoticeEvent
+from shared.errors import BadPipeline, StoreFailed, UnknownRun
 from shared.http.server import Server
 from shared.ids import RunId
 from shared.protocol import jobs as j
 from shared.protocol.notifications import NotificationView
+from shared.sqlite import Database
 from tests.support.carriers import over_http
 from tests.support.jobstore import Hands, a_job, hands_on
 from tests.support.mail import Mailbox, mail_server, silent_server, throwaway_certificate
@@ -379,6 +384,50 @@ async def test_waits_grow_and_after_two_days_it_is_given_up_and_kept(hands: Hand
     assert len(set(seen)) == len(seen)
     assert GIVE_UP_S <= hands.runtime.mono() - begin <= GIVE_UP_S + 2 * 3_600
     assert notice_id
+
+
+class HinderedOutbox(Outbox):
+    """Its store refuses the first notes, or the first looks, that it is asked for."""
+
+    def __init__(self, database: Database, *, notes: int = 0, looks: int = 0) -> None:
+        super().__init__(database)
+        self.notes = notes
+        self.looks = looks
+
+    async def settle(
+        self, notice: Notice, event: NoticeEvent, *, error: str | None, waited_s: float
+    ) -> None:
+        self.notes -= 1
+        if self.notes >= 0:
+            raise StoreFailed("the store is away")
+        await super().settle(notice, event, error=error, waited_s=waited_s)
+
+    async def waiting(self, *, after: int, limit: int) -> list[Notice]:
+        self.looks -= 1
+        if self.looks >= 0:
+            raise StoreFailed("the store is away")
+        return await super().waiting(after=after, limit=limit)
+
+
+@pytest.mark.parametrize(("notes", "looks", "mails"), [(2, 0, 3), (0, 2, 1)])
+async def test_a_store_that_is_away_for_a_moment_loses_nothing(
+    hands: Hands, box: Mailbox, notes: int, looks: int, mails: int
+) -> None:
+    """What was sent and could not be noted is sent again."""
+    run_id = await a_run(hands, email=("ann@example.com",))
+    outbox = HinderedOutbox(hands.service._store.database, notes=notes, looks=looks)
+    carriers = Carriers(hands.service, by_mail(box), hands.runtime)
+    man = Postman(outbox, carriers, hands.runtime)
+
+    await man.start()
+    try:
+        async with asyncio.timeout(10):
+            sent = await until_tried(hands, man, run_id, 1)
+        is_alive = not man.failure.done()
+    finally:
+        await man.stop()
+
+    assert (sent.status, sent.tries, len(box.mails), is_alive) == ("sent", 1, mails, True)
 
 
 async def test_a_run_that_is_gone_is_told_of_no_more(hands: Hands, box: Mailbox) -> None:
