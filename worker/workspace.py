@@ -17,6 +17,7 @@ from shared.protocol.gateway import ArtifactEntry
 from shared.runtime import Runtime
 from shared.services import PIECE_BYTES
 from worker import tree
+from worker.joblog import open_log
 from worker.ports import CannotCollect, CannotStart
 from worker.spares import Spares
 
@@ -58,11 +59,7 @@ class DiskFiles:
             os.close(fd)
 
     async def append_log(self, line: str) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        try:
-            fd = os.open(self.log, flags, 0o600)
-        except OSError as error:
-            raise CannotStart(f"cannot open the log: {error.strerror}") from error
+        fd = open_log(self.log, os.O_RDWR)
         try:
             size = os.fstat(fd).st_size
             begins = size == 0 or os.pread(fd, 1, size - 1) == b"\n"

@@ -187,6 +187,33 @@ class RunnerContract:
         with pytest.raises(CannotStart, match="nowhere"):
             await runner.start(launch("true", cwd=tmp_path / "nowhere"))
 
+    @pytest.mark.parametrize("replace", ["mkfifo log", "ln -s other log", "mkdir log"])
+    async def test_what_a_job_puts_in_the_place_of_its_log_is_not_written_to(
+        self, runner: Runner, launch: MakeLaunch, tmp_path: Path, replace: str
+    ) -> None:
+        process = await runner.start(launch("sh", "-c", f"rm log; {replace}"))
+        await process.wait()
+        await process.reap()
+        before = len(os.listdir("/proc/self/fd"))
+
+        with pytest.raises(CannotStart, match="the log: it is not a regular file"):
+            await runner.start(launch("echo", "written"))
+
+        assert not (tmp_path / "other").exists()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    async def test_a_pipe_that_somebody_reads_is_no_log_either(
+        self, runner: Runner, launch: MakeLaunch
+    ) -> None:
+        ask = launch("true")
+        os.mkfifo(ask.log)
+        reader = os.open(ask.log, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            with pytest.raises(CannotStart, match="the log: it is not a regular file"):
+                await runner.start(ask)
+        finally:
+            os.close(reader)
+
     async def test_terminate_reaches_the_whole_group(
         self, runner: Runner, launch: MakeLaunch
     ) -> None:

@@ -95,6 +95,20 @@ async def test_a_failed_pre_check_starts_nothing(drawbar: Embedded, tmp_path: Pa
     assert not (tmp_path / "ran").exists()
 
 
+async def test_a_job_that_makes_its_log_a_pipe_fails_and_holds_nobody_up(
+    drawbar: Embedded,
+) -> None:
+    # Its stdout says where its log is.
+    command = 'log=$(readlink /proc/$$/fd/1) && rm "$log" && mkfifo "$log"'
+
+    async with asyncio.timeout(20):
+        job, _ = await run(drawbar, {"command": command, "post_checks": [exists(".")]})
+
+    assert job.status is JobStatus.POSTCHECK_FAILED
+    assert job.reason is not None
+    assert "cannot open the log: it is not a regular file" in job.reason.message
+
+
 async def test_a_failed_post_check_was_never_a_success(drawbar: Embedded) -> None:
     run_id = await submit(drawbar, {"post_checks": [exists("gone")]})
     kinds = [event.kind async for event in drawbar.jobs.follow_events(run_id, after=0)]

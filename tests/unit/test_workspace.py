@@ -50,7 +50,9 @@ def make_a_folder(path: Path) -> None:
 
 
 def make_a_link(path: Path) -> None:
-    path.symlink_to(__file__)
+    target = path.parent.parent / "precious"
+    target.write_text("precious")
+    path.symlink_to(target)
 
 
 @pytest.mark.parametrize("make", [make_a_folder, os.mkfifo, make_a_link])
@@ -61,6 +63,8 @@ async def test_what_a_job_puts_in_the_place_of_its_log_is_no_log(
 
     assert await files.log_size() == 0
     assert await files.read_log(0, 100) == b""
+    with pytest.raises(CannotStart, match="cannot open the log"):
+        await files.append_log("a line")
 
     await files.remove()
     workspace.clear()

@@ -15,6 +15,7 @@ import structlog
 
 from shared.protocol.gateway import Usage
 from shared.runtime import Runtime
+from worker.joblog import open_log
 from worker.ports import CannotStart, Exit, Launch
 from worker.runners.groups import GroupLedger, has_living_members
 from worker.runners.spawn import Spawner
@@ -129,10 +130,7 @@ class ShellRunner:
             self._ledger.close()
 
     async def start(self, launch: Launch) -> ShellProcess:
-        try:
-            output = self.open_log(launch)
-        except OSError as error:
-            raise CannotStart(f"cannot open the log: {error.strerror}") from error
+        output = open_log(launch.log, os.O_WRONLY)
         stdin = self._null
         try:
             if launch.stdin:
@@ -142,11 +140,6 @@ class ShellRunner:
             os.close(output)
             if stdin != self._null:
                 os.close(stdin)
-
-    def open_log(self, launch: Launch) -> int:
-        """The attempt's log, to be written at its end."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        return os.open(launch.log, flags, 0o600)
 
     async def start_wired(
         self, launch: Launch, stdin: int, stdout: int, stderr: int

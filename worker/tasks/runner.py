@@ -10,6 +10,7 @@ from shared.protocol.execution import Scope
 from shared.protocol.task import VERSION, StartFrame, encode_start
 from shared.runtime import Runtime
 from shared.services import Execution
+from worker.joblog import open_log
 from worker.ports import CannotStart, Launch, Process, TaskLaunch
 from worker.runners.shell import ShellRunner
 from worker.tasks.bundles import Bundles
@@ -103,7 +104,7 @@ class TaskRunner:
         ours: list[int] = []
         theirs: list[int] = []
         try:
-            log_file = self._shell.open_log(launch)
+            log_file = open_log(launch.log, os.O_WRONLY)
             ours.append(log_file)
             for is_input in (True, False, False):
                 read, write = open_pipe()
