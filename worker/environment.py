@@ -14,8 +14,6 @@ OURS: Final = "DRAWBAR_"
 IDENTITY: Final = tuple(f"{OURS}{w}" for w in ("RUN_ID", "JOB_ID", "ATTEMPT_ID", "FENCE", "TRY"))
 REFERENCE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 MOST_CHARACTERS: Final = 131_072  # of one text: Linux starts nothing with a longer one
-MAX_VALUE: Final = 128 * 1024  # execve(2), MAX_ARG_STRLEN
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # The usual few: who and where a job is, its language, where it may put things.
 USUAL: Final = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "TMP", "TEMP"}
