@@ -28,7 +28,7 @@ from shared.runtime import Runtime
 from worker.daemon import Worker
 from worker.machine import default_slots, prepare_machine
 from worker.runners.shell import ShellRunner
-from worker.settings import WorkerSettings
+from worker.settings import Images, WorkerSettings
 from worker.tasks.runner import task_runner
 
 NAME: Final = "embedded"
@@ -54,6 +54,7 @@ class Embedded:
         labels: Mapping[str, str] | None = None,
         security: SecuritySpec | None = None,
         plugin_dirs: tuple[str, ...] = (),
+        images: Images = "refuse",
         settings: JobStoreSettings = SETTINGS,
     ) -> None:
         """Jobs run below `base_dir` (None: in scratch folders) with `job_env` below their own."""
@@ -69,6 +70,7 @@ class Embedded:
             is_own_shell=True,
             security=security or SecuritySpec(),
             plugin_dirs=plugin_dirs,
+            images=images,
         )
         self.jobs = JobStoreService(
             data / "jobstore" / "jobs.db",

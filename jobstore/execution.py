@@ -42,6 +42,7 @@ def run_context(
         inherit_env=settings.inherit_env,
         plugins=settings.plugins,
         security=settings.security,
+        image=job.image,
         dependencies=tuple(
             DependencyResult(job_id=JobId(job_id), status=JobStatus(status), exit_code=exit_code)
             for job_id, status, exit_code in started.dependencies

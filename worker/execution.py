@@ -112,11 +112,16 @@ class Execution:
 
     async def _go_through(self, context: RunContext) -> Result:
         settings = self._crew.settings
+        if context.image is not None and settings.images == "refuse":
+            # Before its folder is opened, which may be one that only the image has.
+            raise Forbidden(_no_containers(context.image))
         env = job_env(settings, context, self._attempt_id)
         folder = context.working_dir
         if folder is not None:
             folder = filled(folder, env, "the working directory")
         files = self.files = await self._crew.workspace.open(self._attempt_id, folder)
+        if context.image is not None:
+            await self._say(f"image {context.image!r} ignored: runs on the machine", files)
         if context.inputs:
             await self._place_inputs(context, files)
         keeper = Gatekeeper(settings.security, context)
@@ -267,6 +272,13 @@ def _result_of(ended: Exit) -> Result:
         return judge_task(ended, ended.task)
     outcome = Outcome.EXITED if ended.exit_code is not None else Outcome.SIGNALED
     return Result(outcome=outcome, exit_code=ended.exit_code, signal=ended.signal)
+
+
+def _no_containers(image: str) -> str:
+    return (
+        f"the job asks for image {image!r}, and this worker runs no containers; start the worker "
+        "with --images ignore to run such jobs on the machine itself"
+    )
 
 
 def _failure(outcome: Outcome, message: str) -> Result:

@@ -14,6 +14,9 @@ VERSION = "0.1.0"
 # A number: … or acknowledged anything within that many seconds. off: the registry is only told.
 RegistryPolicy = Literal["strict", "off"] | float
 
+# What becomes of jobs that ask for a container: refused, or run on the machine itself.
+Images = Literal["refuse", "ignore"]
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
@@ -27,6 +30,7 @@ class WorkerSettings:
     shell_env: Mapping[str, str] = field(default_factory=dict)  # what pipelines may ask for
     is_own_shell: bool = False  # it is of the person whose pipelines these are, secrets and all
     security: SecuritySpec = field(default_factory=SecuritySpec)  # for commands started here
+    images: Images = "refuse"
     plugin_dirs: tuple[str, ...] = ()  # folders with files of checks that pipelines may name
     grace_s: float = 10.0  # between SIGTERM and SIGKILL
     wait_s: float = 20.0  # how long a poll may wait for a job

@@ -11,6 +11,8 @@ from drawbar.cli.rules import (
     AllowCommand,
     AllowPattern,
     AllowPlugins,
+    ImagesName,
+    ImagesOption,
     LevelName,
     LevelOption,
     NoShell,
@@ -140,6 +142,7 @@ def up(
     workspace: WorkspaceDir = None,
     no_shell: NoShell = False,
     allow_plugins: AllowPlugins = None,
+    images: ImagesOption = ImagesName.REFUSE,
     smtp: Smtp = None,
     mail_from: MailFrom = None,
     notify_host: NotifyHosts = None,
@@ -153,7 +156,14 @@ def up(
     from drawbar.cli.serving import serve_up
 
     rules = read_rules(
-        policy, policy_level, allow_command, allow_pattern, workspace, no_shell, allow_plugins
+        policy,
+        policy_level,
+        allow_command,
+        allow_pattern,
+        workspace,
+        no_shell,
+        allow_plugins,
+        images,
     )
     told = Telling(smtp, mail_from, tuple(notify_host or ()))
     return serve_up(data, host, port_base, slots, label or [], drain, keep, rules, told)
@@ -220,6 +230,7 @@ def worker(
     workspace: WorkspaceDir = None,
     no_shell: NoShell = False,
     allow_plugins: AllowPlugins = None,
+    images: ImagesOption = ImagesName.REFUSE,
 ) -> int:
     """A worker: it pulls jobs from the gateway and runs them.
 
@@ -230,7 +241,14 @@ def worker(
     from drawbar.cli.serving import serve_worker
 
     rules = read_rules(
-        policy, policy_level, allow_command, allow_pattern, workspace, no_shell, allow_plugins
+        policy,
+        policy_level,
+        allow_command,
+        allow_pattern,
+        workspace,
+        no_shell,
+        allow_plugins,
+        images,
     )
     return serve_worker(
         gateway, registry, name, slots, label or [], registry_policy, drain, data, rules

@@ -75,7 +75,10 @@ def _job_object(plan: Plan, job: JobSpec) -> dict[str, Any]:
     env = environment(plan.spec, job)
     plain = job.model_dump(
         mode="json",
-        include={"id", "stage", "needs", "when", "requires", "lock", "approve", "allow_failure"},
+        include={
+            *("id", "stage", "needs", "when", "requires", "image", "lock", "approve"),
+            "allow_failure",
+        },
     )
     return {
         **plain,
@@ -115,6 +118,8 @@ def _remarks(plan: Plan, job: JobSpec) -> Iterator[str]:
         where = f"on a worker with {_pairs(job.requires)}"
         has = plan.here is None or job.requires.items() <= plan.here.items()
         yield where if has else f"{where}, which this one is not"
+    if job.image is not None:
+        yield f"image {printable(job.image)}"
     if job.when is not When.ON_SUCCESS:
         yield "when one before it failed" if job.when is When.ON_FAILURE else "in any case"
     if job.approve:

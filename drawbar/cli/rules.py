@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from shared.protocol.pipeline import SecuritySpec
+    from worker.settings import Images
 
 PANEL = "What may run here"
 
@@ -23,6 +24,11 @@ class LevelName(StrEnum):
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"
+
+
+class ImagesName(StrEnum):
+    REFUSE = "refuse"
+    IGNORE = "ignore"
 
 
 PolicyOption = Annotated[
@@ -96,6 +102,15 @@ AllowPlugins = Annotated[
         rich_help_panel=PANEL,
     ),
 ]
+ImagesOption = Annotated[
+    ImagesName,
+    typer.Option(
+        "--images",
+        envvar="DRAWBAR_IMAGES",
+        help="What becomes of jobs that ask for a container: refused, or run without one.",
+        rich_help_panel=PANEL,
+    ),
+]
 
 
 class Rules(NamedTuple):
@@ -103,6 +118,7 @@ class Rules(NamedTuple):
 
     security: "SecuritySpec"
     plugin_dirs: tuple[str, ...]
+    images: "Images"
 
 
 def read_rules(
@@ -113,6 +129,7 @@ def read_rules(
     workspaces: Sequence[Path] | None,
     no_shell: bool,
     plugins: Sequence[Path] | None,
+    images: ImagesName,
 ) -> Rules:
     """Usage: a pattern is no regular expression, or a folder of plugins does not exist."""
     import re
@@ -141,4 +158,5 @@ def read_rules(
         )
     except ValidationError as error:
         raise Usage(f"what may run here: {error.errors()[0]['msg']}") from None
-    return Rules(security, tuple(str(folder.absolute()) for folder in plugins or ()))
+    folders = tuple(str(folder.absolute()) for folder in plugins or ())
+    return Rules(security, folders, images.value)

@@ -26,6 +26,8 @@ from drawbar.cli.rules import (
     AllowCommand,
     AllowPattern,
     AllowPlugins,
+    ImagesName,
+    ImagesOption,
     LevelName,
     LevelOption,
     NoShell,
@@ -86,6 +88,7 @@ def run(
     workspace: WorkspaceDir = None,
     no_shell: NoShell = False,
     allow_plugins: AllowPlugins = None,
+    images: ImagesOption = ImagesName.REFUSE,
     smtp: Smtp = None,
     mail_from: MailFrom = None,
     notify_host: NotifyHosts = None,
@@ -121,6 +124,7 @@ def run(
         here = worker_labels(label or ()) if server is None else None
         show_plan(start, here=here, workers=workers, server=server, data=data, as_json=as_json)
         return 0
+    from drawbar.cli.images import say_refused
     from drawbar.cli.running import Wishes, run_pipeline
 
     wishes = Wishes(
@@ -130,11 +134,20 @@ def run(
         slots=workers,
         labels=tuple(label or ()),
         rules=read_rules(
-            policy, policy_level, allow_command, allow_pattern, workspace, no_shell, allow_plugins
+            policy,
+            policy_level,
+            allow_command,
+            allow_pattern,
+            workspace,
+            no_shell,
+            allow_plugins,
+            images,
         ),
         told=Telling(smtp, mail_from, tuple(notify_host or ())),
         as_json=as_json,
     )
+    if server is not None or images is ImagesName.REFUSE:
+        say_refused(start, is_here=server is None)
     return run_pipeline(start, wishes)
 
 

@@ -94,6 +94,7 @@ async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Sig
             labels=labels,
             security=wishes.rules.security,
             plugin_dirs=wishes.rules.plugin_dirs,
+            images=wishes.rules.images,
         )
         try:
             await embedded.start()

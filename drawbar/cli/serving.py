@@ -188,6 +188,7 @@ def _worker_settings(
         shell_env=shell_env(os.environ),
         security=rules.security,
         plugin_dirs=rules.plugin_dirs,
+        images=rules.images,
     )
 
 

@@ -149,6 +149,9 @@ _JOB: Final = (
           {"LEVEL": "3"}),
     Field("working_dir", ("working_dir", "workingDir"), k.TEXT,
           "Where it works. Default: the pipeline's, else a folder of its own.", "src"),
+    Field("image", ("image", "dockerImage"), k.TEXT,
+          "The container image that it asks for; workers refuse it, or ignore the image. "
+          "Default: the pipeline's.", "debian:12"),
     Field("timeout_s", ("timeout",), k.LIMIT,
           "It is stopped when it takes longer. Default: the pipeline's.", "10m"),
     Field("queue_timeout_s", ("queue_timeout",), k.LIMIT,
@@ -215,6 +218,7 @@ _PIPELINE: Final = (
     *_flat_retry("default_"),
     Field("working_dir", ("working_dir", "workingDir"), k.TEXT, "For jobs that name none.",
           "/srv/nightly"),
+    Field("image", ("image", "dockerImage"), k.TEXT, "For jobs that name none.", "debian:12"),
     Field("stages", ("stages",), k.STAGES,
           "Groups of jobs, one after another: names, or mappings of name and jobs.",
           ["build", "test"]),
@@ -270,9 +274,6 @@ JOB: Final = table(
     required=("id",),
     later={
         **_elsewhere(_PIPELINE, _JOB, "belongs to the pipeline, not to a job"),
-        **dict.fromkeys(("image", "dockerImage"),
-            "is not supported by this version: commands run on the worker's machine, in no "
-            "container; call it 'x-image' to run them so"),
         "python": "is not supported by this version: give command, script or argv",
         "trigger_rule": "is not supported by this version; when: always and on_failure are",
         "secrets": "is not supported by this version",
@@ -281,12 +282,7 @@ JOB: Final = table(
 PIPELINE: Final = table(
     _PIPELINE,
     alternatives=frozenset({"on_error", "continue_on_error", "fail_fast"}),
-    later={
-        **_elsewhere(_JOB, _PIPELINE, "belongs to a job, not to the pipeline"),
-        **dict.fromkeys(("image", "dockerImage"),
-            "is not supported by this version: commands run on the worker's machine, in no "
-            "container; call it 'x-image' to run them so"),
-    },
+    later=_elsewhere(_JOB, _PIPELINE, "belongs to a job, not to the pipeline"),
 )
 # fmt: on
 

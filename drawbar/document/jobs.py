@@ -24,6 +24,7 @@ from shared.protocol.pipeline import MAX_JOBS, JobSpec, RetryRule
 MAX_NEEDS: Final = 1_000_000  # of all jobs, written out
 
 _RUN: Final = ("command", "script", "argv")
+_INHERITED: Final = ("working_dir", "image")  # of the pipeline, for jobs that name none
 
 
 @dataclass(slots=True)
@@ -149,8 +150,9 @@ class Jobs:
                 message = f"{called} stands in stage {stage!r}, but names {values['stage']!r}"
                 report.add(read.nodes["stage"], (*path, "stage"), message)
             values["stage"] = stage
-        if "working_dir" in self._top.values:
-            values.setdefault("working_dir", self._top.values["working_dir"])
+        for place in _INHERITED:
+            if place in self._top.values:
+                values.setdefault(place, self._top.values[place])
         if own:
             values["retry"] = self._retry.model_copy(update=own)
         given = [n for n in _RUN if n in read.nodes and values.get(n, BAD)]

@@ -128,6 +128,7 @@ class RunContext(Message):
     inherit_env: InheritEnv | None = None
     plugins: tuple[str, ...] = ()
     security: SecuritySpec | None = None
+    image: str | None = None  # of the container that the job asks for
     dependencies: tuple[DependencyResult, ...]
     tries: int  # this one included
     tries_left: int

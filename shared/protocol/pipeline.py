@@ -244,6 +244,7 @@ class JobSpec(Document):
     needs: tuple[Name, ...] = ()
     env: dict[EnvName, Text] = Field(default_factory=dict)
     working_dir: Text | None = None
+    image: Annotated[Text, Field(min_length=1)] | None = None  # of the container it asks for
     timeout_s: Duration | None = None
     queue_timeout_s: Duration | None = None
     retry: RetryRule | None = None

@@ -17,7 +17,7 @@ def drawbar(tmp_path: Path) -> Command:
 @pytest.mark.parametrize(
     ("name", "options", "ends"),
     [
-        ("staged.yaml", [], {"success": 3, "failed": 1}),
+        ("staged.yaml", ["--images", "ignore"], {"success": 3, "failed": 1}),
         ("service.yaml", [], {"success": 3, "failed": 1}),
         ("executioner.json", [], {"success": 7}),
         ("ledger.json", [], {"success": 4}),

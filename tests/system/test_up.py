@@ -253,3 +253,19 @@ async def test_a_run_on_the_server_is_watched_and_its_end_is_the_exit_code(
 
     assert ended.code == 1
     assert json.loads(ended.out)["counts"] == {"success": 1, "failed": 1, "skipped": 1}
+
+
+async def test_each_worker_has_its_own_rule_for_jobs_with_an_image(here: Installation) -> None:
+    text = "name: staged\njobs: [{id: a, image: 'debian:12', script: [echo ran], requires: {%s}}]\n"
+
+    careful = await here.submit_file(text % "")
+    await here.until_ended(careful)
+    await here.start_worker("ben", "--images", "ignore", "--label", "spare=yes")
+    easy = await here.submit_file(text % "spare: 'yes'")
+    await here.until_ended(easy)
+    refused, ran = await asyncio.gather(
+        here.json("show", str(careful)), here.json("show", str(easy))
+    )
+
+    assert "start the worker with --images ignore" in refused["jobs"][0]["reason"]["message"]
+    assert (refused["status"], ran["status"]) == ("failed", "success")

@@ -301,3 +301,16 @@ def test_a_password_is_not_shown_with_the_pipeline() -> None:
     pipeline = load_text(json.dumps(EXECUTIONER), "p.json").spec
 
     assert "'p'" not in repr(pipeline.notify)
+
+
+@pytest.mark.parametrize("spelling", ["image", "dockerImage"])
+@pytest.mark.parametrize("jobs_own", ["image", "dockerImage"])
+def test_a_job_has_its_own_image_or_the_pipelines(spelling: str, jobs_own: str) -> None:
+    own = f"{{name: b, script: [x], {jobs_own}: 'python:3.12'}}"
+    text = f"{spelling}: debian:12\njobs: [{{name: a, script: [x]}}, {own}]\n"
+
+    assert [job.image for job in spec_of(text).jobs] == ["debian:12", "python:3.12"]
+
+
+def test_a_job_asks_for_no_image_unless_its_document_does() -> None:
+    assert spec_of(A_JOB).jobs[0].image is None

@@ -159,8 +159,8 @@ def test_a_mistake_at_the_top_is_found_at_its_line(field: str, message: str) -> 
         ("when: never", "when: expected on_success or on_failure or always, found 'never'"),
         ("approve: perhaps", "approve: expected true or false, found 'perhaps'"),
         ("schedule: '@daily'", "field 'schedule' belongs to the pipeline, not to a job"),
-        ("dockerImage: debian", "field 'dockerImage' is not supported by this version: commands "
-         "run on the worker's machine, in no container; call it 'x-image' to run them so"),
+        ("dockerImage: ''", "dockerImage: must not be empty"),
+        ("secrets: [token]", "field 'secrets' is not supported by this version"),
         ("python: mod:main",
          "field 'python' is not supported by this version: give command, script or argv"),
         ("matrix: {py: []}", "matrix.py: lists no values"),

@@ -59,7 +59,7 @@ def test_the_executioners_whole_format_fits_the_schema() -> None:
         {},
         {"jobs": [{"command": "b"}]},
         {"jobs": [{"id": "a", "comand": "b"}]},
-        {"jobs": [{"id": "a", "image": "debian"}]},
+        {"jobs": [{"id": "a", "secrets": ["token"]}]},
         {"jobs": [], "timeout": "soon"},
         {"jobs": [], "max_workers": 1.5},
         {"jobs": [], "on_error": "retry"},

@@ -1,0 +1,66 @@
+"""Documents whose jobs ask for containers, as a person meets them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Command
+
+pytestmark = [pytest.mark.system, pytest.mark.slow]
+
+STAGED = """
+name: staged
+stages: [build, test]
+jobs:
+  - {name: compile, stage: build, dockerImage: "gcc:13", script: [echo compiled]}
+  - {name: unit, stage: test, image: "debian:12", script: [echo tested], dependencies: [compile]}
+  - {name: tidy, stage: test, script: [echo tidied]}
+"""
+
+
+@pytest.fixture
+def drawbar(tmp_path: Path) -> Command:
+    return Command(tmp_path)
+
+
+def test_a_run_says_first_which_jobs_it_will_refuse_and_how_they_run(drawbar: Command) -> None:
+    done = drawbar.run("run", drawbar.write("p.yaml", STAGED))
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "note: 2 jobs (compile, unit) ask for images and will be refused, as nothing here runs "
+        "containers; to run such jobs on the machine itself: drawbar run --images ignore\n"
+    )
+    assert "the job asks for image 'gcc:13', and this worker runs no containers" in done.stdout
+
+
+@pytest.mark.parametrize("way", ["flag", "variable", "file"])
+def test_images_can_be_ignored(drawbar: Command, way: str) -> None:
+    file = drawbar.write("p.yaml", STAGED)
+    if way == "file":
+        drawbar.write("drawbar.toml", '[run]\nimages = "ignore"\n')
+    options = ["--images", "ignore"] if way == "flag" else []
+    env = {"DRAWBAR_IMAGES": "ignore"} if way == "variable" else {}
+
+    done = drawbar.run("run", file, *options, **env)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    log = drawbar.run("logs", "1", "compile").stdout
+    assert log == "[drawbar] image 'gcc:13' ignored: runs on the machine\ncompiled\n"
+
+
+def test_jobs_that_are_left_out_are_not_told_of(drawbar: Command) -> None:
+    file = drawbar.write("p.yaml", STAGED)
+
+    done = drawbar.run("run", file, "--skip", "compile", "--skip", "unit")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_plan_shows_the_images(drawbar: Command) -> None:
+    file = drawbar.write("p.yaml", STAGED)
+
+    assert "(image gcc:13)" in drawbar.run("run", file, "--dry-run").stdout
+    layers = drawbar.json("run", file, "--dry-run")["layers"]
+    images = {job["id"]: job["image"] for layer in layers for job in layer}
+    assert images == {"compile": "gcc:13", "unit": "debian:12", "tidy": None}
