@@ -100,7 +100,11 @@ JOB: Final[Mapping[tuple[JobStatus, JobEvent], JobStatus]] = {
     (S.RUNNING,  E.REQUEUE):  S.QUEUED,
     (S.RETRYING, E.QUEUE):    S.QUEUED,     # its delay is over
     (S.RETRYING, E.HOLD):     S.HELD,
-    (S.RETRYING, E.SKIP):     S.SKIPPED,
+    (S.RETRYING, E.FAIL):     S.FAILED,     # its run stopped: its last try was the last
+    (S.RETRYING, E.TIME_OUT): S.TIMEOUT,
+    (S.RETRYING, E.FAIL_PRECHECK):  S.PRECHECK_FAILED,
+    (S.RETRYING, E.FAIL_POSTCHECK): S.POSTCHECK_FAILED,
+    (S.RETRYING, E.SKIP):     S.SKIPPED,    # a task asked for a later time, and had not failed
     **{(s, E.CANCEL): S.CANCELLED
        for s in (S.BLOCKED, S.HELD, S.QUEUED, S.CLAIMED, S.RUNNING, S.RETRYING)},
     **{(s, E.MARK): S.SUCCESS

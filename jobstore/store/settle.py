@@ -39,7 +39,7 @@ class _Settling:
         self._run_id = run_id
         self._ended = ended
         self._ready: dict[int, Ready] = {}
-        self._left: list[JobRow] = []  # skipped where they had, or waited for, a place
+        self._left: list[JobRow] = []  # ended where they had, or waited for, a place
 
     def settle(self) -> None:
         while self._ended:

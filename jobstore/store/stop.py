@@ -24,14 +24,14 @@ _OPEN = ", ".join(
 
 
 def stop_run(work: Work, run_id: int, failed: str, on_error: OnError) -> list[tuple[JobRow, Ended]]:
-    """Nothing new starts, but for jobs that run in spite of failures; who was skipped.
+    """Nothing new starts, but for jobs that run in spite of failures; who has ended.
 
     With OnError.CANCEL what runs is told to stop as well.
     """
     work.conn.execute("UPDATE run SET is_stopped = 1 WHERE id = ?", (run_id,))
     work.record("run.stopped", run_id, failed_job=failed, on_error=on_error.value)
     why = Reason(who="job", what=FAIL_FAST, message=f"job {failed!r} failed").model_dump_json()
-    skipped = []
+    ended = []
     for job in map(
         job_row,
         work.conn.execute(
@@ -40,17 +40,47 @@ def stop_run(work: Work, run_id: int, failed: str, on_error: OnError) -> list[tu
             (run_id,),
         ).fetchall(),
     ):
-        if job.status is not JobStatus.RUNNING:
-            skipped.append((job, skip_stopped(work, job, why)))
+        if job.status is JobStatus.RETRYING:
+            ended.append((job, _end_by_last_try(work, job, why)))
+        elif job.status is not JobStatus.RUNNING:
+            ended.append((job, skip_stopped(work, job, why)))
         elif on_error is OnError.CANCEL:
             tell_to_stop(work, job, why, FAIL_FAST)
-    return skipped
+    return ended
 
 
 def skip_stopped(work: Work, job: JobRow, why: str) -> Ended:
     """The job is skipped, wherever it waits; a claim on it is void."""
     to = end_unstarted(work, job, JobEvent.SKIP, why, FAIL_FAST)
     return job.after(to, by_failure=True)
+
+
+def _end_by_last_try(work: Work, job: JobRow, why: str) -> Ended:
+    """A job that waits for its next try ends as the last one did, for the same reason."""
+    what, exit_code = work.conn.execute(
+        "SELECT reason ->> 'what', exit_code FROM job WHERE seq = ?", (job.seq,)
+    ).fetchone()
+    if what == "rescheduled":
+        return skip_stopped(work, job, why)
+    event = _OF_LAST_TRY.get(what, JobEvent.FAIL)
+    to = work.move_job(job.seq, job.status, event, ended_at=work.tx.now_us)
+    work.record(
+        f"job.{to.value}",
+        job.run_id,
+        job.job_id,
+        job_seq=job.seq,
+        exit_code=exit_code,
+        reason=what,
+    )
+    return job.after(to)
+
+
+# By the reason of the try. Every other one is a plain failure.
+_OF_LAST_TRY = {
+    "timeout": JobEvent.TIME_OUT,
+    "precheck": JobEvent.FAIL_PRECHECK,
+    "postcheck": JobEvent.FAIL_POSTCHECK,
+}
 
 
 def end_unstarted(work: Work, job: JobRow, event: JobEvent, reason: str, what: str) -> JobStatus:

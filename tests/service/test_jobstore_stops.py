@@ -1,8 +1,11 @@
 """What a failure that counts means for the rest of its run: on_error."""
 
+from datetime import timedelta
+
 import pytest
 
 from shared.errors import Conflict, StaleFence
+from shared.protocol.execution import Reschedule
 from shared.protocol.gateway import Outcome, Verdict
 from tests.support.jobstore import BEN, Hands, a_job, retry_at_once
 
@@ -44,7 +47,7 @@ async def test_a_stopped_run_starts_nothing_new_and_lets_go_on_what_runs(hands: 
     assert await hands.claim() == []
 
 
-async def test_a_stop_reaches_held_and_retrying_jobs_too(hands: Hands) -> None:
+async def test_a_stop_ends_held_jobs_and_the_waits_for_a_retry(hands: Hands) -> None:
     run_id = await hands.submit(
         a_job("again", retry=retry_at_once(1)),
         a_job("bad"),
@@ -59,13 +62,76 @@ async def test_a_stop_reaches_held_and_retrying_jobs_too(hands: Hands) -> None:
 
     assert await hands.status(run_id) == {
         "run": "failed",
-        "again": "skipped",
+        "again": "failed",
         "bad": "failed",
         "held": "skipped",
         "unapproved": "skipped",
     }
     await hands.runtime.advance(11)
     assert await hands.claim() == []
+
+
+@pytest.mark.parametrize("on_error", ["stop", "cancel"])
+@pytest.mark.parametrize(
+    ("outcome", "exit_code", "what"),
+    [
+        (Outcome.EXITED, 7, "exit_code"),
+        (Outcome.TIMEOUT, None, "timeout"),
+        (Outcome.PRECHECK_FAILED, None, "precheck"),
+        (Outcome.POSTCHECK_FAILED, 0, "postcheck"),
+    ],
+)
+async def test_a_job_that_a_stop_finds_waiting_for_its_retry_ends_as_its_last_try_did(
+    hands: Hands, on_error: str, outcome: Outcome, exit_code: int | None, what: str
+) -> None:
+    retry = retry_at_once(1, on=["failed", "timeout", "precheck_failed", "postcheck_failed"])
+    run_id = await hands.submit(
+        a_job("again", retry=retry),
+        a_job("bad"),
+        a_job("mend", needs=["again"], when="on_failure"),
+        on_error=on_error,
+    )
+    await hands.finish(await hands.start(), exit_code, outcome=outcome)
+
+    await hands.do(exit_code=1)
+
+    job = await hands.job(run_id, "again")
+    status = "failed" if outcome is Outcome.EXITED else outcome.value
+    assert (job.status, job.exit_code, await hands.reason(run_id, "again")) == (
+        status,
+        exit_code,
+        what,
+    )
+    times = 1 + (status == "failed")  # the other one has failed before
+    facts = (await hands.until(run_id, f"job.{status}", times=times)).facts
+    assert (facts["exit_code"], facts["reason"]) == (exit_code, what)
+    assert await hands.play() == ["mend"]
+
+
+async def test_a_job_lost_before_the_stop_of_its_run_has_failed(hands: Hands) -> None:
+    run_id = await hands.submit(
+        a_job("lost", retry=retry_at_once(1, on=["lost"])), a_job("bad"), on_error="stop"
+    )
+    await hands.start()
+    await hands.runtime.advance(31)
+    await hands.until(run_id, "job.retrying")
+
+    await hands.do(exit_code=1)
+
+    assert (await hands.status(run_id))["lost"] == "failed"
+    assert await hands.reason(run_id, "lost") == "lost"
+
+
+async def test_a_rescheduled_task_has_not_failed_and_a_stop_skips_it(hands: Hands) -> None:
+    run_id = await hands.submit(a_job("later"), a_job("bad"), on_error="stop")
+    at = hands.runtime.now() + timedelta(hours=1)
+    task = Reschedule(at=at)
+    await hands.finish(await hands.start(), None, outcome=Outcome.TASK_ENDED, task=task)
+
+    await hands.do(exit_code=1)
+
+    assert (await hands.status(run_id))["later"] == "skipped"
+    assert await hands.reason(run_id, "later") == "fail_fast"
 
 
 async def test_a_claim_that_was_not_started_is_void_when_the_run_stops(hands: Hands) -> None:
