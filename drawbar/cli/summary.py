@@ -14,8 +14,8 @@ from drawbar.cli.render.console import console
 from drawbar.cli.render.statuses import look
 from drawbar.cli.render.tables import JobsTable, headline, worth_listing
 from drawbar.cli.render.words import count, one_line
-from shared.protocol.jobs import RunView
-from shared.protocol.states import RunStatus
+from shared.protocol.jobs import JobView, RunView
+from shared.protocol.states import FAILURES, JobStatus, RunStatus
 
 
 def print_summary(
@@ -48,4 +48,14 @@ def summary(run: RunView, now: datetime) -> Group:
     if len(listed) < len(run.jobs):
         rest = count(len(run.jobs) - len(listed), "job")
         parts.append(Text(f"{rest} succeeded and are not listed", style="dim"))
-    return Group(*parts, Text(""), headline(run, now))  # type: ignore[arg-type]  # renderables
+    parts += [Text(""), headline(run, now)]
+    if run.status is RunStatus.FAILED and not any(map(_is_failure, run.jobs)):
+        said = (
+            f"what failed was marked, the rest was not run: drawbar run FILE --resume {run.run_id}"
+        )
+        parts.append(Text(f"{said} runs it", style="dim"))
+    return Group(*parts)  # type: ignore[arg-type]  # renderables
+
+
+def _is_failure(job: JobView) -> bool:
+    return job.status is JobStatus.CANCELLED or (job.status in FAILURES and not job.allow_failure)

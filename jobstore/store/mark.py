@@ -8,7 +8,7 @@ job over.
 from jobstore.states import RUN, STAGE, JobEvent, RunEvent, StageEvent, after
 from jobstore.store.admit import give_up_place
 from jobstore.store.reads import find_job
-from jobstore.store.rejudge import rejudge
+from jobstore.store.rejudge import left_out, rejudge
 from jobstore.store.row import find_row
 from jobstore.store.settle import settle
 from jobstore.store.stop import has_place
@@ -56,20 +56,24 @@ def mark_job(work: Work, ask: MarkRequest) -> None:
 
 
 def _mend(work: Work, run_id: int, status: RunStatus, position: int) -> None:
-    """The ended run, and the job's stage, are successes if nothing bad is left in them."""
+    """The ended run, and the job's stage, are successes if nothing bad is left in them.
+
+    Bad is also what a failure has left out, marked as that may be: it has not run.
+    """
+    left = [job.stage for job in left_out(work, run_id)]
     failed = ", ".join(f"'{s}'" for s in FAILURES)
     bad = f"status = '{JobStatus.CANCELLED}' OR (status IN ({failed}) AND NOT allow_failure)"
     in_run, in_stage, counted = work.conn.execute(
-        f"SELECT total({bad}), total(stage = ? AND ({bad} OR status = '{JobStatus.SKIPPED}')),"
+        f"SELECT total({bad}), total(stage = ? AND ({bad})),"
         f" total(status IN ({failed}) AND NOT allow_failure) FROM job WHERE run_id = ?",
         (position, run_id),
     ).fetchone()
     (is_cancelled,) = work.conn.execute(
         "UPDATE run SET failed_jobs = ? WHERE id = ? RETURNING is_cancelled", (counted, run_id)
     ).fetchone()
-    if not in_stage:
+    if not in_stage and position not in left:
         _mend_stage(work, run_id, position)
-    if in_run == 0 and not is_cancelled and status is not RunStatus.SUCCESS:
+    if in_run == 0 and not left and not is_cancelled and status is not RunStatus.SUCCESS:
         to = after(RUN, status, RunEvent.MARK)
         work.conn.execute("UPDATE run SET status = ? WHERE id = ?", (to, run_id))
         work.record("run.marked", run_id, was=status.value, status=to.value)

@@ -21,6 +21,7 @@ from shared.protocol.states import FAILURES, JobStatus, StageStatus
 # Skipped for one of these, a job may run after all; it is left alone that a person left out, or
 # that waits for failures.
 _UNDONE = ("dependency", "stage", FAIL_FAST)
+_BY_CHOICE = ("operator", "resume")  # others go on as if these had succeeded
 
 
 @dataclass
@@ -55,7 +56,7 @@ class _Node:
             by_failure=(self.what == FAIL_FAST and (status is JobStatus.SKIPPED or is_stopped))
             or (self.what == "dependency" and failed)
             or (self.what == "stage" and has_failed_before),
-            by_choice=status is JobStatus.SKIPPED and self.what in ("operator", "resume"),
+            by_choice=status is JobStatus.SKIPPED and self.what in _BY_CHOICE,
         )
 
 
@@ -120,6 +121,25 @@ def rejudge(work: Work, run_id: int) -> None:
             )
             work.record("job.revived", run_id, node.job.job_id, job_seq=node.job.seq)
     _unblock(work, run_id, nodes, {stage.position: stage for stage in stages})
+
+
+def left_out(work: Work, run_id: int) -> list[JobRow]:
+    """Who was skipped because something failed or was cancelled, and would else have run.
+
+    What is behind a job that was skipped for no failure would have been skipped in any case.
+    """
+    left: dict[int, JobRow] = {}
+    for node in _load(work, run_id):
+        if node.job.status is not JobStatus.SKIPPED or node.what not in _UNDONE:
+            continue
+        if node.condition != When.ON_SUCCESS or not any(
+            need.job.status is JobStatus.SKIPPED
+            and need.what not in _BY_CHOICE
+            and need.job.seq not in left
+            for need in node.needs
+        ):
+            left[node.job.seq] = node.job
+    return list(left.values())
 
 
 def _load(work: Work, run_id: int) -> list[_Node]:

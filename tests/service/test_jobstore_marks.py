@@ -1,10 +1,15 @@
 """A person takes a job for a success: what had failed, what was skipped for it, what never ran."""
 
+from typing import Any
+
 import pytest
 
 from shared.errors import Conflict, UnknownJob
+from shared.ids import JobId
 from shared.protocol import jobs as j
+from shared.protocol.execution import Succeed
 from shared.protocol.gateway import Outcome
+from shared.protocol.pipeline import JobSpec
 from tests.support.jobstore import Hands, a_job, retry_at_once
 
 
@@ -360,12 +365,85 @@ async def test_in_an_ended_run_the_record_is_mended_and_nothing_starts(hands: Ha
     ended_at = (await hands.service.show_run(run_id)).ended_at
 
     await hands.mark(run_id, "a")
+    one_left = await hands.status(run_id)
+    nothing = await hands.claim()
+    await hands.mark(run_id, "b")
 
     view = await hands.service.show_run(run_id)
-    assert await hands.status(run_id) == {"run": "success", "a": "success", "b": "skipped"}
+    assert one_left == {"run": "failed", "a": "success", "b": "skipped"}
+    assert nothing == []
+    assert await hands.status(run_id) == {"run": "success", "a": "success", "b": "success"}
     assert (view.exit_code, view.ended_at) == (0, ended_at)
-    assert view.counts == {"success": 1, "skipped": 1}
-    assert await hands.claim() == []
+    assert view.counts == {"success": 2}
+
+
+@pytest.mark.parametrize(
+    ("what", "jobs", "pipeline"),
+    [
+        ("stage", [a_job("a", stage="1"), a_job("b", stage="2")], {"stages": ["1", "2"]}),
+        ("fail_fast", [a_job("a"), a_job("b")], {"on_error": "stop"}),
+        ("dependency", [a_job("a"), a_job("c", needs=["a"]), a_job("b", needs=["c"])], {}),
+        (
+            "dependency",
+            [a_job("a"), a_job("c", needs=["a"], allow_failure=True), a_job("b", needs=["a", "c"])],
+            {},
+        ),
+    ],
+)
+async def test_an_ended_run_is_no_success_while_a_failure_left_something_out(
+    hands: Hands, what: str, jobs: list[JobSpec], pipeline: dict[str, Any]
+) -> None:
+    run_id = await hands.submit(*jobs, **pipeline)
+    await hands.play("a")
+    assert await hands.reason(run_id, "b") == what
+
+    found = []
+    for job in jobs:
+        await hands.mark(run_id, job.id)
+        found.append((await hands.status(run_id))["run"])
+
+    assert found == ["failed"] * (len(jobs) - 1) + ["success"]
+
+
+async def test_what_no_failure_left_out_does_not_keep_a_run_from_success(hands: Hands) -> None:
+    run_id = await hands.submit(
+        a_job("bad"),
+        a_job("fork"),
+        a_job("taken", needs=["fork"]),
+        a_job("other", needs=["fork"]),
+        a_job("after", needs=["other"]),
+        a_job("mend", needs=["fork"], when="on_failure"),
+        a_job("operator"),
+        skip=("operator",),
+    )
+    await hands.do(exit_code=1)
+    branch = Succeed(follow=(JobId("taken"),))
+    await hands.finish(await hands.start(), 0, task=branch)
+    await hands.play()
+    assert await hands.reason(run_id, "after") == "dependency"
+
+    await hands.mark(run_id, "bad")
+
+    assert (await hands.status(run_id))["run"] == "success"
+
+
+async def test_a_stage_is_no_success_while_a_failure_left_something_of_it_out(hands: Hands) -> None:
+    run_id = await hands.submit(
+        a_job("a", stage="one"),
+        a_job("b", stage="one", needs=["a"]),
+        a_job("none", stage="one", when="on_failure", needs=["ok"]),
+        a_job("ok", stage="one"),
+        stages=["one"],
+    )
+    await hands.play("a")
+
+    await hands.mark(run_id, "a")
+    between = await hands.stages(run_id)
+    await hands.mark(run_id, "b")
+
+    assert between == ["failed"]
+    assert await hands.stages(run_id) == ["success"]
+    assert (await hands.status(run_id))["none"] == "skipped"
 
 
 async def test_a_run_with_another_failure_stays_failed(hands: Hands) -> None:

@@ -159,9 +159,12 @@ def test_a_mark_lets_a_resumed_run_pass(drawbar: Command) -> None:
     drawbar.run("run", file)
 
     marked = drawbar.run("mark", "1", "b", "success", "--reason", "by hand")
+    shown = drawbar.run("show", "1")
     resumed = drawbar.run("run", file, "--resume", "1")
 
     assert marked.stdout == "job b of run 1 counts as a success from now on\n"
+    assert "run 1  failed" in shown.stdout
+    assert "the rest was not run: drawbar run FILE --resume 1 runs it" in shown.stdout
     assert resumed.returncode == 0
     assert "b  success, carried over" in resumed.stdout
     assert statuses(drawbar, 2) == dict.fromkeys("abcd", "success")
