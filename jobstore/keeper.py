@@ -6,23 +6,19 @@ the store; after a restart it is armed again from what the store holds.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
 
 import structlog
 
 from jobstore.followers import Recent
 from jobstore.leases import Lease, LeaseBook
 from jobstore.store.interface import JobStore, Leftovers
-from jobstore.store.journal import Change
+from jobstore.store.journal import ENDS, Change
 from jobstore.watchers import Watchers
 from shared.deadlines import Deadlines
 from shared.protocol.jobs import Event
-from shared.protocol.states import JobStatus
 from shared.runtime import Runtime
 
 log = structlog.get_logger()
-
-_ENDS: Final = {"job.marked", *(f"job.{status}" for status in JobStatus if status.is_ended)}
 
 
 class Keeper:
@@ -111,7 +107,7 @@ class Keeper:
             self._watchers.notify(("log", attempt_id))
         if event.kind == "job.retrying":
             self._retries.arm(seq, now + event.facts["delay_s"])
-        elif event.kind in _ENDS:  # once it is pruned, another job may have its number
+        elif event.kind in ENDS:  # once it is pruned, another job may have its number
             self._retries.disarm(seq)
             self._queue_timeouts.disarm(seq)
 

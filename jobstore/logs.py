@@ -35,6 +35,10 @@ class Logs:
         self._max_bytes = max_bytes
         self._open: dict[AttemptId, OpenLog] = {}
 
+    def __len__(self) -> int:
+        """How many logs grow."""
+        return len(self._open)
+
     async def append(self, attempt_id: AttemptId, offset: int, size_bytes: int, body: Body) -> int:
         """The new size. LogOffsetMismatch: the log ends elsewhere. TooLarge: it may not grow
         that far. Nothing was appended then."""

@@ -339,6 +339,10 @@ class JobStoreService:
 
     def _on_commit(self, changes: Sequence[Change]) -> None:
         self._keeper.note(changes)
+        for change in changes:
+            attempt_id = change.event.attempt_id
+            if change.event.kind == "attempt.lost" and attempt_id is not None:
+                self._logs.close(attempt_id)  # nobody may report it any more
 
     # -- details -------------------------------------------------------------------------------
 

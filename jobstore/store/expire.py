@@ -58,9 +58,7 @@ def expire_lease(
             worker_id=held.worker_id,
             fence=held.fence,
         )
-        status = follow(work, held, attempt_id, verdict, tried, exit_code=None)
-        if status.is_ended:
-            watch.forget(held.seq)
+        follow(work, held, attempt_id, verdict, tried, exit_code=None)
         move_attempt(
             work,
             attempt_id,

@@ -100,8 +100,6 @@ def finish_attempt(
         "INSERT INTO artifact (attempt_id, path, size_bytes, sha256) VALUES (?, ?, ?, ?)",
         [(ask.attempt_id, a.path, a.size_bytes, a.sha256) for a in ask.artifacts],
     )
-    if job_status.is_ended:
-        watch.forget(held.seq)
     return Accepted(receipt_id, job_status)
 
 

@@ -6,11 +6,15 @@ The same events feed the API, the service's leases and timers (after the commit)
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol.jobs import Event
+from shared.protocol.states import JobStatus
 from shared.sqlite import Tx
+
+# What happens to a job at its end: it has no further tries.
+ENDS: Final = {"job.marked", *(f"job.{status}" for status in JobStatus if status.is_ended)}
 
 
 @dataclass(frozen=True, slots=True)

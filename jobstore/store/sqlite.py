@@ -19,6 +19,7 @@ from jobstore.store.decided import PLAIN, Origin
 from jobstore.store.expire import Expired, expire_lease, time_out_queued, wake_jobs
 from jobstore.store.finish import Accepted, Late, finish_attempt
 from jobstore.store.interface import Leftovers, LiveAttempt, OnCommit
+from jobstore.store.journal import ENDS
 from jobstore.store.mark import mark_job
 from jobstore.store.past import PastRun, past_run
 from jobstore.store.run import Started, run_attempt
@@ -241,6 +242,9 @@ class SqliteJobStore:
         batch, self._batch = self._batch, Batch()
         if batch.ready:
             self._room.serve(Work(tx, batch))
+        for change in batch.journal.changes:
+            if change.event.kind in ENDS and change.job_seq is not None:
+                self._stopwatch.forget(change.job_seq)
         if batch.journal.changes:
             tx.after_commit(partial(self._on_commit, batch.journal.changes))
 

@@ -12,6 +12,10 @@ class Stopwatch:
         self._began: dict[int, float] = {}  # job seq → monotonic
         self._opened_at = 0.0
 
+    def __len__(self) -> int:
+        """How many jobs it knows of."""
+        return len(self._began)
+
     def open(self, mono: float) -> None:
         """The service started: what was measured before comes from the store."""
         self._opened_at = mono

@@ -100,6 +100,26 @@ async def test_a_job_that_waits_for_its_next_try_can_be_cancelled(hands: Hands) 
     assert await hands.claim() == []
 
 
+@pytest.mark.parametrize("end", ["cancel", "mark", "stop"])
+async def test_nothing_is_remembered_of_a_job_that_ends_between_its_tries(
+    hands: Hands, end: str
+) -> None:
+    run_id = await hands.submit(
+        a_job("a", retry=retry_at_once(3)), a_job("bad", priority=-1), on_error="stop"
+    )
+    await hands.do(exit_code=1)
+    watch = hands.service._store._stopwatch
+    while_it_waits = len(watch)
+
+    if end == "cancel":
+        await hands.cancel(run_id, "a")
+    elif end == "mark":
+        await hands.mark(run_id, "a")
+    await hands.do(exit_code=1)
+
+    assert (while_it_waits, len(watch)) == (1, 0)
+
+
 async def test_a_claimed_job_of_a_cancelled_run_cannot_start(hands: Hands) -> None:
     run_id = await hands.submit(a_job("a"))
     (claim,) = await hands.claim()

@@ -133,6 +133,18 @@ async def test_a_streamed_log_is_continued_after_a_restart(tmp_path: Path) -> No
         assert await collect(log_of(after, run_id, "a")) == BIG + b"more"
 
 
+async def test_the_log_of_a_lost_attempt_grows_no_more(hands: Hands) -> None:
+    run_id = await hands.submit(a_job("a", on_lost="fail"))
+    claim = await hands.start()
+    await send(hands, claim, b"one\n")
+    while_it_runs = len(hands.service._logs)
+
+    await hands.runtime.advance(31)
+    await hands.until(run_id, "attempt.lost")
+
+    assert (while_it_runs, len(hands.service._logs)) == (1, 0)
+
+
 async def test_nobody_else_can_write_the_log(hands: Hands) -> None:
     await hands.submit(a_job("a"))
     claim = await hands.start(BEN)
