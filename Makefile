@@ -53,7 +53,8 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 bench: $(STAMP) ## Measure speed and memory beside xargs and make; BENCH="--help" lists options
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-prove: $(STAMP) ## Simulate many fleets that fail in many ways; SEEDS=0:1000
+prove: $(STAMP) ## The long proofs, and many simulated fleets that fail; SEEDS=0:1000
+	@$(BIN)/python -m pytest -m prove --timeout 900
 	@$(BIN)/python -m simulation --seeds $(SEEDS)
 
 golden: $(STAMP) ## Write the golden files and diagrams anew, to be reviewed as a diff

@@ -11,9 +11,9 @@ from shared.http.identity import bearer, plain_id, require_role
 from shared.http.line_server import add_line
 from shared.http.server import read_message, reply
 from shared.ids import WorkerId
-from shared.keys import is_same_secret
 from shared.protocol.registry import EnrolRequest, Goodbye, StatusReply, StatusReport
 from shared.protocol.states import Desired
+from shared.secret_files import is_same_secret
 from shared.services import Registry
 from shared.tokens import WORKER_S, Audience, Identity, Minter, Role, Scope, Verifier
 

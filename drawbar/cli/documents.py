@@ -33,7 +33,7 @@ def validate(files: Files, param: Params = None, as_json: Json = False) -> int:
 
     Example: drawbar validate release.yaml
     """
-    from drawbar.cli.pipelines import parse_pairs
+    from drawbar.cli.pairs import parse_pairs
     from drawbar.cli.render.objects import write_json
 
     params = parse_pairs("--param", param or ())
@@ -62,7 +62,7 @@ def graph(
 
     Example: drawbar graph release.yaml --format mermaid
     """
-    from drawbar.cli.pipelines import parse_pairs
+    from drawbar.cli.pairs import parse_pairs
     from drawbar.cli.render.objects import write_json
     from drawbar.document import load
     from drawbar.document.graph import layers, render_graph

@@ -4,7 +4,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 
 from drawbar.cli.failures import Usage
-from drawbar.cli.pipelines import parse_pairs
+from drawbar.cli.pairs import parse_pairs
 from shared.protocol.pipeline import JobSpec
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from pydantic import TypeAdapter, ValidationError
 
 from drawbar.cli.failures import Usage, say
+from drawbar.cli.pairs import parse_pairs
 from drawbar.cli.render.words import count
 from drawbar.document import Loaded, load
 from drawbar.document.bounds import in_words
@@ -125,14 +126,3 @@ def _environment(pairs: Sequence[str]) -> dict[str, str]:
             problem = error.errors()[0]
             raise Usage(f"--env {problem['loc'][0]}: {in_words(problem)}") from None
     return given
-
-
-def parse_pairs(option: str, pairs: Sequence[str]) -> dict[str, str]:
-    """NAME=VALUE, each; a later one wins over an earlier one of the same name."""
-    found: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise Usage(f"{option} takes NAME=VALUE, found {pair!r}")
-        found[name] = value
-    return found

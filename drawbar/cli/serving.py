@@ -13,13 +13,13 @@ from typing import Final
 from drawbar.cli.ages import span_s
 from drawbar.cli.connect import JOBSTORE_URL, checked_url
 from drawbar.cli.failures import Usage, is_debugging, say
-from drawbar.cli.keys import enrolment_secret_of, keys_of
 from drawbar.cli.labels import worker_labels
 from drawbar.cli.notices import Telling
 from drawbar.cli.parsing import checked_name, parse_address, parse_policy
 from drawbar.cli.places import data_dir, own_data_dir
 from drawbar.cli.render.words import count
 from drawbar.cli.rules import Rules
+from drawbar.cli.secrets import enrolment_secret_of
 from shared import logs
 from shared.datadir import held
 from shared.runtime import Runtime, SystemRuntime
@@ -34,6 +34,7 @@ def serve_jobstore(
     listen: str, lease_s: float, keep: str | None, data: Path | None, told: Telling
 ) -> None:
     """Served until a signal."""
+    from drawbar.cli.keys import keys_of
     from jobstore.app import serve
     from jobstore.settings import JobStoreSettings
 
@@ -57,6 +58,7 @@ def serve_jobstore(
 
 def serve_registry(listen: str, silent_after_s: float, data: Path | None) -> None:
     """Served until a signal."""
+    from drawbar.cli.keys import keys_of
     from registry.app import serve
     from registry.service import RegistrySettings
 
@@ -80,6 +82,7 @@ def serve_registry(listen: str, silent_after_s: float, data: Path | None) -> Non
 
 def serve_gateway(listen: str, jobstore_url: str, data: Path | None) -> None:
     """Served until a signal. Holds nothing: several gateways may share a data directory."""
+    from drawbar.cli.keys import keys_of
     from gateway.app import serve
 
     host, port = parse_address(listen)
@@ -142,6 +145,7 @@ def serve_up(
     told: Telling,
 ) -> int:
     """All of it served until a signal."""
+    from drawbar.cli.keys import keys_of
     from drawbar.up import Addresses, serve
 
     keep_s = None if keep is None else span_s("--keep", keep)

@@ -59,7 +59,7 @@ def keys_from(
     `folder`, where one is made at the first need."""
 
     def load() -> list[bytes]:
-        from shared.keys import load_secrets_key
+        from shared.secret_files import load_secrets_key
 
         if text := environ.get("DRAWBAR_SECRETS_KEY"):
             return parse_keys(text)

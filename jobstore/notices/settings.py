@@ -8,9 +8,9 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from shared.errors import Misconfigured
-from shared.keys import load_webhook_secret, read_webhook_secret
 from shared.protocol.pipeline import MailServer
 from shared.runtime import Runtime
+from shared.secret_files import load_webhook_secret, read_webhook_secret
 
 EXAMPLE: Final = "smtp://user@mail.example.com:587"
 PORTS: Final = {"smtp": 25, "smtps": 465}

@@ -7,8 +7,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from shared.errors import Misconfigured
-from shared.keys import Keys, is_same_secret, load_keys
+from shared.keys import Keys, load_keys
 from shared.runtime import SystemRuntime
+from shared.secret_files import is_same_secret
 
 
 def pem(keys: Keys) -> bytes:
