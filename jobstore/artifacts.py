@@ -3,10 +3,10 @@
 import asyncio
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from shared.errors import BadRequest, TooLarge
+from shared.errors import BadRequest, TooLarge, UnknownArtifact
 from shared.files import Files
 from shared.protocol.gateway import ArtifactEntry
 from shared.runtime import Runtime
@@ -115,3 +115,16 @@ class Artifacts:
 
 def path_of(sha256: str) -> str:
     return f"blobs/{sha256[:2]}/{sha256}"
+
+
+def entry_at(entries: Sequence[ArtifactEntry], path: str) -> ArtifactEntry:
+    """The one at `path`. UnknownArtifact."""
+    for entry in entries:
+        if entry.path == path:
+            return entry
+    raise UnknownArtifact(f"there is no artifact {path!r}", path=path)
+
+
+async def one_piece(piece: bytes) -> Body:
+    """A body that is there already."""
+    yield piece

@@ -4,19 +4,18 @@ It decides and orders; the store remembers. Leases and timers are the keeper's.
 """
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from jobstore.artifacts import Artifacts
+from jobstore.artifacts import Artifacts, entry_at, one_piece
+from jobstore.attempts import RunningAttempts
 from jobstore.execution import run_context
 from jobstore.execution_data.service import ExecutionService
 from jobstore.execution_data.vault import Vault, no_keys
 from jobstore.followers import Followers, Recent
 from jobstore.history.service import HistoryService
 from jobstore.keeper import Keeper
-from jobstore.leases import Lease, LeaseBook
+from jobstore.leases import LeaseBook
 from jobstore.logs import Logs
 from jobstore.notices.outbox import Outbox
 from jobstore.origin import origin_of, origin_of_retry, unknown_skips
@@ -24,19 +23,12 @@ from jobstore.schedules.scheduler import Scheduler
 from jobstore.schedules.service import ScheduleService
 from jobstore.settings import JobStoreSettings
 from jobstore.store.claim import Granted
-from jobstore.store.finish import Late
 from jobstore.store.journal import Change
 from jobstore.store.sqlite import SqliteJobStore
 from jobstore.store.submit import bundles_of
 from jobstore.watchers import Watchers
 from shared.errors import (
     BadPipeline,
-    BadRequest,
-    LogOffsetMismatch,
-    StaleFence,
-    UnknownArtifact,
-    UnknownAttempt,
-    UnknownJob,
 )
 from shared.faultpoints import faultpoint
 from shared.files import Files
@@ -57,7 +49,6 @@ from shared.protocol.schedules import (
     ScheduleRequest,
     ScheduleView,
 )
-from shared.protocol.states import AttemptStatus
 from shared.runtime import Runtime
 from shared.services import Body
 
@@ -90,6 +81,9 @@ class JobStoreService:
         )
         self._logs = Logs(files, max_bytes=self._settings.max_log_bytes)
         self._artifacts = Artifacts(files, runtime, max_bytes=self._settings.max_artifact_bytes)
+        self._attempts = RunningAttempts(
+            self._store, self._leases, self._logs, self._artifacts, self._watchers, runtime
+        )
         self._followers = Followers(self._store, self._logs, self._watchers, recent)
         self._history = HistoryService(
             self._store.database,
@@ -158,69 +152,22 @@ class JobStoreService:
         )
 
     async def heartbeat(self, ask: g.HeartbeatRequest) -> g.HeartbeatReply:
-        now = self._runtime.mono()
-        verdicts = []
-        for beat in ask.leases:
-            verdict = self._leases.beat(ask.worker_id, beat, now)
-            reason = await self._why_gone(beat.attempt_id) if verdict is g.Verdict.GONE else None
-            verdicts.append(
-                g.LeaseVerdict(attempt_id=beat.attempt_id, verdict=verdict, reason=reason)
-            )
-        return g.HeartbeatReply(leases=tuple(verdicts))
+        return await self._attempts.heartbeat(ask)
 
     async def append_log(self, chunk: g.LogChunk, body: Body) -> g.LogReply:
-        lease = await self._holder(chunk.attempt_id, chunk.worker_id, chunk.fence)
-        size = await self._logs.append(chunk.attempt_id, chunk.offset, chunk.size_bytes, body)
-        self._watchers.notify(("log", chunk.attempt_id))
-        return g.LogReply(
-            next_offset=size,
-            attempt_status=AttemptStatus.RUNNING,
-            cancel_requested=lease.is_cancelled,
-        )
+        return await self._attempts.append_log(chunk, body)
 
     async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
-        await self._holder(upload.attempt_id, upload.worker_id, upload.fence)
-        await self._artifacts.put(upload.entry, body)
+        await self._attempts.put_artifact(upload, body)
 
     async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
-        await self._holder(ask.attempt_id, ask.worker_id, ask.fence)
-        run_id = await self._store.find_dependency(ask.attempt_id, ask.job_id)
-        if run_id is None:
-            raise UnknownJob(f"{ask.job_id!r} is not a dependency of this job", job_id=ask.job_id)
-        found = await self._store.list_artifacts(run_id, ask.job_id)
-        return g.InputList(artifacts=tuple(item.artifact for item in found))
+        return await self._attempts.list_inputs(ask)
 
-    async def read_input(self, ask: g.InputRequest) -> Body:
-        listed = await self.list_inputs(
-            g.InputListRequest(
-                attempt_id=ask.attempt_id,
-                worker_id=ask.worker_id,
-                fence=ask.fence,
-                job_id=ask.job_id,
-            )
-        )
-        entry = _entry(listed.artifacts, ask.path)
-        async for piece in self._artifacts.read(entry.sha256):
-            yield piece
+    def read_input(self, ask: g.InputRequest) -> Body:
+        return self._attempts.read_input(ask)
 
     async def finish(self, ask: g.FinishRequest) -> g.FinishReply:
-        lease = self._leases.get(ask.attempt_id)
-        if lease is None or (lease.worker_id, lease.fence) != (ask.worker_id, ask.fence):
-            return await self._settle(ask, None)  # a repeat, or too late: the store knows which
-        tail = ask.log.tail
-        if ask.log.tail_offset + len(tail) not in (ask.log.size_bytes, ask.log.tail_offset):
-            raise BadRequest("the log's tail does not end where the log does")
-        inline = tail if ask.log.tail_offset == 0 and len(tail) == ask.log.size_bytes else None
-        resend_from = None
-        if inline is None:
-            resend_from = await self._take_tail(ask)
-        elif hashlib.sha256(inline).hexdigest() != ask.log.sha256:
-            resend_from = 0  # a job may write over what its worker has read of the log
-        with self._artifacts.keep(artifact.sha256 for artifact in ask.artifacts):
-            missing = await self._artifacts.missing(ask.artifacts)
-            if resend_from is not None or missing:
-                return g.Incomplete(resend_log_from=resend_from, missing_artifacts=missing)
-            return await self._settle(ask, inline)
+        return await self._attempts.finish(ask)
 
     # -- people's verbs ------------------------------------------------------------------------
 
@@ -271,7 +218,7 @@ class JobStoreService:
 
     async def read_artifact(self, run_id: RunId, job_id: JobId, path: str) -> Body:
         listed = await self._store.list_artifacts(run_id, job_id)
-        entry = _entry([item.artifact for item in listed], path)
+        entry = entry_at([item.artifact for item in listed], path)
         async for piece in self._artifacts.read(entry.sha256):
             yield piece
 
@@ -355,21 +302,6 @@ class JobStoreService:
             start_ttl_s=self._settings.start_ttl_s,
         )
 
-    async def _holder(self, attempt_id: AttemptId, worker_id: str, fence: int) -> Lease:
-        """The attempt's lease. UnknownAttempt; StaleFence: it is not this worker's to write to."""
-        lease = self._leases.get(attempt_id)
-        if lease is None:
-            raise StaleFence(state=await self._store.attempt_state(attempt_id))
-        if lease.worker_id != worker_id or lease.fence != fence or not lease.is_running:
-            raise StaleFence(state="running elsewhere" if lease.is_running else "claimed")
-        return lease
-
-    async def _why_gone(self, attempt_id: AttemptId) -> str:
-        try:
-            return await self._store.attempt_state(attempt_id)
-        except UnknownAttempt:
-            return "unknown"
-
     async def _keep_bundle(self, pipeline: PipelineSpec) -> PipelineSpec:
         """The files of its tasks are stored by their hash; the pipeline goes on without them."""
         bundle = pipeline.bundle
@@ -377,40 +309,8 @@ class JobStoreService:
             entry = g.ArtifactEntry(
                 path="bundle.zip", size_bytes=len(bundle.content), sha256=bundle.sha256
             )
-            await self._artifacts.put(entry, _one(bundle.content))
+            await self._artifacts.put(entry, one_piece(bundle.content))
         for sha256 in bundles_of(pipeline):
             if not await self._artifacts.has(sha256):
                 raise BadPipeline(f"the files {sha256} of its tasks did not come with it")
         return pipeline.model_copy(update={"bundle": None})
-
-    async def _take_tail(self, ask: g.FinishRequest) -> int | None:
-        """None: the whole log is here, verified and durable. Else: where to send it from."""
-        if ask.log.tail:
-            with suppress(LogOffsetMismatch):  # it came before, or bytes before it are missing
-                tail = ask.log.tail
-                await self._logs.append(ask.attempt_id, ask.log.tail_offset, len(tail), _one(tail))
-        return await self._logs.complete(ask.attempt_id, ask.log.size_bytes, ask.log.sha256)
-
-    async def _settle(self, ask: g.FinishRequest, inline: bytes | None) -> g.FinishReply:
-        accepted = await self._store.finish(ask, log_inline=inline)
-        await faultpoint("jobstore.finish.before_reply")
-        self._logs.close(ask.attempt_id)
-        if isinstance(accepted, Late):
-            raise accepted.error
-        return g.Receipt(
-            receipt_id=accepted.receipt_id,
-            attempt_id=ask.attempt_id,
-            fence=ask.fence,
-            job_status=accepted.job_status,
-        )
-
-
-def _entry(entries: Sequence[g.ArtifactEntry], path: str) -> g.ArtifactEntry:
-    for entry in entries:
-        if entry.path == path:
-            return entry
-    raise UnknownArtifact(f"there is no artifact {path!r}", path=path)
-
-
-async def _one(piece: bytes) -> Body:
-    yield piece
