@@ -43,6 +43,7 @@ def run_context(
         plugins=settings.plugins,
         security=settings.security,
         image=job.image,
+        limits=job.limits,
         dependencies=tuple(
             DependencyResult(job_id=JobId(job_id), status=JobStatus(status), exit_code=exit_code)
             for job_id, status, exit_code in started.dependencies

@@ -120,6 +120,9 @@ def _remarks(plan: Plan, job: JobSpec) -> Iterator[str]:
         yield where if has else f"{where}, which this one is not"
     if job.image is not None:
         yield f"image {printable(job.image)}"
+    if job.limits is not None:
+        named = job.limits.model_dump(exclude_none=True).items()
+        yield "limits " + ", ".join(f"{name} {value:,}" for name, value in named)
     if job.when is not When.ON_SUCCESS:
         yield "when one before it failed" if job.when is When.ON_FAILURE else "in any case"
     if job.approve:

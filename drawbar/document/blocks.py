@@ -1,4 +1,4 @@
-"""Settings that are written as a block or one by one: retry, security, notify.
+"""Settings that are written as a block or one by one: retry, limits, security, notify.
 
 Also: what the canonical model refuses (lengths, ranges, characters), told at the node it came from.
 """
@@ -11,7 +11,14 @@ from drawbar.document.bounds import in_words
 from drawbar.document.mistakes import Path, Report
 from drawbar.document.nodes import Mapping, Node, Sequence
 from drawbar.document.tables import Read
-from shared.protocol.pipeline import MailServer, NotifyOn, NotifySpec, RetryRule, SecuritySpec
+from shared.protocol.pipeline import (
+    Limits,
+    MailServer,
+    NotifyOn,
+    NotifySpec,
+    RetryRule,
+    SecuritySpec,
+)
 
 
 def read_retry(read: Read, path: Path, report: Report) -> dict[str, Any]:
@@ -19,6 +26,11 @@ def read_retry(read: Read, path: Path, report: Report) -> dict[str, Any]:
     if "retry" not in read.values and not any(place.startswith("retry.") for place in read.values):
         return {}
     return _settings("retry", RetryRule, read, path, report)
+
+
+def read_limits(read: Read, path: Path, report: Report) -> dict[str, Any]:
+    """The limits that a mapping gives itself; all in bounds."""
+    return _settings("limits", Limits, read, path, report)
 
 
 def read_security(read: Read, report: Report) -> SecuritySpec | None:
@@ -131,7 +143,7 @@ def _report_setting(
         node = read.nodes[f"{block}.{setting}"]
         report.add(node, (*path, flat), f"{flat}: {in_words(problem)}")
         return
-    name = setting.removesuffix("_s")
+    name = setting.removesuffix("_s").removesuffix("_bytes")
     node = child(read.nodes[block], name, wants_key=False)
     for part in rest:
         node = child(node, part, wants_key=False)

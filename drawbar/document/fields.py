@@ -44,6 +44,25 @@ def _flat_retry(prefix: str) -> tuple[Field, ...]:
     )
 
 
+LIMITS: Final = table((
+    Field("memory_bytes", ("memory",), k.SIZE,
+          "Memory of all its processes; a job that needs more is ended with the reason oom.",
+          "512M"),
+    Field("cpus", ("cpus",), k.NUMBER, "Processors' worth of time; it is slowed to that.", 1.5),
+    Field("pids", ("pids",), k.WHOLE, "Processes and threads at a time; it cannot start more.",
+          64),
+    Field("open_files", ("open_files",), k.WHOLE, "Files that each process may hold open.", 256),
+    Field("file_size_bytes", ("file_size",), k.SIZE, "The size of each file that it writes.",
+          "1G"),
+    Field("scratch_bytes", ("scratch",), k.SIZE,
+          "What its own folder may hold; a job that writes more is ended with the reason disk.",
+          "10G"),
+    Field("nice", ("nice",), k.WHOLE,
+          "0 to 19: the higher, the more it stands back behind others. Default: as the worker.",
+          10),
+))
+LIMITS_BLOCK: Final = block("limits", LIMITS, "{memory: 512M, cpus: 1.5}")
+
 CHECK: Final = table((
     Field("name", ("name",), k.TEXT,
           "The name under which workers know the check.", "check_file_exists"),
@@ -152,6 +171,9 @@ _JOB: Final = (
     Field("image", ("image", "dockerImage"), k.TEXT,
           "The container image that it asks for; workers refuse it, or ignore the image. "
           "Default: the pipeline's.", "debian:12"),
+    Field("limits", ("limits",), LIMITS_BLOCK,
+          "What it may take of its worker's machine; what it does not name is the pipeline's.",
+          {"memory": "512M", "cpus": 1.5}),
     Field("timeout_s", ("timeout",), k.LIMIT,
           "It is stopped when it takes longer. Default: the pipeline's.", "10m"),
     Field("queue_timeout_s", ("queue_timeout",), k.LIMIT,
@@ -219,6 +241,8 @@ _PIPELINE: Final = (
     Field("working_dir", ("working_dir", "workingDir"), k.TEXT, "For jobs that name none.",
           "/srv/nightly"),
     Field("image", ("image", "dockerImage"), k.TEXT, "For jobs that name none.", "debian:12"),
+    Field("limits", ("limits",), LIMITS_BLOCK, "Of each job, where that names no other.",
+          {"memory": "2G", "pids": 500}),
     Field("stages", ("stages",), k.STAGES,
           "Groups of jobs, one after another: names, or mappings of name and jobs.",
           ["build", "test"]),
@@ -297,6 +321,7 @@ def tables() -> dict[str, Table]:
         "stage": STAGE,
         "job": JOB,
         "retry": RETRY,
+        "limits": LIMITS,
         "check": CHECK,
         "param": PARAM,
         "notify": NOTIFY,

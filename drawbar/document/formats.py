@@ -1,7 +1,7 @@
 """Readers of values with a format of their own: addresses, patterns, axes, cron."""
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from drawbar.document.mistakes import Path, Report
 from drawbar.document.nodes import Mapping, Node, Scalar, Sequence
@@ -9,6 +9,8 @@ from drawbar.document.readers import BAD, TRUTH, expected, list_of, text, texts
 
 _ADDRESS = re.compile(r"[^@\s<>\x00-\x1f]+@[^@\s<>\x00-\x1f]+")
 _URL = re.compile(r"https?://[^\s/]\S*")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kKMGT])(B|iB)?)?", re.ASCII)
+_POWER: Final = {"K": 1, "M": 2, "G": 3, "T": 4}
 _AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _CRON = re.compile(r"@[a-z]+|[-0-9A-Za-z*/,?#]+(?:[ \t]+[-0-9A-Za-z*/,?#]+){4}")
 
@@ -27,6 +29,15 @@ def addresses(node: Node, path: Path, report: Report) -> Any:
 
     found = list_of(node, path, report, one, "a list of mail addresses")
     return found if found is BAD else tuple(dict.fromkeys(a for some in found for a in some))
+
+
+def size(node: Node, path: Path, report: Report) -> Any:
+    """Bytes: 512M and 512MiB are 1024-fold, as memory is counted; 512MB is 1000-fold."""
+    match = _SIZE.fullmatch(node.text) if isinstance(node, Scalar) else None
+    if match is None or (match[2] is None and "." in match[1]) or len(match[1]) > 20:
+        return expected("a size such as 1048576, 512M or 1.5G", node, path, report)
+    unit = 1_000 if match[3] == "B" else 1_024
+    return int(float(match[1]) * unit ** _POWER[match[2].upper()]) if match[2] else int(match[1])
 
 
 def url(node: Node, path: Path, report: Report) -> Any:

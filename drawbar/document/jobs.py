@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from drawbar.document.blocks import read_retry, report_bounds
+from drawbar.document.blocks import read_limits, read_retry, report_bounds
 from drawbar.document.environment import Environment
 from drawbar.document.fields import JOB
 from drawbar.document.kinds import MATRIX
@@ -19,7 +19,7 @@ from drawbar.document.nodes import Mapping, Node, Scalar
 from drawbar.document.readers import BAD, items_of
 from drawbar.document.tables import Read, read_mapping
 from drawbar.document.templates import Templates
-from shared.protocol.pipeline import MAX_JOBS, JobSpec, RetryRule
+from shared.protocol.pipeline import MAX_JOBS, JobSpec, Limits, RetryRule
 
 MAX_NEEDS: Final = 1_000_000  # of all jobs, written out
 
@@ -53,9 +53,17 @@ class _Draft:
 class Jobs:
     """Reads jobs one after another; `finish` gives them all."""
 
-    def __init__(self, top: Read, retry: RetryRule, templates: Templates, report: Report) -> None:
+    def __init__(
+        self,
+        top: Read,
+        retry: RetryRule,
+        limits: dict[str, Any],
+        templates: Templates,
+        report: Report,
+    ) -> None:
         self._top = top
         self._retry = retry  # the pipeline's, which jobs build upon
+        self._limits = limits  # likewise
         self._templates = templates
         self._report = report
         self._drafts: list[_Draft] = []
@@ -139,8 +147,10 @@ class Jobs:
         if read is None:
             read = read_mapping(filled, JOB, path, report)
         own = read_retry(read, path, report)
+        limits = {**self._limits, **read_limits(read, path, report)}
         values = {k: v for k, v in read.values.items() if not k.startswith("retry")}
         values.pop("matrix", None)
+        values.pop("limits", None)
         name = values.get("id")
         if "id" not in read.nodes:
             report.add(node, path, "the job has no id")
@@ -153,6 +163,8 @@ class Jobs:
         for place in _INHERITED:
             if place in self._top.values:
                 values.setdefault(place, self._top.values[place])
+        if limits:
+            values["limits"] = Limits.model_construct(**limits)
         if own:
             values["retry"] = self._retry.model_copy(update=own)
         given = [n for n in _RUN if n in read.nodes and values.get(n, BAD)]

@@ -61,6 +61,18 @@ WHOLE: Final = Kind(
 NUMBER: Final = Kind("number", readers.number, {"anyOf": [{"type": ["number", "null"]}, _TEMPLATE]})
 DURATION: Final = Kind("duration", readers.duration, _DURATION)
 LIMIT: Final = Kind("duration above zero", readers.limit, _DURATION)
+SIZE: Final = Kind(
+    "size",
+    formats.size,
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*([kKMGT](i?B)?)?$"},
+            _TEMPLATE,
+            _NULL,
+        ]
+    },
+)
 EXIT_CODES: Final = Kind(
     "list of whole numbers",
     readers.exit_codes,

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
 from shared.protocol.base import Bytes, Fence, Message, Number
 from shared.protocol.execution import AttemptState, Resumption, RunFacts
-from shared.protocol.pipeline import CheckSpec, InheritEnv, Labels, SecuritySpec, TaskSpec
+from shared.protocol.pipeline import CheckSpec, InheritEnv, Labels, Limits, SecuritySpec, TaskSpec
 from shared.protocol.states import AttemptStatus, JobStatus
 
 MAX_SLOTS = 10_000
@@ -129,6 +129,7 @@ class RunContext(Message):
     plugins: tuple[str, ...] = ()
     security: SecuritySpec | None = None
     image: str | None = None  # of the container that the job asks for
+    limits: Limits | None = None  # None: none of its own
     dependencies: tuple[DependencyResult, ...]
     tries: int  # this one included
     tries_left: int

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
-from shared.protocol.base import Document
+from shared.protocol.base import MAX_INT64, Document
 
 MAX_BUNDLE_BYTES: Final = 4 * 1024 * 1024  # of files that travel with a pipeline, packed
 DEFAULT_TIMEOUT_S: Final = 10_800.0  # three hours, so that a hung job ends by itself
@@ -231,6 +231,22 @@ class BundleSpec(Document):
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
 
+class Limits(Document):
+    """What a job may take of its worker's machine, with all the processes that it starts.
+
+    None: no limit of its own. docs/limits.md says how each is kept, and what becomes of a job
+    that reaches it.
+    """
+
+    memory_bytes: int | None = Field(default=None, ge=1024 * 1024, le=MAX_INT64)
+    cpus: float | None = Field(default=None, ge=0.01, le=4_096)  # seconds of CPU in a second
+    pids: int | None = Field(default=None, ge=1, le=4_194_304)  # processes and threads at a time
+    open_files: int | None = Field(default=None, ge=8, le=1_048_576)  # of each process
+    file_size_bytes: int | None = Field(default=None, ge=1, le=MAX_INT64)  # of each file
+    scratch_bytes: int | None = Field(default=None, ge=1, le=MAX_INT64)  # its folder, altogether
+    nice: int | None = Field(default=None, ge=0, le=19)
+
+
 class JobSpec(Document):
     """One job. Exactly one of `command`, `script`, `argv`, `task` says what it runs."""
 
@@ -245,6 +261,7 @@ class JobSpec(Document):
     env: dict[EnvName, Text] = Field(default_factory=dict)
     working_dir: Text | None = None
     image: Annotated[Text, Field(min_length=1)] | None = None  # of the container it asks for
+    limits: Limits | None = None
     timeout_s: Duration | None = None
     queue_timeout_s: Duration | None = None
     retry: RetryRule | None = None

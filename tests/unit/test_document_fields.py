@@ -5,10 +5,11 @@ import json
 import pytest
 
 from drawbar.document import load_text
-from drawbar.document.fields import JOB, NOTIFY, PIPELINE, RETRY, SCHEDULE, SECURITY
+from drawbar.document.fields import JOB, LIMITS, NOTIFY, PIPELINE, RETRY, SCHEDULE, SECURITY
 from drawbar.document.tables import Field, Table
 from shared.protocol.pipeline import (
     CheckSpec,
+    Limits,
     MailServer,
     NotifyOn,
     NotifySpec,
@@ -132,10 +133,12 @@ def test_a_field_stands_for_one_place_of_the_canonical_model() -> None:
 
     job = {field.place for field in JOB.distinct() if "." not in field.place}
     retry = {field.place for field in RETRY.distinct()}
+    limits = {field.place for field in LIMITS.distinct()}
 
     # Tasks and their files come from flow files, which no table reads.
     assert job == set(JobSpec.model_fields) - {"task"}
     assert retry == set(RetryRule.model_fields)
+    assert limits == set(Limits.model_fields)
     assert set(PipelineSpec.model_fields) - {"bundle"} <= {f.place for f in PIPELINE.distinct()}
 
 
@@ -314,3 +317,58 @@ def test_a_job_has_its_own_image_or_the_pipelines(spelling: str, jobs_own: str) 
 
 def test_a_job_asks_for_no_image_unless_its_document_does() -> None:
     assert spec_of(A_JOB).jobs[0].image is None
+
+
+def test_a_job_has_the_limits_that_it_names_and_the_pipelines_others() -> None:
+    jobs = spec_of("""\
+        limits: {memory: 2G, pids: 100}
+        jobs:
+          - {id: a, command: b, limits: {memory: 512M, cpus: 1.5, nice: 3}}
+          - {id: c, command: d}
+        """).jobs
+
+    own = Limits(memory_bytes=512 * 1024**2, cpus=1.5, pids=100, nice=3)
+    assert [job.limits for job in jobs] == [own, Limits(memory_bytes=2 * 1024**3, pids=100)]
+
+
+def test_a_job_that_names_no_limits_has_none() -> None:
+    assert spec_of(A_JOB).jobs[0].limits is None
+
+
+@pytest.mark.parametrize(
+    ("said", "size_bytes"),
+    [
+        ("1048576", 2**20),
+        ("1024K", 2**20),
+        ("1.5G", 3 * 2**29),
+        ("1 GiB", 2**30),
+        ("2MB", 2_000_000),
+        ("1T", 2**40),
+    ],
+)
+def test_a_size_may_have_a_unit(said: str, size_bytes: int) -> None:
+    limits = spec_of(f"limits: {{file_size: {said}}}\n{A_JOB}").jobs[0].limits
+
+    assert limits == Limits(file_size_bytes=size_bytes)
+
+
+@pytest.mark.parametrize(
+    ("said", "mistake"),
+    [
+        (
+            "{memory: 5X}",
+            "limits.memory: expected a size such as 1048576, 512M or 1.5G, found '5X'",
+        ),
+        ("{memory: 1K}", "limits.memory: must be at least 1,048,576"),
+        ("{cpus: 0}", "limits.cpus: must be at least 0.01"),
+        ("{nice: -1}", "limits.nice: must be at least 0"),
+        ("{pid: 3}", "unknown field 'pid' (did you mean 'pids'?)"),
+        (
+            "[1]",
+            "limits: expected a mapping such as {memory: 512M, cpus: 1.5}, found a list",
+        ),
+    ],
+)
+def test_a_limit_that_means_nothing_is_a_mistake(said: str, mistake: str) -> None:
+    assert mistakes_of(f"limits: {said}\n{A_JOB}") == [(1, mistake)]
+    assert mistakes_of(f"jobs: [{{id: a, command: b, limits: {said}}}]\n") == [(1, mistake)]
