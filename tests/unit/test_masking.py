@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.tasks.masking import MOST, Masker, TooManySecrets, is_secret_name
+from shared.secret_names import is_secret_name
+from worker.tasks.masking import MOST, Masker, TooManySecrets
 
 SECRETS = ["hunter22", "hunter", "ter2", "abab", "p/w ö\n", "-----KEY\nline one\nline two"]
 

@@ -11,15 +11,6 @@ SHORTEST: Final = 4  # characters: to mask less would leave nothing of the log t
 LONGEST: Final = 20_000  # bytes that are held back at most, to see whether a secret goes on
 MOST: Final = 1_000  # secrets of one task
 
-_TELLING: Final = re.compile(
-    r"(?i)pass(word|wd|phrase)?$|secret|token|api_?key|private_?key|credential|authorization"
-)
-
-
-def is_secret_name(name: str) -> bool:
-    """Whether what is called that is a secret, though nobody said so."""
-    return _TELLING.search(name) is not None
-
 
 class TooManySecrets(Exception):
     """A task may read so many secrets, and no more: none of them would be masked surely."""

@@ -21,9 +21,10 @@ from shared.protocol import execution as e
 from shared.protocol import task as t
 from shared.protocol.base import Message
 from shared.runtime import Runtime
+from shared.secret_names import is_secret_name
 from shared.services import Execution
 from worker.backoff import Backoff
-from worker.tasks.masking import Masker, TooManySecrets, is_secret_name
+from worker.tasks.masking import Masker, TooManySecrets
 
 CALL_TIMEOUT_S: Final = 10.0
 PATIENCE_S: Final = 60.0  # then the task hears that nobody answered
