@@ -5,7 +5,7 @@ A job's argv is its script: `sim SECONDS FAILURE_CHANCE LINES`. Nothing survives
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import PurePath
@@ -120,6 +120,12 @@ class SimRunner:
         process.begin(self._host, lambda: self._ended(process))
         return process
 
+    async def attach(self, attempt_id: AttemptId) -> None:
+        """Nothing survives the worker."""
+
+    def permit(self, until: Mapping[AttemptId, float]) -> None:
+        """Nothing to do: no worker, no processes."""
+
     def _ended(self, process: "SimProcess") -> None:
         del self._alive[process]
         ended = process.exit
@@ -174,6 +180,8 @@ class SimProcess:
         self._host.loop.after(1e-3, self._host, self._end, None, SIGKILL)
 
     async def reap(self) -> None: ...
+
+    def release(self) -> None: ...
 
     async def _live(self) -> None:
         for burst in range(BURSTS):

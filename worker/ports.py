@@ -35,6 +35,7 @@ class Launch:
     cwd: PurePath
     log: PurePath
     stdin: bytes = b""  # what the first process finds there
+    attempt_id: AttemptId | None = None  # under which `Runner.attach` finds it
     task: TaskLaunch | None = None  # then a task runner is started, instead of `argv`
 
 
@@ -74,12 +75,24 @@ class Process(Protocol):
     async def reap(self) -> None:
         """Nothing of the group lives any more: it was killed, and seen to be empty."""
 
+    def release(self) -> None:
+        """`attach` finds it no more: how it ended was recorded. Safe to repeat."""
+
 
 class Runner(Protocol):
     """Starts processes. Shell, Python and container jobs share this contract."""
 
     async def start(self, launch: Launch) -> Process:
         """The process runs. CannotStart: no such command, directory, permission, …"""
+
+    async def attach(self, attempt_id: AttemptId) -> Process | None:
+        """The process that was started last for the attempt, perhaps by a worker that has ended
+        since: it runs, or how it ended is known. None: there is none, or it cannot be found."""
+
+    def permit(self, until: Mapping[AttemptId, float]) -> None:
+        """What was started for these attempts is killed at these times (`Runtime.mono`), also
+        when this worker has died or is stopped, unless a later time is said before. A runner
+        whose processes do not outlive the worker need do nothing."""
 
 
 class AttemptFiles(Protocol):

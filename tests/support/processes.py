@@ -1,7 +1,7 @@
 """Processes that run when a test says so, and files that live in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import PurePath
 
@@ -21,6 +21,7 @@ class ScriptedProcess:
         self.signals: list[str] = []
         self.is_stubborn = is_stubborn
         self.is_reaped = False
+        self.is_released = False
         self.reaping = asyncio.Event()
         self.reaping.set()
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
@@ -46,18 +47,25 @@ class ScriptedProcess:
         await self.reaping.wait()
         self.is_reaped = True
 
+    def release(self) -> None:
+        self.is_released = True
+
     def _die(self, number: int) -> None:
         if not self._exit.done():
             self._exit.set_result(Exit(exit_code=None, signal=number, usage=USED))
 
 
 class ScriptedRunner:
-    """Implements `Runner`. `started` holds the processes in order of their start."""
+    """Implements `Runner`. `started` holds the processes in order of their start.
+
+    They outlive the worker: a new one that is handed the same runner finds them.
+    """
 
     def __init__(self) -> None:
         self.started: list[ScriptedProcess] = []
         self.is_stubborn = False
         self.refusal: str | None = None
+        self.permitted: dict[AttemptId, float] = {}
         self._changed = asyncio.Condition()
 
     async def start(self, launch: Launch) -> ScriptedProcess:
@@ -68,6 +76,15 @@ class ScriptedRunner:
         async with self._changed:
             self._changed.notify_all()
         return process
+
+    async def attach(self, attempt_id: AttemptId) -> ScriptedProcess | None:
+        for process in reversed(self.started):
+            if process.launch.attempt_id == attempt_id:
+                return None if process.is_released else process
+        return None
+
+    def permit(self, until: Mapping[AttemptId, float]) -> None:
+        self.permitted.update(until)
 
     async def until_started(self, count: int) -> list[ScriptedProcess]:
         async with self._changed:

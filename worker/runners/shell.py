@@ -8,11 +8,13 @@ which keeps the group's number from being given to somebody else.
 import asyncio
 import os
 import signal
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
 import structlog
 
+from shared.ids import AttemptId
 from shared.protocol.gateway import Usage
 from shared.runtime import Runtime
 from worker.joblog import open_log
@@ -73,6 +75,9 @@ class ShellProcess:
             self._signal_group(signal.SIGKILL)
             await self._runtime.sleep(look_s)
             look_s = min(2 * look_s, LONGEST_LOOK_S)
+
+    def release(self) -> None:
+        """Nothing is kept of it in any case."""
 
     def _ended(self) -> None:
         """The first process is a zombie: end the rest, then take its status."""
@@ -140,6 +145,13 @@ class ShellRunner:
             os.close(output)
             if stdin != self._null:
                 os.close(stdin)
+
+    async def attach(self, attempt_id: AttemptId) -> ShellProcess | None:
+        """None: what this runner starts is its own child, and cannot be another's."""
+        return None
+
+    def permit(self, until: Mapping[AttemptId, float]) -> None:
+        """Nothing to do: no worker, no processes."""
 
     async def start_wired(
         self, launch: Launch, stdin: int, stdout: int, stderr: int

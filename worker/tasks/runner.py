@@ -2,10 +2,11 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from shared.ids import AttemptId
 from shared.protocol.execution import Scope
 from shared.protocol.task import VERSION, StartFrame, encode_start
 from shared.runtime import Runtime
@@ -72,6 +73,13 @@ class TaskRunner:
         if folder is not None and spec.runner:  # a runner that came along
             argv = tuple(_in_bundle(word, folder) for word in argv)
         return await self._spawn(launch, argv, scope, start)
+
+    async def attach(self, attempt_id: AttemptId) -> Process | None:
+        """Commands only: a task's pipes end with its worker."""
+        return await self._shell.attach(attempt_id)
+
+    def permit(self, until: Mapping[AttemptId, float]) -> None:
+        self._shell.permit(until)
 
     def _start_frame(self, task: TaskLaunch, folder: str | None) -> bytes:
         context = task.context

@@ -70,6 +70,9 @@ class TaskProcess:
         await self.wait()
         self._log.close()
 
+    def release(self) -> None:
+        self._process.release()
+
     def end(self, flaw: str) -> None:
         """The task cannot go on, and this is why. The first reason counts."""
         if self._flaw is None and self._requests.state is None:
