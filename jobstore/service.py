@@ -300,6 +300,7 @@ class JobStoreService:
             run_id=RunId(granted.run_id),
             job_id=JobId(granted.job_id),
             start_ttl_s=self._settings.start_ttl_s,
+            slots=granted.slots,
         )
 
     async def _keep_bundle(self, pipeline: PipelineSpec) -> PipelineSpec:

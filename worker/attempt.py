@@ -45,7 +45,7 @@ class Attempt:
         self._is_gone = False
         self._is_reporting = False
         self._has_slot = True
-        crew.slots.take()
+        crew.slots.take(claim.slots)
 
     @property
     def phase(self) -> str:
@@ -194,4 +194,4 @@ class Attempt:
         """The slot is free. Safe to repeat."""
         if self._has_slot:
             self._has_slot = False
-            self._crew.slots.release()
+            self._crew.slots.release(self._claim.slots)

@@ -44,12 +44,16 @@ class Slots:
         """Slots for which a job may be claimed."""
         return self.free if self._unreported <= self._max_unreported else 0
 
-    def take(self) -> None:
-        self._taken += 1
+    @property
+    def total(self) -> int:
+        return self._total
 
-    def release(self) -> None:
+    def take(self, slots: int) -> None:
+        self._taken += slots
+
+    def release(self, slots: int) -> None:
         """The process tree is gone; what it left has yet to be reported."""
-        self._taken -= 1
+        self._taken -= slots
         self._unreported += 1
         self._bell.ring()
 
@@ -141,6 +145,7 @@ class Poller:
             worker_id=worker_id,
             labels=self._labels,
             free_slots=max(1, self._slots.free),
+            total_slots=self._slots.total,
             wait_s=wait_s,
         )
         async with asyncio.timeout(timeout_s):

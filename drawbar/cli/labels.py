@@ -26,5 +26,15 @@ def check_requires(jobs: Iterable[JobSpec], labels: Mapping[str, str]) -> None:
             )
 
 
+def check_slots(jobs: Iterable[JobSpec], slots: int) -> None:
+    """Usage: a job takes more slots than the only worker of the run has."""
+    for job in jobs:
+        if job.slots > slots:
+            raise Usage(
+                f"job {job.id!r} takes {job.slots} slots, and this worker has {slots}: "
+                f"give --workers {job.slots}, or use --server"
+            )
+
+
 def _pairs(labels: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in sorted(labels.items())]

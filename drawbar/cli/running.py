@@ -74,21 +74,25 @@ async def _run(start: Start, wishes: Wishes, runtime: Runtime) -> int:
 async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Signals) -> RunView:
     from drawbar.cli.deciding import open_to_others
     from drawbar.cli.holding import held_for_run
-    from drawbar.cli.labels import check_requires, worker_labels
+    from drawbar.cli.labels import check_requires, check_slots, worker_labels
     from drawbar.cli.runlog import logging_beside
     from drawbar.cli.telling import telling
     from drawbar.embedded import Embedded
     from worker.environment import shell_env
+    from worker.machine import default_slots
 
     labels = worker_labels(wishes.labels)
-    check_requires([job for job in start.pipeline.jobs if job.id not in start.skip], labels)
+    slots = wishes.slots or default_slots()
+    jobs = [job for job in start.pipeline.jobs if job.id not in start.skip]
+    check_requires(jobs, labels)
+    check_slots(jobs, slots)
     async with AsyncExitStack() as stack:
         data = await stack.enter_async_context(held_for_run(wishes.data, runtime, signals))
         stack.enter_context(logging_beside(data, runtime))
         embedded = Embedded(
             data,
             runtime,
-            slots=wishes.slots,
+            slots=slots,
             base_dir=Path.cwd(),
             job_env=shell_env(os.environ),
             labels=labels,

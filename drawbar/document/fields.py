@@ -191,6 +191,8 @@ _JOB: Final = (
           "Those of its needs whose artifacts are put into its folder first.", ["fetch"]),
     Field("requires", ("requires",), k.VARIABLES, "Labels that a worker must have.",
           {"os": "linux"}),
+    Field("slots", ("slots",), k.WHOLE,
+          "How many of its worker's slots it takes. Default: 1.", 2),
     Field("priority", ("priority",), k.WHOLE, "Higher ones are taken first. Default: 0.", 10),
     Field("allow_failure", ("allow_failure", "allowFailure"), k.TRUTH,
           "true: its failure is shown, but does not count. Default: false.", True),

@@ -1,16 +1,24 @@
 """Where a job is claimed, handed back, and where a claim that nobody started lapses."""
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from jobstore.states import ATTEMPT, JOB, LIVE, AttemptEvent, JobEvent, after
+from jobstore.store.savings import Savings
 from jobstore.store.work import Work
 from shared.errors import StaleFence, UnknownAttempt
 from shared.protocol.gateway import ClaimRequest, RefuseRequest
 from shared.protocol.states import AttemptStatus, JobStatus
 
 _CLAIMED = after(JOB, JobStatus.QUEUED, JobEvent.CLAIM)
+
+
+class Selector(NamedTuple):
+    """What a job wants of its worker. Jobs that want the same are queued together."""
+
+    labels: Mapping[str, str]
+    slots: int
 
 
 class Granted(NamedTuple):
@@ -20,37 +28,63 @@ class Granted(NamedTuple):
     fence: int
     run_id: int
     job_id: str
+    slots: int
+
+
+class Grants(NamedTuple):
+    """What a claim came to."""
+
+    granted: list[Granted]
+    is_saving: bool = False  # the next job wants more slots than were left: no other before it
 
 
 def claim_jobs(
-    work: Work, ask: ClaimRequest, *, slots: int, selectors: Iterable[int], resting: set[int]
-) -> list[Granted]:
-    """Up to `slots` of the oldest jobs of highest priority, each with a new attempt and fence.
+    work: Work,
+    ask: ClaimRequest,
+    *,
+    most: int,
+    selectors: Mapping[int, Selector],
+    resting: set[int],
+    savings: Savings,
+) -> Grants:
+    """Up to `most` of the oldest jobs of highest priority, each with a new attempt and fence.
 
-    `selectors` are those that the worker's labels satisfy; jobs in `resting` were refused by this
-    worker a moment ago. The cost depends on `slots`, never on how many jobs are queued.
+    `selectors` are those that the worker's labels and slots satisfy; jobs in `resting` were
+    refused by this worker a moment ago. The worker saves up for a job that does not fit, unless
+    another does. The cost depends on the free slots, never on how many jobs are queued.
     """
-    chosen = heapq.nsmallest(
-        slots,
-        (
-            (-priority, seq)
-            for selector_id in selectors
-            for priority, seq in work.conn.execute(
-                f"SELECT priority, seq FROM job WHERE status = '{JobStatus.QUEUED}'"
-                " AND selector_id = ? ORDER BY priority DESC, seq LIMIT ?",
-                (selector_id, slots + len(resting)),
+    left = ask.free_slots
+    chosen = heapq.merge(
+        *(
+            work.conn.execute(
+                f"SELECT -priority, seq, {int(wanted.slots)} FROM job"
+                f" WHERE status = '{JobStatus.QUEUED}' AND selector_id = ?"
+                " ORDER BY priority DESC, seq LIMIT ?",
+                (selector_id, min(most, max(1, left // wanted.slots)) + len(resting)),
             ).fetchall()
-            if seq not in resting
-        ),
+            for selector_id, wanted in selectors.items()
+        )
     )
-    return [_open_attempt(work, ask, seq) for _, seq in chosen]
+    granted: list[Granted] = []
+    for _, seq, slots in chosen:
+        if seq in resting:
+            continue
+        if slots <= left:
+            granted.append(_open_attempt(work, ask, seq, slots))
+            savings.end(seq)
+            left -= slots
+        elif savings.save(ask.worker_id, seq, work.tx.mono):
+            return Grants(granted, is_saving=True)
+        if left == 0 or len(granted) == most:
+            break
+    return Grants(granted)
 
 
 def granted_before(work: Work, ask: ClaimRequest) -> list[Granted]:
     """What this claim_id was given already and is still live: the answer got lost on its way."""
     rows = work.conn.execute(
-        "SELECT attempt.id, attempt.fence, job.run_id, job.id FROM attempt"
-        " JOIN job ON job.seq = attempt.job_seq"
+        "SELECT attempt.id, attempt.fence, job.run_id, job.id, selector.slots FROM attempt"
+        " JOIN job ON job.seq = attempt.job_seq JOIN selector ON selector.id = job.selector_id"
         " WHERE attempt.worker_id = ? AND attempt.claim_id = ? AND attempt.status IN (?, ?)"
         " ORDER BY job.seq",
         (ask.worker_id, ask.claim_id, *LIVE),
@@ -58,7 +92,7 @@ def granted_before(work: Work, ask: ClaimRequest) -> list[Granted]:
     return [Granted(*row) for row in rows]
 
 
-def _open_attempt(work: Work, ask: ClaimRequest, seq: int) -> Granted:
+def _open_attempt(work: Work, ask: ClaimRequest, seq: int, slots: int) -> Granted:
     attempt_id = work.tx.new_id()
     fence, run_id, job_id = work.conn.execute(
         "UPDATE job SET status = ?, fence = fence + 1, attempt_id = ?"
@@ -81,7 +115,7 @@ def _open_attempt(work: Work, ask: ClaimRequest, seq: int) -> Granted:
     work.record(
         "job.claimed", run_id, job_id, attempt_id, seq, worker_id=ask.worker_id, fence=fence
     )
-    return Granted(attempt_id, fence, run_id, job_id)
+    return Granted(attempt_id, fence, run_id, job_id, slots)
 
 
 class Held(NamedTuple):

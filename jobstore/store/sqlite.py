@@ -14,7 +14,7 @@ from jobstore.states import LIVE
 from jobstore.store import reads
 from jobstore.store.approve import approve_job
 from jobstore.store.cancel import cancel_job, cancel_run
-from jobstore.store.claim import Granted, refuse_job
+from jobstore.store.claim import Granted, Selector, refuse_job
 from jobstore.store.decided import PLAIN, Origin
 from jobstore.store.expire import Expired, expire_lease, time_out_queued, wake_jobs
 from jobstore.store.finish import Accepted, Late, finish_attempt
@@ -71,8 +71,8 @@ class SqliteJobStore:
         self._stopwatch.open(self._runtime.mono())
         self._room.selectors = await self._db.read(
             lambda conn: {
-                row[0]: json.loads(row[1])
-                for row in conn.execute("SELECT id, labels FROM selector ORDER BY id")
+                row[0]: Selector(json.loads(row[1]), row[2])
+                for row in conn.execute("SELECT id, labels, slots FROM selector ORDER BY id")
             }
         )
         return await self._db.read(_leftovers)

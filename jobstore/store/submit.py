@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from jobstore.run_settings import settings_of
 from jobstore.states import JOB, JobEvent, after
 from jobstore.store.admit import Ready
+from jobstore.store.claim import Selector
 from jobstore.store.decided import PLAIN, Origin, end_what_is_decided
 from jobstore.store.reads import no_such_run
 from jobstore.store.settle import end_of_main, enter, settle
@@ -29,7 +29,7 @@ def submit_run(
     *,
     key: str,
     digest: str,
-    selectors: dict[int, Mapping[str, str]],
+    selectors: dict[int, Selector],
     origin: Origin = PLAIN,
 ) -> int:
     """The run's id. The same key with the same digest finds the run that it made before.
@@ -139,7 +139,7 @@ def _insert_jobs(
     work: Work,
     run_id: int,
     pipeline: PipelineSpec,
-    selectors: dict[int, Mapping[str, str]],
+    selectors: dict[int, Selector],
     watch: Watching,
 ) -> _First:
     position = {name: n for n, name in enumerate(pipeline.stages)}
@@ -262,15 +262,15 @@ def _resolved(job: JobSpec, pipeline: PipelineSpec) -> str:
     return filled.model_dump_json()
 
 
-def _selector(work: Work, job: JobSpec, selectors: dict[int, Mapping[str, str]]) -> int:
-    labels = dict(sorted(job.requires.items()))
+def _selector(work: Work, job: JobSpec, selectors: dict[int, Selector]) -> int:
+    wanted = Selector(dict(sorted(job.requires.items())), job.slots)
     for selector_id, known in selectors.items():
-        if known == labels:
+        if known == wanted:
             return selector_id
     (selector_id,) = work.conn.execute(
-        "INSERT INTO selector (labels) VALUES (?)"
-        " ON CONFLICT (labels) DO UPDATE SET labels = excluded.labels RETURNING id",
-        (json.dumps(labels),),
+        "INSERT INTO selector (labels, slots) VALUES (?, ?)"
+        " ON CONFLICT (labels, slots) DO UPDATE SET labels = excluded.labels RETURNING id",
+        (json.dumps(wanted.labels), wanted.slots),
     ).fetchone()
-    selectors[selector_id] = labels
+    selectors[selector_id] = wanted
     return int(selector_id)

@@ -5,12 +5,12 @@ job's promotion and its claim are one commit, and no wake-up can be lost between
 """
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
 
-from jobstore.store.claim import Granted, claim_jobs, granted_before
+from jobstore.store.claim import Granted, Grants, Selector, claim_jobs, granted_before
+from jobstore.store.savings import Savings
 from jobstore.store.work import Work
 from shared.protocol.gateway import ClaimRequest
 
@@ -28,9 +28,10 @@ class WaitingRoom:
     """At most one waiting claim per worker, served in order of arrival."""
 
     def __init__(self) -> None:
-        self.selectors: dict[int, Mapping[str, str]] = {}
+        self.selectors: dict[int, Selector] = {}
         self._waiting: dict[str, Waiting] = {}
         self._resting: dict[str, dict[int, float]] = {}  # worker → job seq → until, monotonic
+        self._savings = Savings()
 
     def claim(self, work: Work, ask: ClaimRequest, answer: Answer) -> None:
         """Answered after the commit when there is a job, else it waits.
@@ -38,9 +39,10 @@ class WaitingRoom:
         It supersedes the worker's earlier claim, unless both are the same one sent twice.
         """
         self.leave(work, ask.worker_id)
-        granted = granted_before(work, ask) or self._grant(work, ask, ask.free_slots)
-        if granted or ask.wait_s <= 0:
-            _answer(work, answer, granted)
+        before = granted_before(work, ask)
+        grants = Grants(before) if before else self._grant(work, ask, ask.free_slots)
+        if grants.granted or grants.is_saving or ask.wait_s <= 0:
+            _answer(work, answer, grants.granted)
         else:
             self._waiting[ask.worker_id] = Waiting(ask, answer, self._matching(ask))
 
@@ -68,10 +70,10 @@ class WaitingRoom:
             if not mine:
                 continue
             share = ceil(sum(ready[s] for s in mine) / max(1, len(self._waiting)))
-            granted = self._grant(work, waiting.ask, min(waiting.ask.free_slots, share))
-            if not granted:
+            granted, is_saving = self._grant(work, waiting.ask, share)
+            if not granted and not is_saving:
                 continue
-            del self._waiting[worker_id]
+            del self._waiting[worker_id]  # who saves asks again, with the slots it has by then
             _answer(work, waiting.answer, granted)
             if len(mine) == 1:  # of several it is not known which: looking once more is harmless
                 ready[mine[0]] -= len(granted)
@@ -83,26 +85,28 @@ class WaitingRoom:
         for selector_id in self.selectors:
             work.batch.ready[selector_id] += len(self._waiting)
 
-    def know_selector(self, selector_id: int, labels: Mapping[str, str]) -> None:
+    def know_selector(self, selector_id: int, selector: Selector) -> None:
         """Claims that wait may match labels that were never asked for before."""
-        self.selectors[selector_id] = labels
+        self.selectors[selector_id] = selector
         for waiting in self._waiting.values():
             waiting.selectors = self._matching(waiting.ask)
 
-    def _grant(self, work: Work, ask: ClaimRequest, slots: int) -> list[Granted]:
+    def _grant(self, work: Work, ask: ClaimRequest, most: int) -> Grants:
         return claim_jobs(
             work,
             ask,
-            slots=slots,
-            selectors=self._matching(ask),
+            most=most,
+            selectors={s: self.selectors[s] for s in self._matching(ask)},
             resting=self._resting_for(ask.worker_id, work.tx.mono),
+            savings=self._savings,
         )
 
     def _matching(self, ask: ClaimRequest) -> list[int]:
+        total = ask.total_slots or ask.free_slots
         return [
             selector_id
-            for selector_id, required in self.selectors.items()
-            if all(ask.labels.get(name) == value for name, value in required.items())
+            for selector_id, (labels, slots) in self.selectors.items()
+            if slots <= total and all(ask.labels.get(name) == v for name, v in labels.items())
         ]
 
     def _resting_for(self, worker_id: str, now: float) -> set[int]:

@@ -43,12 +43,18 @@ ArtifactPath = Annotated[str, Field(min_length=1, max_length=1_024), AfterValida
 
 
 class ClaimRequest(Message):
-    """Ask for up to `free_slots` jobs that these labels may run; wait up to `wait_s` for one."""
+    """Ask for jobs that these labels may run and that fit into `free_slots` together.
+
+    Waits up to `wait_s` for one; not at all when a job wants more of the worker's slots than are
+    free, and none behind it may be had before it.
+    """
 
     claim_id: ClaimId = Field(min_length=1, max_length=100)
     worker_id: WorkerId
     labels: Labels
     free_slots: int = Field(ge=1, le=MAX_SLOTS)
+    # With those that are taken; None, of an older worker: it has no more than are free.
+    total_slots: int | None = Field(default=None, ge=1, le=MAX_SLOTS)
     wait_s: float = Field(ge=0, le=60)
 
 
@@ -60,6 +66,7 @@ class Claim(Message):
     run_id: RunId
     job_id: JobId
     start_ttl_s: float
+    slots: int = 1  # how many it takes
     token: str | None = None  # workload token: opens run and refuse of this attempt (HTTP only)
 
 

@@ -268,6 +268,7 @@ class JobSpec(Document):
     artifacts: tuple[Text, ...] = ()  # globs, relative to the working directory
     inputs: tuple[Name, ...] = ()  # dependencies whose artifacts are placed there first
     requires: Labels = Field(default_factory=dict)
+    slots: int = Field(default=1, ge=1, le=10_000)  # how many of its worker's it takes
     priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
     allow_failure: bool = False
     on_lost: OnLost = OnLost.REQUEUE

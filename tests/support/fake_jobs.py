@@ -74,7 +74,11 @@ class FakeJobs(Unasked):
             self.gone.set()
             raise
         found = []
-        for job in self._queued()[: ask.free_slots]:
+        left = ask.free_slots
+        for job in self._queued():
+            if job.spec.slots > left:
+                continue
+            left -= job.spec.slots
             job.fence += 1
             job.status = JobStatus.CLAIMED
             attempt = FakeAttempt(AttemptId(self._runtime.new_id()), ask.worker_id, job.fence, job)
@@ -87,6 +91,7 @@ class FakeJobs(Unasked):
                     run_id=job.run_id,
                     job_id=JobId(job.spec.id),
                     start_ttl_s=15.0,
+                    slots=job.spec.slots,
                 )
             )
             await self._record("job.claimed", job)

@@ -74,6 +74,7 @@ class Hands:
         worker: WorkerId = ANN,
         *,
         slots: int = 1,
+        of: int | None = None,
         wait_s: float = 0,
         claim_id: str | None = None,
         **labels: str,
@@ -83,6 +84,7 @@ class Hands:
             worker_id=worker,
             labels=labels,
             free_slots=slots,
+            total_slots=of,
             wait_s=wait_s,
         )
         return list((await self.service.claim(ask)).claims)
