@@ -64,6 +64,9 @@ class SimFolder:
     async def read_log(self, offset: int, limit: int) -> bytes:
         return bytes(self.output[offset : offset + limit])
 
+    async def drop_log(self, start: int, stop: int) -> None:
+        pass  # memory has no holes
+
     async def append_log(self, line: str) -> None:
         self.output += f"{line}\n".encode()
 

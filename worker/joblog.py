@@ -1,5 +1,6 @@
 """The log of an attempt, opened where its job can reach it and put something else in its place."""
 
+import ctypes
 import errno
 import os
 import stat
@@ -7,6 +8,11 @@ from pathlib import PurePath
 from typing import Final
 
 from worker.ports import CannotStart
+
+KEEP_SIZE: Final = 0x01  # <linux/falloc.h>
+PUNCH_HOLE: Final = 0x02
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 NO_FILE: Final = frozenset({errno.ENXIO, errno.ELOOP, errno.EISDIR})  # a pipe, a link, a folder
 
@@ -29,6 +35,12 @@ def open_log(path: PurePath, access: int) -> int:
         raise _not_a_file()
     os.set_blocking(fd, True)  # a job that looks at its stdout finds it as usual
     return fd
+
+
+def punch(fd: int, start: int, stop: int) -> None:
+    """The bytes read as zeros and take no room, where the file system can do that."""
+    # glibc has off_t in 64 bits here; os.posix_fallocate has no modes.
+    _libc.fallocate(fd, KEEP_SIZE | PUNCH_HOLE, ctypes.c_int64(start), ctypes.c_int64(stop - start))
 
 
 def _not_a_file() -> CannotStart:

@@ -5,7 +5,7 @@ looks at the files of all running jobs; a job shorter than a tick costs no look 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from hashlib import sha256
 
 import structlog
@@ -14,16 +14,20 @@ from shared.errors import LogOffsetMismatch, ServiceError, TooLarge
 from shared.faultpoints import faultpoint
 from shared.protocol.gateway import INLINE_LOG_BYTES, LogChunk, LogSummary
 from shared.runtime import Runtime
-from shared.services import PIECE_BYTES, Gateway
+from shared.services import Gateway
 from worker.backoff import Backoff
 from worker.bell import Bell
 from worker.lease import Holder
+from worker.logtext import LogText
 from worker.ports import AttemptFiles
+from worker.tasks.masking import Masker
 
 # A byte is looked at within two ticks (the first of a young job is skipped) and must be with
 # followers 200 ms after it was written: 2 * 80 ms + 40 ms for the way.
 TICK_S = 0.08
 CALL_TIMEOUT_S = 30.0
+CHUNK_BYTES = 1 << 20  # of one call, held in memory meanwhile
+SENDERS = 16  # at a time: 16 MiB of chunks at most
 
 log = structlog.get_logger()
 
@@ -38,17 +42,21 @@ class LogStream:
         gateway: Gateway,
         runtime: Runtime,
         cancel: Callable[[], None],
+        masker: Masker | None = None,
+        limit: int | None = None,
     ) -> None:
         self._attempt_id = holder.attempt_id
         self._worker_id = holder.worker_id
         self._fence = holder.fence
         self._files = files
+        self._text = LogText(files, masker or Masker(), limit)
         self._gateway = gateway
         self._runtime = runtime
         self._cancel = cancel
         self._sent = 0  # the server holds [0, sent)
         self._hash = sha256()
         self._hashed = 0  # of the bytes [0, hashed)
+        self._looked_at = 0  # the file's size, when all that could be sent of it was
         self._backoff = Backoff(runtime, cap_s=5.0)
         self._not_before = runtime.mono() + TICK_S
         self._is_full = False
@@ -59,14 +67,15 @@ class LogStream:
         """Whether a sender should be started."""
         if self._is_refused or self.sender is not None or self._runtime.mono() < self._not_before:
             return False
-        return await self._files.log_size() > self._sent
+        return await self._files.log_size() != self._looked_at
 
     async def send_news(self) -> None:
         """What the log holds now was sent, or the next attempt to do so is put off."""
         try:
-            size = await self._files.log_size()
-            while self._sent < size and await self._send_piece():
-                pass
+            size = await self._text.look()
+            while chunk := await self._next_chunk():
+                await self._send(chunk)
+            self._looked_at = size
             self._backoff.reset()
         except (ServiceError, TimeoutError) as error:
             if isinstance(error, ServiceError) and not error.retryable:
@@ -81,6 +90,7 @@ class LogStream:
         self._sent = offset
         if offset == 0:  # hash again what is sent again, should the job have rewritten it
             self._hash, self._hashed = sha256(), 0
+            self._text.seek(0)
 
     async def settle(self) -> LogSummary:
         """The job has ended: all but a last piece was sent, and this says what it all was.
@@ -89,19 +99,21 @@ class LogStream:
         """
         if self.sender is not None:
             await asyncio.wait([self.sender])
+        await self._text.end()
         if self._is_full:
             return await self._cut()
-        size = max(await self._files.log_size(), self._hashed)
-        while size - self._sent > INLINE_LOG_BYTES:
-            if not await self._send_piece():
-                break  # the job itself cut its log short: what was read is what there is
-        tail = await self._read(self._sent, INLINE_LOG_BYTES) if self._sent < size else b""
+        while True:
+            chunk = await self._next_chunk()
+            size = sum(map(len, chunk))
+            if size <= INLINE_LOG_BYTES:
+                break
+            await self._send(chunk)
         return LogSummary(
-            size_bytes=self._sent + len(tail),
+            size_bytes=self._sent + size,
             sha256=self._hash.hexdigest(),
             tail_offset=self._sent,
-            tail=tail,
-            lost_bytes=max(0, size - self._sent - len(tail)),
+            tail=b"".join(chunk),
+            lost_bytes=self._text.lost_bytes,
         )
 
     def fill(self) -> None:
@@ -111,9 +123,13 @@ class LogStream:
     async def _cut(self) -> LogSummary:
         """What the server holds, and how much it does not."""
         held = sha256()
-        for offset in range(0, self._sent, PIECE_BYTES):
-            limit = min(PIECE_BYTES, self._sent - offset)
-            held.update(await self._files.read_log(offset, limit))
+        self._text.seek(0)
+        while self._text.out < self._sent:
+            left = self._sent - self._text.out
+            piece = await self._text.read()
+            if not piece:
+                break
+            held.update(piece[:left])
             await self._runtime.sleep(0)  # gigabytes: others have a turn
         return LogSummary(
             size_bytes=self._sent,
@@ -123,22 +139,19 @@ class LogStream:
             lost_bytes=max(0, await self._files.log_size() - self._sent),
         )
 
-    async def _send_piece(self) -> bool:
-        """A piece was sent; False when the file has none."""
-        piece = await self._read(self._sent, PIECE_BYTES)
-        if not piece:
-            return False
-        chunk = LogChunk(
+    async def _send(self, chunk: Sequence[bytes]) -> None:
+        """The chunk was sent, or the server said where to go on."""
+        ask = LogChunk(
             attempt_id=self._attempt_id,
             worker_id=self._worker_id,
             fence=self._fence,
             offset=self._sent,
-            size_bytes=len(piece),
+            size_bytes=sum(map(len, chunk)),
         )
         await faultpoint("worker.log.before_send")
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                reply = await self._gateway.append_log(chunk, _once(piece))
+                reply = await self._gateway.append_log(ask, _each(chunk))
         except LogOffsetMismatch as error:
             self._sent = int(error.facts["resume_at"])
         except TooLarge:
@@ -148,23 +161,30 @@ class LogStream:
             self._sent = reply.next_offset
             if reply.cancel_requested:
                 self._cancel()
-        return True
 
-    async def _read(self, offset: int, limit: int) -> bytes:
-        while self._hashed < offset:  # the server holds more than we remember: hash the gap
-            await self._absorb(self._hashed, min(PIECE_BYTES, offset - self._hashed))
-        return await self._absorb(offset, limit)
-
-    async def _absorb(self, offset: int, limit: int) -> bytes:
-        data = await self._files.read_log(offset, limit)
-        fresh = offset + len(data) - self._hashed
-        if fresh > 0:
-            self._hash.update(data[-fresh:])
-            self._hashed += fresh
-        elif not data and offset == self._hashed:
-            log.warning("log.cut_short", attempt_id=self._attempt_id, offset=offset)
-            self._hashed = max(self._hashed, self._sent)
-        return data
+    async def _next_chunk(self) -> list[bytes]:
+        """What follows on what the server holds, about CHUNK_BYTES at most; none: there is none."""
+        self._text.seek(self._sent)
+        chunk: list[bytes] = []
+        size = 0
+        while size < CHUNK_BYTES:
+            place = self._text.out
+            piece = await self._text.read()
+            if not piece:
+                break
+            fresh = self._text.out - self._hashed
+            if fresh > 0:
+                self._hash.update(piece[-fresh:])
+                self._hashed = self._text.out
+            piece = piece[max(0, self._sent - place) :]  # the server holds what is before
+            if piece:
+                chunk.append(piece)
+                size += len(piece)
+        if self._text.out < self._sent:
+            # It holds more than we can read. What we sent is what counts: the finish will say so.
+            log.warning("log.cut_short", attempt_id=self._attempt_id, offset=self._text.out)
+            self._sent = self._text.out
+        return chunk
 
 
 class LogStreams:
@@ -192,10 +212,15 @@ class LogStreams:
                 await self._bell.wait()
                 continue
             await self._runtime.sleep(TICK_S)
+            free = SENDERS - sum(stream.sender is not None for stream in self._open)
             for stream in list(self._open):
-                if await stream.has_news():
+                if free > 0 and await stream.has_news():
                     stream.sender = group.create_task(stream.send_news(), name="log")
+                    free -= 1
+                    if stream in self._open:  # the next turn is for the others
+                        self._open[stream] = self._open.pop(stream)
 
 
-async def _once(piece: bytes) -> AsyncIterator[bytes]:
-    yield piece
+async def _each(chunk: Sequence[bytes]) -> AsyncIterator[bytes]:
+    for piece in chunk:
+        yield piece

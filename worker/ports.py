@@ -104,9 +104,13 @@ class AttemptFiles(Protocol):
     @property
     def cwd(self) -> PurePath: ...
 
-    async def log_size(self) -> int: ...
+    async def log_size(self) -> int:
+        """0 where there is no regular file, and at the first look at one that took its place."""
 
     async def read_log(self, offset: int, limit: int) -> bytes: ...
+
+    async def drop_log(self, start: int, stop: int) -> None:
+        """Those bytes of the log may read as zeros from now on, and take no room on the disk."""
 
     async def append_log(self, line: str) -> None:
         """The line is the log's last. CannotStart: the log cannot be written."""

@@ -17,7 +17,7 @@ from shared.protocol.gateway import ArtifactEntry
 from shared.runtime import Runtime
 from shared.services import PIECE_BYTES
 from worker import tree
-from worker.joblog import open_log
+from worker.joblog import open_log, punch
 from worker.ports import CannotCollect, CannotStart
 from worker.spares import Spares
 
@@ -38,13 +38,17 @@ class DiskFiles:
         self._scratch = scratch
         self._spares = spares
         self._runtime = runtime
+        self._inode: int | None = None  # of the log, when it was looked at last
 
     async def log_size(self) -> int:
         try:
             found = os.lstat(self.log)
         except OSError:
             return 0
-        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+        if not stat.S_ISREG(found.st_mode):
+            return 0
+        known, self._inode = self._inode, found.st_ino
+        return found.st_size if known in (None, found.st_ino) else 0
 
     async def read_log(self, offset: int, limit: int) -> bytes:
         # The job can reach it, and put a folder, a pipe or a link in its place.
@@ -57,6 +61,14 @@ class DiskFiles:
             return os.pread(fd, limit, offset) if is_log else b""
         finally:
             os.close(fd)
+
+    async def drop_log(self, start: int, stop: int) -> None:
+        with suppress(CannotStart):
+            fd = open_log(self.log, os.O_RDWR)
+            try:
+                punch(fd, start, stop)
+            finally:
+                os.close(fd)
 
     async def append_log(self, line: str) -> None:
         fd = open_log(self.log, os.O_RDWR)

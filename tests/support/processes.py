@@ -111,6 +111,9 @@ class MemoryFiles:
         self.largest_read = max(self.largest_read, limit)
         return self.log_bytes[offset : offset + limit]
 
+    async def drop_log(self, start: int, stop: int) -> None:
+        pass  # memory has no holes
+
     async def append_log(self, line: str) -> None:
         self.log_bytes += f"{line}\n".encode()
 
