@@ -48,6 +48,7 @@ def run_context(
             DependencyResult(job_id=JobId(job_id), status=JobStatus(status), exit_code=exit_code)
             for job_id, status, exit_code in started.dependencies
         ),
+        container=job.container,
         tries=started.tries,
         tries_left=max(0, rule.max + 1 - started.tries),
         should_retry=would_retry(rule, started.tries),

@@ -11,6 +11,7 @@ from typing import Protocol
 from shared.ids import AttemptId, WorkerId
 from shared.protocol.execution import AttemptState
 from shared.protocol.gateway import ArtifactEntry, RunContext, Usage
+from shared.protocol.pipeline import ContainerSpec, Limits
 
 
 class CannotStart(Exception):
@@ -27,6 +28,18 @@ class TaskLaunch:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerLaunch:
+    """The container in which an execution is wanted."""
+
+    image: str
+    spec: ContainerSpec
+    limits: Limits | None
+    working_dir: str | None  # a folder of the image's own; None: the workspace
+    labels: Mapping[str, str]
+    mounts: Sequence[tuple[PurePath, str]] = ()  # what it sees besides, and where; read only
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One execution. Output of the whole process tree goes to the attempt's log."""
 
@@ -37,6 +50,7 @@ class Launch:
     stdin: bytes = b""  # what the first process finds there
     attempt_id: AttemptId | None = None  # under which `Runner.attach` finds it
     task: TaskLaunch | None = None  # then a task runner is started, instead of `argv`
+    container: ContainerLaunch | None = None  # None: on the machine itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,15 @@ from pydantic import AfterValidator, Field
 from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
 from shared.protocol.base import Bytes, Fence, Message, Number
 from shared.protocol.execution import AttemptState, Resumption, RunFacts
-from shared.protocol.pipeline import CheckSpec, InheritEnv, Labels, Limits, SecuritySpec, TaskSpec
+from shared.protocol.pipeline import (
+    CheckSpec,
+    ContainerSpec,
+    InheritEnv,
+    Labels,
+    Limits,
+    SecuritySpec,
+    TaskSpec,
+)
 from shared.protocol.states import AttemptStatus, JobStatus
 
 MAX_SLOTS = 10_000
@@ -146,6 +154,7 @@ class RunContext(Message):
     token: str | None = None  # execution token (HTTP only)
 
 
+    container: ContainerSpec | None = None  # how that is run
 # -- heartbeat ------------------------------------------------------------------------------
 
 

@@ -146,6 +146,32 @@ class ScheduleSpec(Document):
 InheritEnv = bool | Literal["default"] | tuple[EnvName, ...]
 
 
+# -- containers -------------------------------------------------------------------------------
+
+
+class Pull(StrEnum):
+    """When an image is fetched before its container is made."""
+
+    ALWAYS = "always"
+    MISSING = "missing"  # when the engine does not have it
+    NEVER = "never"
+
+
+_NETWORK: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"  # no other container's, which has a colon
+_USER: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$"
+_FOLDER: Final = r"^(/[A-Za-z0-9_][A-Za-z0-9_.@+-]*)+$"
+
+
+class ContainerSpec(Document):
+    """How a job's container is run, besides its image."""
+
+    pull: Pull = Pull.MISSING
+    network: Annotated[str, StringConstraints(pattern=_NETWORK)] | None = None  # the engine's own
+    user: Annotated[str, StringConstraints(pattern=_USER)] | None = None  # the image's own
+    # Where the job's folder is in the container; None: /workspace.
+    workspace: Annotated[str, StringConstraints(max_length=1_000, pattern=_FOLDER)] | None = None
+
+
 # -- tasks ------------------------------------------------------------------------------------
 
 
@@ -272,6 +298,7 @@ class JobSpec(Document):
     priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
     allow_failure: bool = False
     on_lost: OnLost = OnLost.REQUEUE
+    container: ContainerSpec | None = None  # how that is run
     when: When = When.ON_SUCCESS
     lock: Name | None = None  # jobs of the same lock run one at a time, across runs
     approve: bool = False  # waits for a person before it is queued
