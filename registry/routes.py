@@ -11,7 +11,7 @@ from shared.http.identity import bearer, plain_id, require_role
 from shared.http.line_server import add_line
 from shared.http.server import read_message, reply
 from shared.ids import WorkerId
-from shared.protocol.registry import EnrolRequest, Goodbye, StatusReply, StatusReport
+from shared.protocol.registry import MAX_BY, EnrolRequest, Goodbye, StatusReply, StatusReport
 from shared.protocol.states import Desired
 from shared.secret_files import is_same_secret
 from shared.services import Registry
@@ -36,10 +36,13 @@ def add_registry_routes(
     app.add_routes(
         [
             web.post("/v1/workers", verbs.enrol),
+            web.get("/v1/names/{name:[^/]+}", verbs.check_name, allow_head=False),
             web.put("/v1/workers/{worker_id}/status", verbs.report),
             web.post("/v1/workers/{worker_id}/leave", verbs.leave),
             web.get("/v1/workers", verbs.list_workers, allow_head=False),
+            web.get("/v1/workers/{name:[^/]+}", verbs.show_worker, allow_head=False),
             web.delete("/v1/workers/{name:[^/]+}", verbs.remove),
+            web.post("/v1/workers/{name:[^/]+}/settings", verbs.set_worker),
             *(
                 web.post(f"/v1/workers/{{name:[^/]+}}/{word}", verbs.wish(desired))
                 for word, desired in wire.WISHES.items()
@@ -60,14 +63,22 @@ class _Verbs:
 
     async def enrol(self, request: web.Request) -> web.Response:
         """201: a new incarnation, with its worker token."""
+        self._check_secret(request)
+        answer = await self._service.enrol(await read_message(request, EnrolRequest))
+        token = self._minter.worker(answer.worker_id)
+        return reply(answer.model_copy(update={"token": token}), status=201)
+
+    async def check_name(self, request: web.Request) -> web.Response:
+        """200: a worker of that name could enrol."""
+        self._check_secret(request)
+        return reply(await self._service.check_name(request.match_info["name"]))
+
+    def _check_secret(self, request: web.Request) -> None:
         given = bearer(request)
         if given is None:
             raise Unauthenticated("no enrolment secret was sent", check="missing")
         if not is_same_secret(given, self._enrolment_secret):
             raise Unauthenticated("the enrolment secret is wrong", check="enrolment_secret")
-        answer = await self._service.enrol(await read_message(request, EnrolRequest))
-        token = self._minter.worker(answer.worker_id)
-        return reply(answer.model_copy(update={"token": token}), status=201)
 
     async def report(self, request: web.Request) -> web.Response:
         """200: what is wanted of the worker, with a fresh worker token when the last is old."""
@@ -108,12 +119,23 @@ class _Verbs:
     def wish(self, desired: Desired) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             """200: the wish is durable; the worker hears of it with its next report."""
-            self._require(request, Role.OPERATOR)
+            by = self._require(request, Role.OPERATOR)
             body = await read_message(request, wire.WISH.body)
-            ask = wire.WISH.join(body, desired=desired)
+            ask = wire.WISH.join(body, desired=desired, by=by)
             return reply(await self._service.wish(request.match_info["name"], ask))
 
         return handle
+
+    async def show_worker(self, request: web.Request) -> web.Response:
+        self._require(request, Role.VIEWER)
+        return reply(await self._service.show_worker(request.match_info["name"]))
+
+    async def set_worker(self, request: web.Request) -> web.Response:
+        """200: slots and labels are durable; the worker hears of them with its next report."""
+        by = self._require(request, Role.OPERATOR)
+        body = await read_message(request, wire.SETTINGS.body)
+        ask = wire.SETTINGS.join(body, by=by)
+        return reply(await self._service.set_worker(request.match_info["name"], ask))
 
     async def remove(self, request: web.Request) -> web.Response:
         """200: the worker is forgotten. 409: it is not offline."""
@@ -129,8 +151,10 @@ class _Verbs:
             raise _not_oneself()
         return who
 
-    def _require(self, request: web.Request, role: Role) -> None:
-        require_role(self._verifier, request, Audience.REGISTRY, role)
+    def _require(self, request: web.Request, role: Role) -> str:
+        """The name of whoever asks."""
+        who = require_role(self._verifier, request, Audience.REGISTRY, role)
+        return who.subject[:MAX_BY]
 
 
 def _not_oneself() -> Forbidden:

@@ -13,17 +13,25 @@ from typing import Final
 
 import structlog
 
+from registry.changing import changed
+from registry.enrolment import Enrolment
 from registry.states import SHOWN, WorkerEvent, WorkerState, after, reported
-from registry.store import Enrolment, WorkerStore
+from registry.store import WorkerStore
+from registry.views import Present, view_of
+from shared.deadlines import Deadlines
 from shared.errors import BadRequest, Conflict, UnknownWorker, WorkerSuperseded
 from shared.ids import WorkerId
 from shared.loops import Loops
+from shared.pipeline_rules import nearest
 from shared.protocol.registry import (
     EnrolReply,
     EnrolRequest,
+    NameCheck,
+    SettingsRequest,
     StatusReply,
     StatusReport,
     WishRequest,
+    WorkerDetails,
     WorkerList,
     WorkerView,
 )
@@ -31,6 +39,7 @@ from shared.protocol.states import Desired, WorkerStatus
 from shared.runtime import Runtime
 
 WATCH_S: Final = 1.0  # how late the log may be with `worker.fell_silent`; listings never are
+MISSED: Final = 2.5  # reports: from then on a worker is late
 
 log = structlog.get_logger()
 
@@ -39,17 +48,6 @@ log = structlog.get_logger()
 class RegistrySettings:
     report_s: float = 5.0  # how often a worker is asked to report
     silent_after_s: float = 20.0  # three reports may get lost, and a fourth be late
-
-
-@dataclass(slots=True)
-class _Worker:
-    """One worker: what is on disk, and what this process saw of it since it started."""
-
-    enrolment: Enrolment
-    state: WorkerState
-    seen_at: float  # monotonic
-    attempts: tuple[str, ...] = ()
-    free_slots: int = 0
 
 
 class RegistryService:
@@ -61,8 +59,10 @@ class RegistryService:
         self._runtime = runtime
         self._settings = settings or RegistrySettings()
         self._store = WorkerStore(path, runtime)
-        self._workers: dict[WorkerId, _Worker] = {}
-        self._by_name: dict[str, _Worker] = {}
+        self._workers: dict[WorkerId, Present] = {}
+        self._by_name: dict[str, Present] = {}
+        self._pauses: Deadlines[str] = Deadlines()  # of workers by name, and when they resume
+        self._resuming = asyncio.Lock()
         self._loops = Loops(runtime)
         self._loops.every("registry.watch", WATCH_S, self.watch_once)
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -75,7 +75,8 @@ class RegistryService:
         now = self._runtime.mono()
         for enrolment in await self._store.load():
             state = WorkerState.LEFT if enrolment.has_left else WorkerState.EXPECTED
-            self._keep(_Worker(enrolment, state, seen_at=now))
+            self._keep(Present(enrolment, state, seen_at=now))
+            self._time_pause(enrolment)
         await self._loops.start()
         log.info("registry.restored", workers=len(self._workers))
 
@@ -91,7 +92,15 @@ class RegistryService:
             worker_id=enrolment.worker_id,
             incarnation=enrolment.incarnation,
             next_report_s=self._settings.report_s,
+            slots=enrolment.slots,
+            labels=enrolment.labels,
         )
+
+    async def check_name(self, name: str) -> NameCheck:
+        self._raise_failure()
+        await self.watch_once()
+        worker = self._by_name.get(name)
+        return NameCheck(status=None if worker is None else SHOWN[worker.state])
 
     async def report(self, ask: StatusReport) -> StatusReply:
         self._raise_failure()
@@ -109,10 +118,15 @@ class RegistryService:
         worker.seen_at = self._runtime.mono()
         worker.attempts = ask.attempts
         worker.free_slots = ask.free_slots
+        worker.health = ask.health
+        known = worker.enrolment
         return StatusReply(
-            desired=worker.enrolment.desired,
-            reason=worker.enrolment.desired_reason,
-            deadline_s=worker.enrolment.desired_deadline_s,
+            desired=known.desired,
+            reason=known.desired_reason,
+            deadline_s=known.desired_deadline_s,
+            is_now=known.is_now,
+            slots=known.slots,
+            labels=known.labels,
             next_report_s=self._settings.report_s,
         )
 
@@ -129,11 +143,32 @@ class RegistryService:
             workers=tuple(self._view(self._by_name[n]) for n in sorted(self._by_name))
         )
 
+    async def show_worker(self, name: str) -> WorkerDetails:
+        self._raise_failure()
+        await self.watch_once()
+        worker = self._named(name)
+        told = await self._store.list_told(worker.enrolment.worker_id)
+        return WorkerDetails(worker=self._view(worker), told=told)
+
     async def wish(self, name: str, ask: WishRequest) -> WorkerView:
-        if ask.deadline_s is not None and ask.desired is not Desired.DRAIN:
-            raise BadRequest("only a drain has a deadline", desired=ask.desired.value)
+        for given, what, desired in (
+            (ask.deadline_s is not None, "only a drain has a deadline", Desired.DRAIN),
+            (ask.for_s is not None, "only a pause ends by itself", Desired.PAUSE),
+            (ask.is_now, "only a stop can be without grace", Desired.STOP),
+        ):
+            if given and ask.desired is not desired:
+                raise BadRequest(what, desired=ask.desired.value)
         if await self._store.wish(name, ask, then=self._note_wish) is None:
-            raise UnknownWorker(f"there is no worker called {name!r}", name=name)
+            raise self._stranger(name)
+        await self.watch_once()
+        return self._view(self._named(name))
+
+    async def set_worker(self, name: str, ask: SettingsRequest) -> WorkerView:
+        made = await self._store.change(
+            name, ask, lambda worker: changed(worker, ask), then=self._note_settings
+        )
+        if made is None:
+            raise self._stranger(name)
         await self.watch_once()
         return self._view(self._named(name))
 
@@ -154,17 +189,22 @@ class RegistryService:
     # -- liveness -----------------------------------------------------------------------------
 
     async def watch_once(self) -> None:
-        """Whoever was not heard of for `silent_after_s` is silent."""
+        """Whoever was not heard of for `silent_after_s` is silent; pauses that are over end."""
         for worker in self._overdue():
             self._move(worker, WorkerEvent.FALL_SILENT)
+        async with self._resuming:  # whoever looks next sees what is being written now
+            for name in self._pauses.take_due(self._runtime.mono()):
+                paused = self._by_name[name].enrolment
+                reason = f"the pause of {paused.pause_s:g} s is over"
+                await self._store.resume(paused, by="registry", reason=reason, then=self._note_wish)
 
-    def _overdue(self) -> Iterator[_Worker]:
+    def _overdue(self) -> Iterator[Present]:
         limit = self._runtime.mono() - self._settings.silent_after_s
         for worker in self._workers.values():
             if worker.seen_at < limit and SHOWN[worker.state] is not WorkerStatus.OFFLINE:
                 yield worker
 
-    def _move(self, worker: _Worker, event: WorkerEvent) -> None:
+    def _move(self, worker: Present, event: WorkerEvent) -> None:
         before, worker.state = worker.state, after(worker.state, event)
         if worker.state is before:
             return
@@ -179,7 +219,7 @@ class RegistryService:
 
     # -- what commits lead to, in their order -------------------------------------------------
 
-    def _keep(self, worker: _Worker) -> None:
+    def _keep(self, worker: Present) -> None:
         self._workers[worker.enrolment.worker_id] = worker
         self._by_name[worker.enrolment.name] = worker
 
@@ -194,7 +234,7 @@ class RegistryService:
                 newest=enrolment.incarnation,
             )
         state = after(earlier.state if earlier else WorkerState.LEFT, WorkerEvent.ENROL)
-        self._keep(_Worker(enrolment, state, seen_at=self._runtime.mono()))
+        self._keep(Present(enrolment, state, seen_at=self._runtime.mono()))
         log.info(
             "worker.enrolled",
             worker_id=enrolment.worker_id,
@@ -206,13 +246,37 @@ class RegistryService:
 
     def _note_wish(self, enrolment: Enrolment) -> None:
         self._workers[enrolment.worker_id].enrolment = enrolment
+        self._time_pause(enrolment)
         log.info(
             "worker.wished",
             worker_id=enrolment.worker_id,
             name=enrolment.name,
             desired=enrolment.desired.value,
             reason=enrolment.desired_reason,
+            by=enrolment.desired_by,
         )
+
+    def _note_settings(self, enrolment: Enrolment) -> None:
+        self._workers[enrolment.worker_id].enrolment = enrolment
+        log.info(
+            "worker.set",
+            worker_id=enrolment.worker_id,
+            name=enrolment.name,
+            slots=enrolment.slots,
+            labels=enrolment.labels,
+        )
+
+    def _time_pause(self, enrolment: Enrolment) -> None:
+        """When its pause ends; after a restart of ours, what is left of it by the wall clock.
+
+        A clock that was set back meanwhile cannot make it longer than it was meant to be.
+        """
+        if enrolment.resumes_at is None or enrolment.pause_s is None:
+            self._pauses.disarm(enrolment.name)
+            return
+        left_s = (enrolment.resumes_at - self._runtime.now()).total_seconds()
+        at = self._runtime.mono() + min(max(left_s, 0.0), enrolment.pause_s)
+        self._pauses.arm(enrolment.name, at)
 
     def _see_off(self, worker_id: WorkerId) -> None:
         worker = self._workers[worker_id]
@@ -222,35 +286,24 @@ class RegistryService:
 
     def _forget(self, enrolment: Enrolment) -> None:
         del self._workers[enrolment.worker_id], self._by_name[enrolment.name]
+        self._pauses.disarm(enrolment.name)
         log.info("worker.removed", worker_id=enrolment.worker_id, name=enrolment.name)
 
     # -- views --------------------------------------------------------------------------------
 
-    def _named(self, name: str) -> _Worker:
+    def _named(self, name: str) -> Present:
         worker = self._by_name.get(name)
         if worker is None:
-            raise UnknownWorker(f"there is no worker called {name!r}", name=name)
+            raise self._stranger(name)
         return worker
 
-    def _view(self, worker: _Worker) -> WorkerView:
-        known = worker.enrolment
-        return WorkerView(
-            worker_id=known.worker_id,
-            name=known.name,
-            incarnation=known.incarnation,
-            status=SHOWN[worker.state],
-            desired=known.desired,
-            reason=known.desired_reason,
-            labels=known.labels,
-            slots=known.slots,
-            free_slots=worker.free_slots,
-            attempts=worker.attempts,
-            host=known.host,
-            pid=known.pid,
-            version=known.version,
-            enrolled_at=known.enrolled_at,
-            silent_s=self._runtime.mono() - worker.seen_at,
-        )
+    def _stranger(self, name: str) -> UnknownWorker:
+        hint = nearest(name, sorted(self._by_name))
+        return UnknownWorker(f"there is no worker called {name!r}{hint}", name=name)
+
+    def _view(self, worker: Present) -> WorkerView:
+        late_after_s = MISSED * self._settings.report_s
+        return view_of(worker, now=self._runtime.mono(), late_after_s=late_after_s)
 
     def _raise_failure(self) -> None:
         """A registry that failed acknowledges nothing any more, not even from memory."""

@@ -2,76 +2,67 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from registry.enrolment import COLUMNS, Enrolment, fetch, microseconds
 from registry.states import AFTER_ENROLMENT
+from registry.told import forget, list_told, record
 from shared.ids import WorkerId
-from shared.protocol.registry import EnrolRequest, WishRequest
+from shared.protocol.registry import EnrolRequest, SettingsRequest, Told, WishRequest
 from shared.protocol.states import Desired
 from shared.runtime import Runtime
 from shared.sqlite import Database, Tx
-
-Row = tuple[Any, ...]
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-COLUMNS: Final = (
-    "id, name, incarnation, labels, slots, host, pid, version, enrolled_at, "
-    "desired, desired_reason, desired_deadline_s, has_left"
-)
 
 LOAD: Final = f"SELECT {COLUMNS} FROM worker ORDER BY name"
 
 WISH_OF: Final = "SELECT desired FROM worker WHERE name = ?"
 
+# What was wished of it stays with the wish, and goes with it.
+_STAYS: Final = ", ".join(
+    f"{column} = CASE desired WHEN :desired THEN {column} END"
+    for column in ("desired_reason", "desired_deadline_s", "desired_by", "desired_at", "pause_s")
+)
+
 ENROL: Final = f"""
-INSERT INTO worker ({COLUMNS})
-VALUES (:id, :name, 1, :labels, :slots, :host, :pid, :version, :now, :desired, NULL, NULL, 0)
+INSERT INTO worker (id, name, incarnation, labels, slots, host, pid, version, enrolled_at,
+                    desired, has_left)
+VALUES (:id, :name, 1, :labels, :slots, :host, :pid, :version, :now, :desired, 0)
     ON CONFLICT (name) DO UPDATE
    SET incarnation = incarnation + 1, labels = :labels, slots = :slots, host = :host, pid = :pid,
-       version = :version, enrolled_at = :now, has_left = 0, desired = :desired,
-       desired_reason     = CASE desired WHEN :desired THEN desired_reason END,
-       desired_deadline_s = CASE desired WHEN :desired THEN desired_deadline_s END
+       version = :version, enrolled_at = :now, has_left = 0, desired = :desired, is_now = 0,
+       {_STAYS}
 RETURNING {COLUMNS}
 """
 
 WISH: Final = f"""
 UPDATE worker
-   SET desired = :desired, desired_reason = :reason, desired_deadline_s = :deadline_s
+   SET desired = :desired, desired_reason = :reason, desired_deadline_s = :deadline_s,
+       desired_by = :by, desired_at = :now, pause_s = :for_s, is_now = :is_now
  WHERE name = :name
 RETURNING {COLUMNS}
 """
+
+RESUME: Final = f"""
+UPDATE worker
+   SET desired = :run, desired_reason = :reason, desired_by = :by, desired_at = :now, pause_s = NULL
+ WHERE name = :name AND desired = :pause AND desired_at = :since
+RETURNING {COLUMNS}
+"""
+
+SET: Final = f"""
+UPDATE worker SET set_slots = :slots, set_labels = :labels WHERE name = :name RETURNING {COLUMNS}
+"""
+
+NAMED: Final = f"SELECT {COLUMNS} FROM worker WHERE name = :name"
 
 LEAVE: Final = """
 UPDATE worker SET has_left = 1 WHERE id = :id AND incarnation = :incarnation AND has_left = 0
 """
 
 REMOVE: Final = "DELETE FROM worker WHERE id = :id AND incarnation = :incarnation"
-
-
-@dataclass(frozen=True, slots=True)
-class Enrolment:
-    """One worker as it is on disk."""
-
-    worker_id: WorkerId
-    name: str
-    incarnation: int
-    labels: dict[str, str]
-    slots: int
-    host: str
-    pid: int
-    version: str
-    enrolled_at: datetime
-    desired: Desired
-    desired_reason: str | None
-    desired_deadline_s: float | None
-    has_left: bool
 
 
 class WorkerStore:
@@ -97,7 +88,7 @@ class WorkerStore:
 
     async def load(self) -> list[Enrolment]:
         """Every worker, by name."""
-        return await self._database.read(lambda conn: _rows(conn, LOAD, {}))
+        return await self._database.read(lambda conn: fetch(conn, LOAD, {}))
 
     async def enrol(self, ask: EnrolRequest, then: Callable[[Enrolment], None]) -> Enrolment:
         """A new worker, or a new incarnation of the one that has this name."""
@@ -116,7 +107,7 @@ class WorkerStore:
                 "now": tx.now_us,
                 "desired": desired.value,
             }
-            enrolment = _rows(tx.conn, ENROL, values)[0]
+            enrolment = fetch(tx.conn, ENROL, values)[0]
             tx.after_commit(lambda: then(enrolment))
             return enrolment
 
@@ -126,21 +117,86 @@ class WorkerStore:
         self, name: str, ask: WishRequest, then: Callable[[Enrolment], None]
     ) -> Enrolment | None:
         """What the operator wants of `name` is kept; None when there is no such worker."""
-        values = {
-            "name": name,
-            "desired": ask.desired.value,
-            "reason": ask.reason,
-            "deadline_s": ask.deadline_s,
-        }
+        what = f"{ask.desired} now" if ask.is_now else ask.desired.value
 
         def call(tx: Tx) -> Enrolment | None:
-            found = _rows(tx.conn, WISH, values)
-            if not found:
-                return None
-            tx.after_commit(lambda: then(found[0]))
-            return found[0]
+            values = {
+                "name": name,
+                "desired": ask.desired.value,
+                "reason": ask.reason,
+                "deadline_s": ask.deadline_s,
+                "by": ask.by,
+                "now": tx.now_us,
+                "for_s": ask.for_s,
+                "is_now": ask.is_now,
+            }
+            found = fetch(tx.conn, WISH, values)
+            for enrolment in found:
+                record(
+                    tx,
+                    enrolment.worker_id,
+                    by=ask.by,
+                    what=what,
+                    reason=ask.reason,
+                    for_s=ask.for_s if ask.deadline_s is None else ask.deadline_s,
+                )
+                tx.after_commit(lambda: then(found[0]))
+            return found[0] if found else None
 
         return await self._database.write(call)
+
+    async def resume(
+        self, paused: Enrolment, *, by: str, reason: str, then: Callable[[Enrolment], None]
+    ) -> None:
+        """The worker may go on, unless somebody has wished anything of it since that pause."""
+
+        def call(tx: Tx) -> None:
+            values = {
+                "name": paused.name,
+                "run": Desired.RUN.value,
+                "pause": Desired.PAUSE.value,
+                "since": None if paused.desired_at is None else microseconds(paused.desired_at),
+                "reason": reason,
+                "by": by,
+                "now": tx.now_us,
+            }
+            found = fetch(tx.conn, RESUME, values)
+            for enrolment in found:
+                what = Desired.RUN.value
+                record(tx, enrolment.worker_id, by=by, what=what, reason=reason)
+                tx.after_commit(lambda: then(found[0]))
+
+        # A pause ends once, so this is not put off when there is much to write.
+        await self._database.write(call, must=True)
+
+    async def change(
+        self,
+        name: str,
+        ask: SettingsRequest,
+        make: Callable[[Enrolment], tuple[int | None, Mapping[str, str | None], str]],
+        then: Callable[[Enrolment], None],
+    ) -> Enrolment | None:
+        """Slots and labels of `name` are what `make` made of those it has; None: no such worker.
+
+        What `make` raises comes out, and nothing has changed. Its third value says what was done.
+        """
+
+        def call(tx: Tx) -> Enrolment | None:
+            before = fetch(tx.conn, NAMED, {"name": name})
+            if not before:
+                return None
+            slots, labels, what = make(before[0])
+            values = {"name": name, "slots": slots, "labels": json.dumps(labels, sort_keys=True)}
+            enrolment = fetch(tx.conn, SET, values)[0]
+            record(tx, enrolment.worker_id, by=ask.by, what=what, reason=ask.reason)
+            tx.after_commit(lambda: then(enrolment))
+            return enrolment
+
+        return await self._database.write(call)
+
+    async def list_told(self, worker_id: WorkerId) -> tuple[Told, ...]:
+        """What operators did to the worker, the latest first."""
+        return await self._database.read(lambda conn: list_told(conn, worker_id))
 
     async def leave(self, worker_id: WorkerId, incarnation: int, then: Callable[[], None]) -> None:
         """That incarnation is known to have said goodbye. Nothing happens to a newer one."""
@@ -157,32 +213,9 @@ class WorkerStore:
             values = {"id": worker_id, "incarnation": incarnation}
             changed = tx.conn.execute(statement, values).rowcount > 0
             if changed:
+                if statement is REMOVE:
+                    forget(tx, worker_id)
                 tx.after_commit(then)
             return changed
 
         return await self._database.write(call)
-
-
-def _rows(
-    conn: sqlite3.Connection, statement: str, values: Mapping[str, object]
-) -> list[Enrolment]:
-    """All of them at once: a statement that returns rows is only done when they are fetched."""
-    return [_row(row) for row in conn.execute(statement, values).fetchall()]
-
-
-def _row(row: Row) -> Enrolment:
-    return Enrolment(
-        worker_id=WorkerId(row[0]),
-        name=row[1],
-        incarnation=row[2],
-        labels=json.loads(row[3]),
-        slots=row[4],
-        host=row[5],
-        pid=row[6],
-        version=row[7],
-        enrolled_at=EPOCH + timedelta(microseconds=row[8]),
-        desired=Desired(row[9]),
-        desired_reason=row[10],
-        desired_deadline_s=row[11],
-        has_left=bool(row[12]),
-    )

@@ -224,3 +224,12 @@ class Registry(Protocol):
 
     async def remove(self, name: str) -> None:
         """The worker is forgotten. Conflict: it is not offline."""
+    async def check_name(self, name: str) -> r.NameCheck:
+        """Whoever asks could enrol, and this is who has the name. Nothing changes."""
+
+    async def show_worker(self, name: str) -> r.WorkerDetails:
+        """The worker, and what operators did to it. UnknownWorker."""
+
+    async def set_worker(self, name: str, ask: r.SettingsRequest) -> r.WorkerView:
+        """Slots and labels are durable, and told to the worker as a wish is."""
+

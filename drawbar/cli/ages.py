@@ -10,6 +10,7 @@ _UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _PARTS: Final = re.compile(r"(?:\d+(?:\.\d+)?[smhdw])+", re.ASCII)
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)([smhdw])", re.ASCII)
 LONGEST_S: Final = 100 * 366 * 86_400.0
+LONGEST_PAUSE_S: Final = 366 * 86_400.0
 
 
 def span_s(option: str, text: str) -> float:
@@ -33,3 +34,24 @@ def moment(option: str, text: str, now: datetime) -> datetime:
         raise Usage(
             f"{option} takes an age like 2d or 36h, or a date like 2026-01-31; found {text!r}"
         ) from None
+
+
+def pause_s(for_: str | None, until: str | None, now: datetime) -> float | None:
+    """How long a pause lasts; None: until somebody ends it. Usage: it would be over already."""
+    if for_ is not None and until is not None:
+        raise Usage("give --for or --until, not both")
+    if for_ is not None:
+        seconds = span_s("--for", for_)
+    elif until is not None:
+        try:
+            end = datetime.fromisoformat(until.strip()).astimezone()
+        except (ValueError, OverflowError):
+            raise Usage(f"--until takes a time like 2026-01-31T18:00; found {until!r}") from None
+        seconds = (end - now).total_seconds()
+    else:
+        return None
+    if seconds <= 0:
+        raise Usage(f"the pause would be over before it begins; found {for_ or until!r}")
+    if seconds > LONGEST_PAUSE_S:
+        raise Usage(f"a pause lasts at most a year, or without an end; found {for_ or until!r}")
+    return seconds

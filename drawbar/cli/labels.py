@@ -1,6 +1,7 @@
 """What a worker of this machine is: its labels, and whether a pipeline can run with them."""
 
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from drawbar.cli.failures import Usage
@@ -12,6 +13,23 @@ def worker_labels(given: Sequence[str]) -> dict[str, str]:
     """`os` and `arch` as this machine has them, and above them what --label says."""
     own = {"os": platform.system().lower(), "arch": platform.machine()}
     return own | parse_pairs("--label", given)
+
+
+def changed_labels(given: Sequence[str], removed: Sequence[str]) -> dict[str, str | None]:
+    """What --label and --unlabel say; None: the label goes. Usage: it cannot be one."""
+    labels: dict[str, str | None] = {**parse_pairs("--label", given)}
+    for name in removed:
+        if name in labels:
+            raise Usage(f"--label and --unlabel both name {name!r}: give one of them")
+        labels[name] = None
+    for name, value in labels.items():
+        for word in (name, "-" if value is None else value):
+            if not re.fullmatch(r"[^\x00-\x1f/]{1,200}", word):
+                raise Usage(
+                    f"{word!r} cannot be in a label: 1 to 200 characters, no '/', no control "
+                    "characters"
+                )
+    return labels
 
 
 def check_requires(jobs: Iterable[JobSpec], labels: Mapping[str, str]) -> None:

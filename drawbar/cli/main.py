@@ -74,6 +74,7 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (FLEET, "worker-pause", workers.pause),
     (FLEET, "worker-resume", workers.resume),
     (FLEET, "worker-stop", workers.stop),
+    (FLEET, "worker-set", workers.change),
     (SERVE, "up", daemons.up),
     (SERVE, "jobstore", daemons.jobstore),
     (SERVE, "registry", daemons.registry),

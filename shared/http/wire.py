@@ -86,7 +86,8 @@ APPROVE: Final = Split(j.ApproveRequest, "run_id", "job_id", "by")  # who, says 
 MARK: Final = Split(j.MarkRequest, "run_id", "job_id", "by")
 BACKFILL: Final = Split(BackfillRequest, "idempotency_key", "name")
 REPORT: Final = Split(r.StatusReport, "worker_id")
-WISH: Final = Split(r.WishRequest, "desired")  # which is the last step of its path
+WISH: Final = Split(r.WishRequest, "desired", "by")  # the last step of its path, and the token
+SETTINGS: Final = Split(r.SettingsRequest, "by")
 WISHES: Final = {
     "drain": Desired.DRAIN,
     "pause": Desired.PAUSE,

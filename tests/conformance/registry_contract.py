@@ -1,11 +1,13 @@
 """What every carrier of the registry promises. Subclass once per carrier and supply `carrier`."""
 
+from datetime import timedelta
+
 import pytest
 
 from shared.errors import BadRequest, Conflict, UnknownWorker, WorkerSuperseded
-from shared.protocol.registry import WorkerView
+from shared.protocol.registry import MAX_LABELS, Finding, WorkerView
 from shared.protocol.states import Desired, WorkerStatus
-from tests.support.registries import Carrier, a_report, a_wish, an_enrolment
+from tests.support.registries import Carrier, a_change, a_report, a_wish, an_enrolment
 
 
 class RegistryContract:
@@ -189,6 +191,111 @@ class RegistryContract:
         view = await carrier.people.wish(name, a_wish(Desired.PAUSE))
 
         assert (view.name, view.desired) == (name, Desired.PAUSE)
+
+    async def test_slots_and_labels_reach_the_worker_with_its_next_report(
+        self, carrier: Carrier
+    ) -> None:
+        worker = carrier.worker()
+        enrolled = await worker.enrol(an_enrolment(slots=2))
+
+        view = await carrier.people.set_worker("quick", a_change(slots=5, gpu="1", os=None))
+
+        reply = await worker.report(a_report(enrolled))
+        assert (view.slots, view.labels, view.is_set) == (5, {"gpu": "1"}, True)
+        assert (reply.slots, reply.labels) == (5, {"gpu": "1"})
+
+    async def test_what_was_set_stays_when_the_worker_enrols_again(self, carrier: Carrier) -> None:
+        worker = carrier.worker()
+        await worker.enrol(an_enrolment(slots=2))
+        await carrier.people.set_worker("quick", a_change(slots=5, gpu="1"))
+
+        again = await worker.enrol(an_enrolment(slots=3))
+
+        assert (again.slots, again.labels) == (5, {"os": "linux", "gpu": "1"})
+
+    async def test_a_reset_leaves_what_the_worker_was_started_with(self, carrier: Carrier) -> None:
+        await carrier.worker().enrol(an_enrolment(slots=2))
+        await carrier.people.set_worker("quick", a_change(slots=5, gpu="1", os=None))
+
+        view = await carrier.people.set_worker("quick", a_change(is_reset=True))
+
+        assert (view.slots, view.labels, view.is_set) == (2, {"os": "linux"}, False)
+
+    async def test_a_change_that_makes_no_sense_changes_nothing(self, carrier: Carrier) -> None:
+        await carrier.worker().enrol(an_enrolment(slots=2))
+
+        with pytest.raises(BadRequest, match="nothing to set"):
+            await carrier.people.set_worker("quick", a_change())
+        with pytest.raises(BadRequest, match=r"no label 'oss' \(did you mean 'os'\?\)"):
+            await carrier.people.set_worker("quick", a_change(slots=9, oss=None))
+        many = {f"l{n}": "x" for n in range(MAX_LABELS)}
+        with pytest.raises(BadRequest, match="more than 100 labels"):
+            await carrier.people.set_worker("quick", a_change(slots=9, **many))
+
+        assert (await seen(carrier, "quick")).is_set is False
+
+    async def test_a_stranger_is_answered_with_the_nearest_name(self, carrier: Carrier) -> None:
+        await carrier.worker().enrol(an_enrolment("box-17"))
+
+        for ask in (
+            carrier.people.wish("box-71", a_wish(Desired.PAUSE)),
+            carrier.people.set_worker("box-71", a_change(slots=2)),
+            carrier.people.show_worker("box-71"),
+            carrier.people.remove("box-71"),
+        ):
+            with pytest.raises(UnknownWorker, match=r"did you mean 'box-17'\?"):
+                await ask
+
+    async def test_who_did_what_when_and_why_is_kept(self, carrier: Carrier) -> None:
+        await carrier.worker().enrol(an_enrolment())
+
+        await carrier.people.wish("quick", a_wish(Desired.PAUSE, for_s=60))
+        await carrier.people.set_worker("quick", a_change(slots=5, os=None))
+
+        details = await carrier.people.show_worker("quick")
+        assert [(t.by, t.what, t.reason, t.for_s) for t in details.told] == [
+            ("ann", "slots=5 -os", "a new card", None),
+            ("ann", "pause", "maintenance", 60),
+        ]
+        assert (details.worker.by, details.worker.since) == ("ann", details.told[1].at)
+        assert details.worker.until == details.told[1].at + timedelta(seconds=60)
+
+    async def test_only_a_pause_ends_by_itself_and_only_a_stop_is_without_grace(
+        self, carrier: Carrier
+    ) -> None:
+        worker = carrier.worker()
+        enrolled = await worker.enrol(an_enrolment())
+
+        with pytest.raises(BadRequest):
+            await carrier.people.wish("quick", a_wish(Desired.DRAIN, for_s=60))
+        with pytest.raises(BadRequest):
+            await carrier.people.wish("quick", a_wish(Desired.PAUSE, is_now=True))
+        await carrier.people.wish("quick", a_wish(Desired.STOP, is_now=True))
+
+        reply = await worker.report(a_report(enrolled))
+        assert (reply.desired, reply.is_now) == (Desired.STOP, True)
+
+    async def test_what_a_worker_found_when_it_looked_after_itself_is_shown(
+        self, carrier: Carrier
+    ) -> None:
+        worker = carrier.worker()
+        enrolled = await worker.enrol(an_enrolment())
+        found = Finding(name="disk", is_good=False, says="12 MiB free, needs 256 MiB")
+
+        report = a_report(enrolled, WorkerStatus.PAUSED)
+        await worker.report(report.model_copy(update={"health": (found,)}))
+
+        assert (await seen(carrier, "quick")).health == (found,)
+
+    async def test_a_name_can_be_checked_without_taking_it(self, carrier: Carrier) -> None:
+        worker = carrier.worker()
+        before = await worker.check_name("quick")
+        await worker.enrol(an_enrolment())
+
+        after = await worker.check_name("quick")
+
+        assert (before.status, after.status) == (None, WorkerStatus.READY)
+        assert (await seen(carrier, "quick")).incarnation == 1
 
     async def test_workers_are_listed_by_name(self, carrier: Carrier) -> None:
         for name in ("c", "a", "b"):

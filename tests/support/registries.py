@@ -11,7 +11,13 @@ from shared.http.clients import RegistryClient
 from shared.http.server import Server
 from shared.http.transport import Credential, Transport
 from shared.ids import WorkerId
-from shared.protocol.registry import EnrolReply, EnrolRequest, StatusReport, WishRequest
+from shared.protocol.registry import (
+    EnrolReply,
+    EnrolRequest,
+    SettingsRequest,
+    StatusReport,
+    WishRequest,
+)
 from shared.protocol.states import Desired, WorkerStatus
 from shared.runtime import Runtime
 from shared.services import Registry
@@ -94,5 +100,26 @@ def a_report(
     )
 
 
-def a_wish(desired: Desired, *, deadline_s: float | None = None) -> WishRequest:
-    return WishRequest(desired=desired, reason="maintenance", deadline_s=deadline_s)
+def a_wish(
+    desired: Desired,
+    *,
+    deadline_s: float | None = None,
+    for_s: float | None = None,
+    is_now: bool = False,
+) -> WishRequest:
+    return WishRequest(
+        desired=desired,
+        reason="maintenance",
+        deadline_s=deadline_s,
+        for_s=for_s,
+        is_now=is_now,
+        by="ann",
+    )
+
+
+def a_change(
+    *, slots: int | None = None, is_reset: bool = False, **labels: str | None
+) -> SettingsRequest:
+    return SettingsRequest(
+        slots=slots, labels=labels, is_reset=is_reset, reason="a new card", by="ann"
+    )

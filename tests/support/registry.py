@@ -34,6 +34,10 @@ class FakeRegistry:
             next_report_s=self.next_report_s,
         )
 
+    async def check_name(self, name: str) -> r.NameCheck:
+        self._enter()
+        return r.NameCheck(status=None)
+
     async def report(self, ask: r.StatusReport) -> r.StatusReply:
         self._enter()
         await self.gate.wait()
@@ -57,6 +61,12 @@ class FakeRegistry:
         return r.WorkerList(workers=())
 
     async def wish(self, name: str, ask: r.WishRequest) -> r.WorkerView:
+        raise NotFound(name=name)
+
+    async def show_worker(self, name: str) -> r.WorkerDetails:
+        raise NotFound(name=name)
+
+    async def set_worker(self, name: str, ask: r.SettingsRequest) -> r.WorkerView:
         raise NotFound(name=name)
 
     async def remove(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Aligned tables of runs, jobs, attempts, artifacts and workers."""
+"""Aligned tables of runs, jobs, attempts and artifacts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -15,8 +15,7 @@ from drawbar.cli.render.statuses import Look, in_order, look
 from drawbar.cli.render.waits import phase_words, wait_words
 from shared.ids import RunId
 from shared.protocol.jobs import JobArtifact, JobView, Reason, RunSummary, RunView
-from shared.protocol.registry import WorkerView
-from shared.protocol.states import FAILURES, Desired, JobStatus
+from shared.protocol.states import FAILURES, JobStatus
 
 LISTED_JOBS: Final = 50  # a summary of more jobs lists only those that did not succeed
 # What the messages of these say in other words.
@@ -145,26 +144,6 @@ def artifacts_table(artifacts: Sequence[JobArtifact]) -> Table:
             words.size(found.artifact.size_bytes),
             found.artifact.sha256[:12],
             Text(words.one_line(found.artifact.path)),
-        )
-    return made
-
-
-def workers_table(workers: Sequence[WorkerView]) -> Table:
-    made = table(
-        "worker", "status", "busy", "labels", "last report", "host", "wish", right=("busy",)
-    )
-    for worker in workers:
-        wish = ""
-        if worker.desired is not Desired.RUN:
-            wish = f"{worker.desired}: {worker.reason}" if worker.reason else str(worker.desired)
-        made.add_row(
-            Text(words.one_line(worker.name)),
-            status_text(worker.status),
-            f"{len(worker.attempts)}/{worker.slots}",
-            Text(" ".join(f"{k}={v}" for k, v in sorted(worker.labels.items()))),
-            "just now" if worker.silent_s < 2 else f"{words.duration(worker.silent_s)} ago",
-            Text(f"{words.one_line(worker.host)}:{worker.pid}"),
-            Text(words.one_line(wish)),
         )
     return made
 

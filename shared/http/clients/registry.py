@@ -35,6 +35,12 @@ class RegistryClient:
         self._keep(reply.token)
         return reply
 
+    async def check_name(self, name: str) -> r.NameCheck:
+        answer = await self._transport.request(
+            "GET", wire.path("v1", "names", name), token=self._enrolment_secret
+        )
+        return r.NameCheck.model_validate_json(answer.body)
+
     async def report(self, ask: r.StatusReport) -> r.StatusReply:
         reply = await self._transport.call("report", ask, r.StatusReply.model_validate_json)
         self._keep(reply.token)
@@ -56,6 +62,16 @@ class RegistryClient:
             "POST",
             wire.path("v1", "workers", name, WORDS[ask.desired]),
             wire.WISH.dump(ask),
+        )
+        return r.WorkerView.model_validate_json(answer.body)
+
+    async def show_worker(self, name: str) -> r.WorkerDetails:
+        answer = await self._transport.request("GET", wire.path("v1", "workers", name))
+        return r.WorkerDetails.model_validate_json(answer.body)
+
+    async def set_worker(self, name: str, ask: r.SettingsRequest) -> r.WorkerView:
+        answer = await self._transport.request(
+            "POST", wire.path("v1", "workers", name, "settings"), wire.SETTINGS.dump(ask)
         )
         return r.WorkerView.model_validate_json(answer.body)
 
