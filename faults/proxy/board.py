@@ -1,0 +1,68 @@
+"""Which faults of a proxy are on, and which of them strike: one seed decides."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+from faults.proxy.words import OfMessage, ProxyFault
+
+Told = Callable[[str, dict[str, Any]], None]  # a fault's kind, and whom it struck
+
+
+class Active:
+    """A fault that is on, and how often it struck."""
+
+    def __init__(self, fault: ProxyFault) -> None:
+        self.fault = fault
+        self.strikes = 0
+
+    @property
+    def is_spent(self) -> bool:
+        return self.fault.times is not None and self.strikes >= self.fault.times
+
+
+class Board:
+    """The faults of one proxy. What is put up is felt at once, also by open connections."""
+
+    def __init__(self, rng: random.Random, told: Told) -> None:
+        self.rng = rng
+        self.strikes: Counter[str] = Counter()  # since the start, by kind
+        self.change = asyncio.Event()  # set, and another one in its place, when others are on
+        self.active: tuple[Active, ...] = ()
+        self._told = told
+
+    def put(self, faults: Iterable[ProxyFault]) -> None:
+        """These are on, and no others."""
+        self.active = tuple(Active(fault) for fault in faults)
+        self.change.set()
+        self.change = asyncio.Event()
+
+    def falls(self, active: Active) -> bool:
+        """Whether it strikes this time."""
+        odds = active.fault.probability
+        return not active.is_spent and (odds >= 1 or self.rng.random() < odds)
+
+    def struck(self, active: Active, **facts: Any) -> None:
+        active.strikes += 1
+        self.strikes[active.fault.kind] += 1
+        self._told(active.fault.kind, facts)
+
+    def strike(self, *kinds: str) -> ProxyFault | None:
+        """The first fault of these kinds that strikes a new connection."""
+        for active in self.active:
+            if active.fault.kind in kinds and self.falls(active):
+                self.struck(active)
+                return active.fault
+        return None
+
+    def strike_message(self, path: str, *kinds: type[OfMessage]) -> OfMessage | None:
+        """The first fault of these kinds that strikes a message to this path."""
+        for active in self.active:
+            fault = active.fault
+            if isinstance(fault, kinds) and fnmatchcase(path, fault.path) and self.falls(active):
+                self.struck(active, path=path)
+                return fault
+        return None
