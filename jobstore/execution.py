@@ -6,6 +6,7 @@ from pydantic import JsonValue
 
 from jobstore.retry import would_retry
 from jobstore.run_settings import read_settings
+from jobstore.settings import JobStoreSettings
 from jobstore.store.journal import from_us
 from jobstore.store.run import Started
 from shared.ids import JobId, RunId
@@ -15,15 +16,14 @@ from shared.protocol.pipeline import DEFAULT_TIMEOUT_S, JobSpec, RetryRule, Task
 from shared.protocol.states import JobStatus
 
 SHELL: Final = "/bin/sh"
+PART_BYTES: Final = 16 << 20  # of an artifact, before a worker hears that it has arrived
 
 
-def run_context(
-    ask: RunRequest, started: Started, *, lease_s: float, heartbeat_s: float
-) -> RunContext:
+def run_context(ask: RunRequest, started: Started, settings: JobStoreSettings) -> RunContext:
     """Everything that the attempt needs, from the job as it was submitted."""
     job = JobSpec.model_validate_json(started.spec)
     rule = job.retry or RetryRule()
-    settings = read_settings(started.settings)
+    of_run = read_settings(started.settings)
     return RunContext(
         attempt_id=ask.attempt_id,
         fence=ask.fence,
@@ -31,17 +31,22 @@ def run_context(
         job_id=JobId(started.job_id),
         pipeline=started.pipeline,
         argv=argv_of(job),
-        task=None if job.task is None else _task(job.task, started, settings.params),
+        task=None if job.task is None else _task(job.task, started, of_run.params),
         env=job.env,
         working_dir=job.working_dir,
         timeout_s=DEFAULT_TIMEOUT_S if job.timeout_s is None else job.timeout_s,
         artifacts=job.artifacts,
+        artifacts_when=job.artifacts_when,
+        cache=job.cache,
+        max_log_bytes=settings.max_log_bytes,
+        max_artifact_bytes=settings.max_artifact_bytes,
+        part_bytes=PART_BYTES,
         inputs=tuple(JobId(name) for name in job.inputs),
         pre_checks=job.pre_checks,
         post_checks=job.post_checks,
-        inherit_env=settings.inherit_env,
-        plugins=settings.plugins,
-        security=settings.security,
+        inherit_env=of_run.inherit_env,
+        plugins=of_run.plugins,
+        security=of_run.security,
         image=job.image,
         limits=job.limits,
         dependencies=tuple(
@@ -52,8 +57,8 @@ def run_context(
         tries=started.tries,
         tries_left=max(0, rule.max + 1 - started.tries),
         should_retry=would_retry(rule, started.tries),
-        lease_s=lease_s,
-        heartbeat_s=heartbeat_s,
+        lease_s=settings.lease_s,
+        heartbeat_s=settings.heartbeat_s,
     )
 
 

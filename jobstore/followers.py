@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
+from jobstore.log_times import Arrival, LineTimes
 from jobstore.logs import Logs
 from jobstore.store.interface import JobStore
 from jobstore.watchers import Watchers
@@ -54,7 +55,14 @@ class Followers:
         self._recent = recent
 
     async def read_log(
-        self, run_id: RunId, job_id: JobId, *, attempt: AttemptId | None, offset: int, follow: bool
+        self,
+        run_id: RunId,
+        job_id: JobId,
+        *,
+        attempt: AttemptId | None,
+        offset: int,
+        follow: bool,
+        timestamps: bool = False,
     ) -> Body:
         """The log of `attempt`, or of the latest one; followed, of every later one as well."""
         key, seen = ("job", run_id, job_id), None
@@ -63,7 +71,10 @@ class Followers:
                 place = await self._store.log_of(run_id, job_id, attempt)
                 if place.attempt_id is not None and place.attempt_id != seen:
                     seen = place.attempt_id
-                    async for piece in self._attempt_log(run_id, job_id, seen, offset, follow):
+                    times = LineTimes(offset) if timestamps else None
+                    async for piece in self._attempt_log(
+                        run_id, job_id, seen, offset, follow, times
+                    ):
                         yield piece
                     offset = 0
                     if follow and attempt is None:
@@ -74,21 +85,37 @@ class Followers:
                 await change.wait(LOOK_AGAIN_S)
 
     async def _attempt_log(
-        self, run_id: RunId, job_id: JobId, attempt_id: str, offset: int, follow: bool
+        self,
+        run_id: RunId,
+        job_id: JobId,
+        attempt_id: str,
+        offset: int,
+        follow: bool,
+        times: LineTimes | None,
     ) -> Body:
         while True:
             with self._watchers.watching(("log", attempt_id)) as change:
                 place = await self._store.log_of(run_id, job_id, AttemptId(attempt_id))
                 if place.inline is not None:
-                    if offset < len(place.inline):
-                        yield place.inline[offset:]
+                    if times is not None and place.ended_at is not None:
+                        # It came whole with the end, as a job's last ticks do.
+                        times.add([Arrival(0, place.ended_at)])
+                    if piece := place.inline[offset:]:
+                        yield piece if times is None else times.stamp(piece)
                     return
                 while piece := await self._logs.read(AttemptId(attempt_id), offset):
-                    yield piece
                     offset += len(piece)
+                    if times is not None:
+                        await self._learn(AttemptId(attempt_id), times)
+                        piece = times.stamp(piece)
+                    yield piece
                 if not place.is_live or not follow:
                     return
                 await change.wait(LOOK_AGAIN_S)
+
+    async def _learn(self, attempt_id: AttemptId, times: LineTimes) -> None:
+        while arrivals := await self._logs.arrivals(attempt_id, times.known):
+            times.add(arrivals)
 
     async def follow_events(self, run_id: RunId, *, after: int) -> AsyncIterator[Event]:
         """Every event of the run from seq > `after`, until its end."""

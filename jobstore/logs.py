@@ -1,21 +1,26 @@
 """Logs that are streamed while the job runs: appended at an offset, hashed as they grow.
 
 The server's copy is the truth about how far a log has come. A log that fits into its finish goes
-into the database instead (docs/adr/0004).
+into the database instead (docs/adr/0004). Beside a log lies when each part of it came.
 """
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from jobstore.log_times import Arrival, packed, unpacked
 from shared.errors import LogOffsetMismatch, TooLarge
 from shared.files import Files
 from shared.ids import AttemptId
+from shared.runtime import Runtime
 from shared.services import PIECE_BYTES, Body
 
 if TYPE_CHECKING:
     from hashlib import _Hash
+
+WRITE_BYTES: Final = 1 << 20  # at a time: a thread for each 64 KiB takes longer than the disk
 
 
 @dataclass(slots=True)
@@ -24,14 +29,16 @@ class OpenLog:
 
     size: int
     digest: "_Hash"
+    times_size: int
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Logs:
     """The log files of attempts."""
 
-    def __init__(self, files: Files, *, max_bytes: int) -> None:
+    def __init__(self, files: Files, runtime: Runtime, *, max_bytes: int) -> None:
         self._files = files
+        self._runtime = runtime
         self._max_bytes = max_bytes
         self._open: dict[AttemptId, OpenLog] = {}
 
@@ -46,13 +53,18 @@ class Logs:
             limit = self._max_bytes
             raise TooLarge(f"a log may have {limit} bytes", what="log", limit=limit)
         log = await self._find(attempt_id)
-        async for piece in body:
-            async with log.lock:  # the same range may arrive twice at the same time
+        held = bytearray()
+        try:
+            async for piece in body:
                 if offset != log.size:
                     raise LogOffsetMismatch(resume_at=log.size)
-                log.size = await self._files.append(path_of(attempt_id), offset, piece)
-                log.digest.update(piece)
-                offset = log.size
+                held += piece
+                if len(held) >= WRITE_BYTES:
+                    offset = await self._write(attempt_id, log, offset, bytes(held))
+                    held.clear()
+        finally:  # what came before the connection broke need not come again
+            if held:
+                offset = await self._write(attempt_id, log, offset, bytes(held))
         if offset != log.size:
             raise LogOffsetMismatch(resume_at=log.size)
         return log.size
@@ -65,6 +77,7 @@ class Logs:
                 return log.size
             if log.size > size or log.digest.hexdigest() != sha256:
                 log.size = await self._files.append(path_of(attempt_id), 0, b"")
+                log.times_size = await self._files.append(times_path_of(attempt_id), 0, b"")
                 log.digest = hashlib.sha256()
                 return 0
             await self._files.sync(path_of(attempt_id))
@@ -78,13 +91,39 @@ class Logs:
         """The next piece from `offset`; empty at the end."""
         return await self._files.read(path_of(attempt_id), offset, PIECE_BYTES)
 
+    async def arrivals(self, attempt_id: AttemptId, skip: int) -> Sequence[Arrival]:
+        """When the parts of the log came, in order, without the first `skip`; not always all."""
+        return await unpacked(self._files, times_path_of(attempt_id), skip)
+
+    async def _write(self, attempt_id: AttemptId, log: OpenLog, offset: int, data: bytes) -> int:
+        """The new size of the log, which `data` is now a part of."""
+        now = self._runtime.now()
+        async with log.lock:  # the same range may arrive twice at the same time
+            if offset != log.size:
+                raise LogOffsetMismatch(resume_at=log.size)
+            size = await self._files.append(path_of(attempt_id), offset, data)
+            # Of the two files that one counts: a time too many is of a part that comes again.
+            log.times_size = await self._files.append(
+                times_path_of(attempt_id), log.times_size, packed(Arrival(offset, now))
+            )
+            if len(data) <= PIECE_BYTES:
+                log.digest.update(data)
+            else:
+                await self._runtime.offload(log.digest.update, data)
+            log.size = size
+        return size
+
     async def _find(self, attempt_id: AttemptId) -> OpenLog:
         log = self._open.get(attempt_id)
         if log is None:
-            log = OpenLog(0, hashlib.sha256())
+            log = OpenLog(0, hashlib.sha256(), 0)
             while piece := await self._files.read(path_of(attempt_id), log.size, PIECE_BYTES):
                 log.digest.update(piece)
                 log.size += len(piece)
+            while piece := await self._files.read(
+                times_path_of(attempt_id), log.times_size, PIECE_BYTES
+            ):
+                log.times_size += len(piece)
             log = self._open.setdefault(attempt_id, log)
         return log
 
@@ -92,3 +131,7 @@ class Logs:
 def path_of(attempt_id: AttemptId) -> str:
     """Spread over folders by the last digits, which are random in a UUIDv7."""
     return f"logs/{attempt_id[-2:]}/{attempt_id}"
+
+
+def times_path_of(attempt_id: AttemptId) -> str:
+    return f"{path_of(attempt_id)}.times"

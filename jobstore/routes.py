@@ -135,6 +135,7 @@ class _Verbs:
             attempt=None if attempt is None else AttemptId(plain_id(attempt, "attempt")),
             offset=_number(request, "offset", 0),
             follow=_flag(request, "follow"),
+            timestamps=_flag(request, "timestamps"),
         )
         if not wants_events(request):
             return await stream(request, pieces)

@@ -79,7 +79,7 @@ class JobStoreService:
         self._keeper = Keeper(
             runtime, self._watchers, recent, self._leases, lease_s=self._settings.lease_s
         )
-        self._logs = Logs(files, max_bytes=self._settings.max_log_bytes)
+        self._logs = Logs(files, runtime, max_bytes=self._settings.max_log_bytes)
         self._artifacts = Artifacts(files, runtime, max_bytes=self._settings.max_artifact_bytes)
         self._attempts = RunningAttempts(
             self._store, self._leases, self._logs, self._artifacts, self._watchers, runtime
@@ -144,12 +144,7 @@ class JobStoreService:
     async def run(self, ask: g.RunRequest) -> g.RunContext:
         started = await self._store.run(ask)
         await faultpoint("jobstore.run.before_reply")
-        return run_context(
-            ask,
-            started,
-            lease_s=self._settings.lease_s,
-            heartbeat_s=self._settings.heartbeat_s,
-        )
+        return run_context(ask, started, self._settings)
 
     async def heartbeat(self, ask: g.HeartbeatRequest) -> g.HeartbeatReply:
         return await self._attempts.heartbeat(ask)
@@ -223,10 +218,17 @@ class JobStoreService:
             yield piece
 
     def read_log(
-        self, run_id: RunId, job_id: JobId, *, attempt: AttemptId | None, offset: int, follow: bool
+        self,
+        run_id: RunId,
+        job_id: JobId,
+        *,
+        attempt: AttemptId | None,
+        offset: int,
+        follow: bool,
+        timestamps: bool = False,
     ) -> Body:
         return self._followers.read_log(
-            run_id, job_id, attempt=attempt, offset=offset, follow=follow
+            run_id, job_id, attempt=attempt, offset=offset, follow=follow, timestamps=timestamps
         )
 
     async def list_events(self, run_id: RunId, *, after: int, limit: int) -> j.EventList:

@@ -180,6 +180,12 @@ class LogOffsetMismatch(ServiceError):
     code, status = "log_offset_mismatch", 416
 
 
+class PartOffsetMismatch(LogOffsetMismatch):
+    """The artifact must go on at facts["resume_at"]: the service has the bytes before."""
+
+    code = "part_offset_mismatch"
+
+
 # -- the system's doing ---------------------------------------------------------------------
 
 

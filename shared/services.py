@@ -149,9 +149,19 @@ class JobService(Gateway, Protocol):
     def read_artifact(self, run_id: RunId, job_id: JobId, path: str) -> Body: ...
 
     def read_log(
-        self, run_id: RunId, job_id: JobId, *, attempt: AttemptId | None, offset: int, follow: bool
+        self,
+        run_id: RunId,
+        job_id: JobId,
+        *,
+        attempt: AttemptId | None,
+        offset: int,
+        follow: bool,
+        timestamps: bool = False,
     ) -> Body:
-        """The log of the job's latest attempt, or of `attempt`; `follow` ends with the job."""
+        """The log of the job's latest attempt, or of `attempt`; `follow` ends with the job.
+
+        `timestamps`: each line begins with when it came. `offset` counts without those.
+        """
 
     async def list_events(self, run_id: RunId, *, after: int, limit: int) -> j.EventList:
         """Events of the run with seq > `after`, in order."""

@@ -1,7 +1,7 @@
 """What a job has in its environment: its worker's, as far as it may; its own; and who it is."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from shared.ids import AttemptId
@@ -23,6 +23,7 @@ SECRET: Final = re.compile(
     r"PASSWORD|PASSWD|PASSPHRASE|PASS(?:_|$)|SECRET|CREDENTIAL|TOKENS?(?:_|$)|API_?KEY|_KEYS?(?:_|$)"
     r"|COOKIE|(?:^|_)(?:AUTH|PWD)(?:_|$)"
 )
+NO_SECRET_VALUES: Final = frozenset({"true", "false", "none", "null", "default"})  # in every log
 NO_SECRETS: Final = frozenset({"PWD", "OLDPWD", "SSH_AUTH_SOCK"})
 
 
@@ -86,6 +87,16 @@ def usual_env(environ: Mapping[str, str]) -> dict[str, str]:
 def looks_secret(name: str) -> bool:
     """Whether a variable's name is that of a secret."""
     return name not in NO_SECRETS and SECRET.search(name.upper()) is not None
+
+
+def secrets_in(env: Mapping[str, str], masked: Collection[str]) -> list[str]:
+    """The values in a job's environment that its log must not show: of variables whose names are
+    those of secrets, and of those that the worker was told of."""
+    return [
+        value
+        for name, value in env.items()
+        if (name in masked or looks_secret(name)) and value.lower() not in NO_SECRET_VALUES
+    ]
 
 
 def _without_secrets(environ: Mapping[str, str]) -> dict[str, str]:

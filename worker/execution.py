@@ -17,7 +17,7 @@ from shared.faultpoints import faultpoint
 from shared.protocol.gateway import Outcome, Result, RunContext, Usage
 from worker.checking import POST, PRE, checks_launch, flaw_of, needs_look
 from worker.crew import Crew
-from worker.environment import filled, job_env
+from worker.environment import filled, job_env, secrets_in
 from worker.inputs import Inputs
 from worker.lease import Holder
 from worker.logstream import LogStream
@@ -31,6 +31,7 @@ from worker.ports import (
     Process,
     TaskLaunch,
 )
+from worker.tasks.masking import Masker, TooManySecrets
 from worker.tasks.outcome import judge_task, with_command
 
 NOTHING_USED: Final = Usage(wall_s=0.0, cpu_s=None, max_rss_bytes=None)
@@ -70,6 +71,8 @@ class Execution:
         self.published: tuple[str, ...] = ()  # globs of artifacts that a task named while it ran
         self._holder = holder
         self._attempt_id = holder.attempt_id
+        self._masker = Masker()
+        self._log_limit: int | None = None
         self._crew = crew
         self._stopped: Stop | None = None
         self._why = ""
@@ -98,11 +101,11 @@ class Execution:
         try:
             return await self._go_through(context)
         except Forbidden as error:
-            return _failure(Outcome.FORBIDDEN, str(error))
+            return _failure(Outcome.FORBIDDEN, self._masker.mask_text(str(error)))
         except CannotStart as error:
-            return _failure(Outcome.SPAWN_ERROR, str(error))
+            return _failure(Outcome.SPAWN_ERROR, self._masker.mask_text(str(error)))
         except CannotCollect as error:
-            return _failure(Outcome.INPUT_ERROR, str(error))
+            return _failure(Outcome.INPUT_ERROR, self._masker.mask_text(str(error)))
         finally:
             self._crew.alarms.disarm((self._attempt_id, "timeout"))
             if self.stream is not None:
@@ -116,6 +119,7 @@ class Execution:
             # Before its folder is opened, which may be one that only the image has.
             raise Forbidden(_no_containers(context.image))
         env = job_env(settings, context, self._attempt_id)
+        self._mask(env, context)
         folder = context.working_dir
         if folder is not None:
             folder = filled(folder, env, "the working directory")
@@ -240,12 +244,27 @@ class Execution:
 
     # -- the log -------------------------------------------------------------------------------
 
+    def _mask(self, env: Mapping[str, str], context: RunContext) -> None:
+        """The log that is sent has none of the job's secrets, and is within its limit."""
+        try:
+            self._masker.add(secrets_in(env, self._crew.settings.masked))
+        except TooManySecrets as error:
+            raise CannotStart(f"its environment has too many secrets: {error}") from None
+        limits = (self._crew.settings.max_log_bytes, context.max_log_bytes)
+        self._log_limit = min(limit for limit in limits if limit is not None)
+
     def _listen(self, files: AttemptFiles | None) -> None:
         """What is written into the log is sent as it comes."""
         if self.stream is None and files is not None:
             crew = self._crew
             self.stream = LogStream(
-                self._holder, files, crew.gateway, crew.runtime, self._holder.cancel
+                self._holder,
+                files,
+                crew.gateway,
+                crew.runtime,
+                self._holder.cancel,
+                self._masker,
+                self._log_limit,
             )
             crew.streams.open(self.stream)
 
@@ -279,6 +298,10 @@ def _no_containers(image: str) -> str:
         f"the job asks for image {image!r}, and this worker runs no containers; start the worker "
         "with --images ignore to run such jobs on the machine itself"
     )
+
+
+def _saying(result: Result, message: str) -> Result:
+    return result.model_copy(update={"message": message[:2_000]})
 
 
 def _failure(outcome: Outcome, message: str) -> Result:

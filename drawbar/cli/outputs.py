@@ -20,6 +20,10 @@ Get = Annotated[
     str | None,
     typer.Option("--get", metavar="PATH", help="Fetch this one, to stdout or below --to."),
 ]
+Timestamps = Annotated[
+    bool,
+    typer.Option("--timestamps", "-t", help="Begin each line with when it came (UTC)."),
+]
 To = Annotated[
     Path | None,
     typer.Option("--to", metavar="DIR", help="Fetch into this folder, each under its path."),
@@ -30,6 +34,7 @@ def logs(
     run: RunNumber,
     job: JobName,
     follow: Follow = False,
+    timestamps: Timestamps = False,
     attempt: AttemptOption = None,
     server: Server = None,
     data: Data = None,
@@ -40,7 +45,15 @@ def logs(
     """
     from drawbar.cli.reading import print_log
 
-    print_log(run, job, attempt=attempt, follow=follow, server=server, data=data)
+    print_log(
+        run,
+        job,
+        attempt=attempt,
+        follow=follow,
+        timestamps=timestamps,
+        server=server,
+        data=data,
+    )
 
 
 def events(

@@ -25,6 +25,7 @@ def print_log(
     *,
     attempt: str | None,
     follow: bool,
+    timestamps: bool,
     server: str | None,
     data: Path | None,
 ) -> None:
@@ -37,7 +38,14 @@ def print_log(
                 known = (await jobs.list_attempts(RunId(run), JobId(job))).attempts
                 if all(a.attempt_id != which for a in known):
                     raise UnknownAttempt(f"there is no attempt {attempt} of job {job}")
-            pieces = jobs.read_log(RunId(run), JobId(job), attempt=which, offset=0, follow=follow)
+            pieces = jobs.read_log(
+                RunId(run),
+                JobId(job),
+                attempt=which,
+                offset=0,
+                follow=follow,
+                timestamps=timestamps,
+            )
             async for piece in pieces:
                 sys.stdout.buffer.write(piece)
                 sys.stdout.buffer.flush()

@@ -11,7 +11,7 @@ import structlog
 from jobstore.artifacts import Artifacts
 from jobstore.artifacts import path_of as blob_path
 from jobstore.history import going, pruning, reads
-from jobstore.logs import path_of
+from jobstore.logs import path_of, times_path_of
 from shared.errors import BadRequest
 from shared.figures import figures
 from shared.files import Files
@@ -145,6 +145,7 @@ class HistoryService:
         for attempt_id in files.logs:
             path = path_of(AttemptId(attempt_id))
             with self._told_once(path):
+                await self._files.remove(times_path_of(AttemptId(attempt_id)))
                 await self._files.remove(path)
                 logs.append(attempt_id)
         for sha in files.blobs:

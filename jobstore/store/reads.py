@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -179,6 +180,7 @@ class LogPlace(NamedTuple):
     inline: bytes | None  # the whole log, when it is in the database
     is_live: bool  # the attempt runs: its log may grow
     job_has_ended: bool
+    ended_at: datetime | None  # the attempt
 
 
 def log_of(conn: sqlite3.Connection, run_id: int, job_id: str, attempt_id: str | None) -> LogPlace:
@@ -188,18 +190,19 @@ def log_of(conn: sqlite3.Connection, run_id: int, job_id: str, attempt_id: str |
         "SELECT status, attempt_id FROM job WHERE seq = ?", (seq,)
     ).fetchone()
     row = conn.execute(
-        "SELECT id, log_inline, status FROM attempt WHERE job_seq = ?1"
+        "SELECT id, log_inline, status, ended_at FROM attempt WHERE job_seq = ?1"
         " AND started_at IS NOT NULL AND (?2 IS NULL OR id = ?2) ORDER BY fence DESC LIMIT 1",
         (seq, attempt_id),
     ).fetchone()
     if row is None and counts is not None:  # carried over: the log is the earlier run's
         row = conn.execute(
-            "SELECT id, log_inline, status FROM attempt WHERE id = ?1 AND started_at IS NOT NULL"
-            " AND (?2 IS NULL OR id = ?2)",
+            "SELECT id, log_inline, status, ended_at FROM attempt"
+            " WHERE id = ?1 AND started_at IS NOT NULL AND (?2 IS NULL OR id = ?2)",
             (counts, attempt_id),
         ).fetchone()
-    found, inline, state = row or (None, None, None)
-    return LogPlace(found, inline, state in LIVE, JobStatus(status).is_ended)
+    found, inline, state, ended_at = row or (None, None, None, None)
+    at = None if ended_at is None else from_us(ended_at)
+    return LogPlace(found, inline, state in LIVE, JobStatus(status).is_ended, at)
 
 
 def status_of(conn: sqlite3.Connection, run_id: int) -> RunStatus:

@@ -13,6 +13,7 @@ from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
 from shared.protocol.base import Bytes, Fence, Message, Number
 from shared.protocol.execution import AttemptState, Resumption, RunFacts
 from shared.protocol.pipeline import (
+    CacheSpec,
     CheckSpec,
     ContainerSpec,
     InheritEnv,
@@ -20,6 +21,7 @@ from shared.protocol.pipeline import (
     Limits,
     SecuritySpec,
     TaskSpec,
+    When,
 )
 from shared.protocol.states import AttemptStatus, JobStatus
 
@@ -137,7 +139,13 @@ class RunContext(Message):
     working_dir: str | None
     timeout_s: float
     artifacts: tuple[str, ...]
+    artifacts_when: When = When.ALWAYS
+    cache: CacheSpec | None = None
     inputs: tuple[JobId, ...]
+    # What the job service takes, and in which parts; None: one from before it said so.
+    max_log_bytes: int | None = None
+    max_artifact_bytes: int | None = None
+    part_bytes: int | None = None
     pre_checks: tuple[CheckSpec, ...] = ()
     post_checks: tuple[CheckSpec, ...] = ()
     inherit_env: InheritEnv | None = None
@@ -213,12 +221,29 @@ class ArtifactEntry(Message):
 
 
 class ArtifactUpload(Message):
-    """One artifact; the bytes travel beside it. The hash is its identity: a repeat is free."""
+    """One artifact, or a part; the bytes travel beside it. The hash is its identity: a repeat is
+    free."""
 
     attempt_id: AttemptId
     worker_id: WorkerId
     fence: Fence
     entry: ArtifactEntry
+    offset: Bytes = 0
+    part_bytes: Bytes | None = None  # None: all of it
+
+
+class ArtifactReply(Message):
+    """Up to where the artifact has come. At its size, it is stored and verified."""
+
+    next_offset: int
+
+
+class ArtifactManifest(Message):
+    """What was stored of an attempt: how much, and the hash over its entries' hashes and paths."""
+
+    count: int
+    size_bytes: int
+    sha256: Sha256
 
 
 class InputRequest(Message):
@@ -315,6 +340,7 @@ class Receipt(Message):
     attempt_id: AttemptId
     fence: Fence
     job_status: JobStatus
+    artifacts: ArtifactManifest | None = None  # None: from a service that does not say
 
 
 class Incomplete(Message):

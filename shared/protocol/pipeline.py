@@ -273,6 +273,17 @@ class Limits(Document):
     nice: int | None = Field(default=None, ge=0, le=19)
 
 
+class CacheSpec(Document):
+    """Files that a job finds again in a later run, if its worker still has them."""
+
+    key: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    files: tuple[Text, ...] = Field(default=(), max_length=100)  # their content is part of the key
+    paths: tuple[Text, ...] = Field(min_length=1, max_length=100)  # globs and folders
+    restore_keys: tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...] = (
+        Field(default=(), max_length=20)  # beginnings of other keys that will do
+    )
+
+
 class JobSpec(Document):
     """One job. Exactly one of `command`, `script`, `argv`, `task` says what it runs."""
 
@@ -291,7 +302,9 @@ class JobSpec(Document):
     timeout_s: Duration | None = None
     queue_timeout_s: Duration | None = None
     retry: RetryRule | None = None
-    artifacts: tuple[Text, ...] = ()  # globs, relative to the working directory
+    artifacts: tuple[Text, ...] = ()  # globs and folders, relative to the working directory
+    artifacts_when: When = When.ALWAYS  # after which ends of the job they are kept
+    cache: CacheSpec | None = None
     inputs: tuple[Name, ...] = ()  # dependencies whose artifacts are placed there first
     requires: Labels = Field(default_factory=dict)
     slots: int = Field(default=1, ge=1, le=10_000)  # how many of its worker's it takes

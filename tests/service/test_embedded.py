@@ -359,7 +359,7 @@ async def test_an_idle_worker_waits_for_jobs_in_one_poll(drawbar: Embedded) -> N
     assert len(asked) <= 2
 
 
-async def test_a_log_over_the_limit_costs_its_end_but_not_the_result(tmp_path: Path) -> None:
+async def test_a_log_over_the_limit_costs_its_middle_but_not_the_result(tmp_path: Path) -> None:
     limited = JobStoreSettings(heartbeat_s=0.2, max_log_bytes=100_000)
     system = Embedded(tmp_path, SystemRuntime(), slots=1, settings=limited)
     await system.start()
@@ -371,9 +371,12 @@ async def test_a_log_over_the_limit_costs_its_end_but_not_the_result(tmp_path: P
         async for _ in system.jobs.follow_events(run_id, after=0):
             pass
         (attempt,) = (await system.jobs.list_attempts(run_id, JobId("loud"))).attempts
+        log = await log_of(system, run_id, "loud")
     finally:
         await system.stop()
 
     assert attempt.exit_code == 0
-    assert attempt.log_size_bytes + attempt.log_lost_bytes == 300_000
-    assert 0 < attempt.log_size_bytes <= 100_000
+    assert attempt.log_size_bytes <= 100_000
+    assert log.endswith("y\n" * 12_500)
+    assert f"{attempt.log_lost_bytes} bytes were left out here" in log
+    assert log.count("y\n") * 2 + attempt.log_lost_bytes == 300_000

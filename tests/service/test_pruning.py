@@ -103,9 +103,10 @@ def rows(folder: Path) -> dict[str, int]:
 
 
 def stored(folder: Path) -> list[str]:
-    """Every file of a log or an artifact."""
+    """Every file of a log or an artifact; a log with its times beside it is one."""
     root = folder / "files"
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    return sorted(p for p in found if p.removesuffix(".times") not in found - {p})
 
 
 # -- what goes, and what stays ----------------------------------------------------------------

@@ -306,7 +306,14 @@ class FakeJobs(Unasked):
         raise errors.UnknownArtifact(path=path)
 
     async def read_log(
-        self, run_id: RunId, job_id: JobId, *, attempt: AttemptId | None, offset: int, follow: bool
+        self,
+        run_id: RunId,
+        job_id: JobId,
+        *,
+        attempt: AttemptId | None,
+        offset: int,
+        follow: bool,
+        timestamps: bool = False,
     ) -> Body:
         job = self._job(run_id, job_id)
         while True:

@@ -72,13 +72,22 @@ class JobsClient(GatewayClient, HistoryVerbs, SchedulesClient, NoticesClient):
         return self._transport.stream(f"{folder}/{wire.artifact_path(path)}")
 
     async def read_log(
-        self, run_id: RunId, job_id: JobId, *, attempt: AttemptId | None, offset: int, follow: bool
+        self,
+        run_id: RunId,
+        job_id: JobId,
+        *,
+        attempt: AttemptId | None,
+        offset: int,
+        follow: bool,
+        timestamps: bool = False,
     ) -> Body:
         query = {"offset": str(offset)}
         if attempt is not None:
             query["attempt"] = attempt
         if follow:
             query["follow"] = "true"
+        if timestamps:
+            query["timestamps"] = "true"
         path = f"{wire.path('v1', 'runs', run_id, 'jobs', job_id, 'log')}?{urlencode(query)}"
         if not follow:
             async for piece in self._transport.stream(path):
