@@ -29,7 +29,7 @@ from worker.daemon import Worker
 from worker.machine import default_slots, prepare_machine
 from worker.runners.shell import ShellRunner
 from worker.settings import Images, WorkerSettings
-from worker.tasks.runner import task_runner
+from worker.tasks.runner import TaskRunner, task_runner
 
 NAME: Final = "embedded"
 # Beats cost nothing here, and make a cancellation quick. The worker is never lost without the job
@@ -55,6 +55,7 @@ class Embedded:
         security: SecuritySpec | None = None,
         plugin_dirs: tuple[str, ...] = (),
         images: Images = "refuse",
+        is_warm: bool = True,
         settings: JobStoreSettings = SETTINGS,
     ) -> None:
         """Jobs run below `base_dir` (None: in scratch folders) with `job_env` below their own."""
@@ -71,6 +72,7 @@ class Embedded:
             security=security or SecuritySpec(),
             plugin_dirs=plugin_dirs,
             images=images,
+            is_warm=is_warm,
         )
         self.jobs = JobStoreService(
             data / "jobstore" / "jobs.db",
@@ -81,6 +83,7 @@ class Embedded:
         )
         self.registry = RegistryService(data / "registry" / "registry.db", runtime)
         self._runner: ShellRunner | None = None
+        self._tasks: TaskRunner | None = None
         self._worker: Worker | None = None
         self._foreground = Foreground(data / "foreground-run")
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -97,11 +100,18 @@ class Embedded:
         await self._foreground.end(self.jobs, "the process that ran it was killed")
         here = self._data / "workers" / NAME
         self._runner, workspace = prepare_machine(here, self._base_dir, self._runtime)
+        self._tasks = task_runner(
+            self._runner,
+            self.jobs.execution,
+            here,
+            self._runtime,
+            is_warm=self._worker_settings.is_warm,
+        )
         self._worker = Worker(
             self._worker_settings,
             GatewayService(self.jobs, self._runtime),
             self.registry,
-            task_runner(self._runner, self.jobs.execution, here, self._runtime),
+            self._tasks,
             workspace,
             self._runtime,
         )
@@ -115,6 +125,8 @@ class Embedded:
             await self._worker.stop()
             with suppress(ServiceError):  # the store failed: the next start will do it
                 await self._foreground.end(self.jobs, "the process that ran it was stopped")
+        if self._tasks is not None:
+            await self._tasks.close()
         if self._runner is not None:
             self._runner.close()
         await self.registry.stop()

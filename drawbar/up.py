@@ -90,7 +90,8 @@ async def serve(
         here = data / "workers" / settings.name
         shell, workspace = prepare_machine(here, None, runtime)
         stack.callback(shell.close)
-        runner = task_runner(shell, jobs.execution, here, runtime)
+        runner = task_runner(shell, jobs.execution, here, runtime, is_warm=settings.is_warm)
+        stack.push_async_callback(runner.close)
         worker = Worker(settings, forwarder, workers, runner, workspace, runtime)
         stack.push_async_callback(worker.stop)
         await worker.start()

@@ -52,7 +52,7 @@ async def serve(
     shell, workspace = prepare_machine(data, None, runtime)
     gateway = GatewayClient(to_gateway)
     execution = ExecutionClient(to_gateway, gateway.execution_token)
-    runner = task_runner(shell, execution, data, runtime)
+    runner = task_runner(shell, execution, data, runtime, is_warm=settings.is_warm)
     try:
         with listening_to_signals() as signals:
             worker = Worker(settings, gateway, registry, runner, workspace, runtime)
@@ -62,6 +62,7 @@ async def serve(
     finally:
         await to_gateway.close()
         await to_registry.close()
+        await runner.close()
         shell.close()
 
 

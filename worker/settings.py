@@ -31,6 +31,7 @@ class WorkerSettings:
     is_own_shell: bool = False  # it is of the person whose pipelines these are, secrets and all
     security: SecuritySpec = field(default_factory=SecuritySpec)  # for commands started here
     images: Images = "refuse"
+    is_warm: bool = True  # tasks of a flow are copies of a process that has imported it
     plugin_dirs: tuple[str, ...] = ()  # folders with files of checks that pipelines may name
     masked: tuple[str, ...] = ()  # variables whose values are secrets, whatever their names say
     max_log_bytes: int = 4 << 30  # of one attempt: what is longer loses its middle

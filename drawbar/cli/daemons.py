@@ -18,6 +18,7 @@ from drawbar.cli.rules import (
     NoShell,
     PolicyName,
     PolicyOption,
+    WarmOption,
     WorkspaceDir,
     read_rules,
 )
@@ -143,6 +144,7 @@ def up(
     no_shell: NoShell = False,
     allow_plugins: AllowPlugins = None,
     images: ImagesOption = ImagesName.REFUSE,
+    warm: WarmOption = True,
     smtp: Smtp = None,
     mail_from: MailFrom = None,
     notify_host: NotifyHosts = None,
@@ -164,6 +166,7 @@ def up(
         no_shell,
         allow_plugins,
         images,
+        warm,
     )
     told = Telling(smtp, mail_from, tuple(notify_host or ()))
     return serve_up(data, host, port_base, slots, label or [], drain, keep, rules, told)
@@ -231,6 +234,7 @@ def worker(
     no_shell: NoShell = False,
     allow_plugins: AllowPlugins = None,
     images: ImagesOption = ImagesName.REFUSE,
+    warm: WarmOption = True,
 ) -> int:
     """A worker: it pulls jobs from the gateway and runs them.
 
@@ -249,6 +253,7 @@ def worker(
         no_shell,
         allow_plugins,
         images,
+        warm,
     )
     return serve_worker(
         gateway, registry, name, slots, label or [], registry_policy, drain, data, rules

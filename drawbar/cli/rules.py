@@ -113,12 +113,23 @@ ImagesOption = Annotated[
 ]
 
 
+WarmOption = Annotated[
+    bool,
+    typer.Option(
+        "--warm/--no-warm",
+        envvar="DRAWBAR_WARM",
+        help="Start Python tasks from a process that has imported their flow.",
+    ),
+]
+
+
 class Rules(NamedTuple):
-    """What may run on a worker."""
+    """What may run on a worker, and how."""
 
     security: "SecuritySpec"
     plugin_dirs: tuple[str, ...]
     images: "Images"
+    is_warm: bool
 
 
 def read_rules(
@@ -130,6 +141,7 @@ def read_rules(
     no_shell: bool,
     plugins: Sequence[Path] | None,
     images: ImagesName,
+    is_warm: bool,
 ) -> Rules:
     """Usage: a pattern is no regular expression, or a folder of plugins does not exist."""
     import re
@@ -159,4 +171,4 @@ def read_rules(
     except ValidationError as error:
         raise Usage(f"what may run here: {error.errors()[0]['msg']}") from None
     folders = tuple(str(folder.absolute()) for folder in plugins or ())
-    return Rules(security, folders, images.value)
+    return Rules(security, folders, images.value, is_warm)

@@ -33,6 +33,7 @@ from drawbar.cli.rules import (
     NoShell,
     PolicyName,
     PolicyOption,
+    WarmOption,
     WorkspaceDir,
     read_rules,
 )
@@ -89,6 +90,7 @@ def run(
     no_shell: NoShell = False,
     allow_plugins: AllowPlugins = None,
     images: ImagesOption = ImagesName.REFUSE,
+    warm: WarmOption = True,
     smtp: Smtp = None,
     mail_from: MailFrom = None,
     notify_host: NotifyHosts = None,
@@ -142,6 +144,7 @@ def run(
             no_shell,
             allow_plugins,
             images,
+            warm,
         ),
         told=Telling(smtp, mail_from, tuple(notify_host or ())),
         as_json=as_json,

@@ -193,6 +193,7 @@ def _worker_settings(
         security=rules.security,
         plugin_dirs=rules.plugin_dirs,
         images=rules.images,
+        is_warm=rules.is_warm,
     )
 
 

@@ -2,6 +2,7 @@
 
 A supervisor starts it as a file with `-I`, so that neither the folder it works in nor the
 environment decides what is imported here. After that, the flow's own modules come first.
+With `--serve` it runs no task itself, but turns copies of itself into task runners.
 """
 
 import sys
@@ -16,4 +17,8 @@ else:
     from drawbar.runner.main import main
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--serve"]:
+        from drawbar.runner.serving import serve
+
+        sys.exit(serve())
     sys.exit(main())

@@ -22,7 +22,10 @@ from drawbar.sdk.values import BadValue, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
+
+    Load = Callable[[dict[str, Any]], ModuleType]
 
 PROTOCOL = 1
 ENDED_BADLY = 1
@@ -37,10 +40,34 @@ class Unusable(Exception):
     """The task cannot even be called; the message says why."""
 
 
-def main() -> int:
-    """The exit code: 0, unless the task failed."""
+def load(start: dict[str, Any]) -> ModuleType:
+    """The module that has the function. Unusable: it cannot be loaded, whatever it raised."""
+    from importlib import import_module
+
+    draw_no_more()
+    task = start["task"]
+    folder, file, name = start["folder"], task["file"], task["module"]
+    given = os.environ.get("PYTHONPATH", "")
+    sys.path[:0] = [*([folder] if folder else []), *(p for p in given.split(os.pathsep) if p)]
+    sys.argv = [file or name]
+    try:
+        if file is None:
+            return import_module(name)
+        from drawbar.sdk.flow import load_module
+
+        return load_module(Path(folder, file), name, Path(folder))
+    except (Stopped, SupervisorGone):
+        raise
+    except BaseException as error:
+        _print_traceback(error)
+        said = f"exit code {error.code}" if isinstance(error, SystemExit) else _in_words(error)
+        raise Unusable(f"{file or name} cannot be imported: {said}") from None
+
+
+def main(load: Load = load) -> int:
+    """The exit code: 0, unless the task failed. `load` may have its module at hand."""
     channel = Channel()
-    _open_log()
+    open_log()
     try:
         start = channel.read_start()
     except SupervisorGone:
@@ -49,7 +76,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         try:
-            what, fields = _run(start, channel)
+            what, fields = _run(start, channel, load)
         except Stopped:
             _die_of(signal.SIGTERM)
         if channel.is_copy():
@@ -61,13 +88,13 @@ def main() -> int:
     return ENDED_BADLY if what == "fail" else 0
 
 
-def _run(start: dict[str, Any], channel: Channel) -> tuple[str, str]:
+def _run(start: dict[str, Any], channel: Channel, load: Load) -> tuple[str, str]:
     """How it ended: a request of the protocol, and its fields as JSON."""
     if start["protocol"] != PROTOCOL:
         return _failed(f"this runner speaks protocol {PROTOCOL}, not {start['protocol']}", False)
     current.begin(start, channel.ask)
     try:
-        module = _load(start)
+        module = load(start)
         call = _Call(module, start)
         value = call.run()
         if channel.is_copy():
@@ -111,30 +138,6 @@ class _Call:
 
             return asyncio.run(value)
         return value
-
-
-def _load(start: dict[str, Any]) -> ModuleType:
-    """The module that has the function. Unusable: it cannot be loaded, whatever it raised."""
-    from importlib import import_module
-
-    draw_no_more()
-    task = start["task"]
-    folder, file, name = start["folder"], task["file"], task["module"]
-    given = os.environ.get("PYTHONPATH", "")
-    sys.path[:0] = [*([folder] if folder else []), *(p for p in given.split(os.pathsep) if p)]
-    sys.argv = [file or name]
-    try:
-        if file is None:
-            return import_module(name)
-        from drawbar.sdk.flow import load_module
-
-        return load_module(Path(folder, file), name, Path(folder))
-    except (Stopped, SupervisorGone):
-        raise
-    except BaseException as error:
-        _print_traceback(error)
-        said = f"exit code {error.code}" if isinstance(error, SystemExit) else _in_words(error)
-        raise Unusable(f"{file or name} cannot be imported: {said}") from None
 
 
 def _find(module: ModuleType, name: str) -> Any:
@@ -218,7 +221,7 @@ def _say(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
-def _open_log() -> None:
+def open_log() -> None:
     """Lines are seen when they are written, and no character is too much for the log."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

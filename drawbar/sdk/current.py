@@ -38,6 +38,7 @@ class _Running:
 
     start: dict[str, Any] | None = None
     ask: Ask | None = None
+    was_missed = False  # something has looked for a task while there was none
 
 
 def begin(start: dict[str, Any], ask: Ask) -> None:
@@ -46,9 +47,15 @@ def begin(start: dict[str, Any], ask: Ask) -> None:
     _Running.ask = ask
 
 
+def was_missed() -> bool:
+    """Whether something has looked for the task in this process before there was one."""
+    return _Running.was_missed
+
+
 def ask(what: str, **fields: object) -> dict[str, Any]:
     """The answer to one request. AskFailed, NotThere."""
     if _Running.ask is None:
+        _Running.was_missed = True
         raise NotRunning("only a task that runs can ask; no task runs in this process")
     return _Running.ask(what, **fields)
 
@@ -127,6 +134,7 @@ class Context:
     @property
     def is_running(self) -> bool:
         """Whether a task runs in this process at all."""
+        _Running.was_missed |= _Running.start is None
         return _Running.start is not None
 
 
@@ -135,6 +143,7 @@ context = Context()
 
 def _start() -> dict[str, Any]:
     if _Running.start is None:
+        _Running.was_missed = True
         raise NotRunning("the context exists only inside a task that runs")
     return _Running.start
 

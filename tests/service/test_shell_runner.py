@@ -4,7 +4,7 @@ import hashlib
 import io
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,10 +24,10 @@ OWN = "(own)"
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Iterator[TaskStage]:
+async def stage(tmp_path: Path) -> AsyncIterator[TaskStage]:
     stage = TaskStage(tmp_path)
     yield stage
-    stage.close()
+    await stage.close()
 
 
 def task(stage: TaskStage, script: str, *args: Argument, function: str = "go") -> TaskSpec:

@@ -62,7 +62,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[WorkerStage]:
     await stage.worker.start()
     yield stage
     await stage.worker.stop()
-    stage.tasks.close()
+    await stage.tasks.close()
 
 
 async def test_a_success_is_reported_with_what_was_published(stage: WorkerStage) -> None:

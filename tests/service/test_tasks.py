@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -18,11 +19,12 @@ from worker.ports import CannotStart
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[TaskStage]:
-    stage = TaskStage(tmp_path)
+@pytest.fixture(params=["cold", "warm"])
+async def stage(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[TaskStage]:
+    """Twice: in a fresh interpreter, and in a copy of one that has imported the flow already."""
+    stage = TaskStage(tmp_path, is_warm=request.param == "warm")
     yield stage
-    stage.close()
+    await stage.close()
 
 
 RETURNED = ("(own)", "return_value")
@@ -293,7 +295,10 @@ async def test_the_task_is_given_neither_tokens_nor_more_descriptors(stage: Task
         return [names, [os.readlink(f"/proc/self/fd/{n}")[:5] for n in range(3)]]
     """)
 
-    assert stage.execution.xcoms[RETURNED] == [["PATH"], ["/dev/", "pipe:", "pipe:"]]
+    assert stage.execution.xcoms[RETURNED] == [
+        ["PATH", "DRAWBAR_ATTEMPT_ID"],
+        ["/dev/", "pipe:", "pipe:"],
+    ]
 
 
 # -- ends ---------------------------------------------------------------------------------------
@@ -505,7 +510,8 @@ async def test_a_process_that_escapes_its_group_holds_nobody_up(stage: TaskStage
         return 1
     """)
 
-    os.kill(int(ended.log), signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it was ended with its task
+        os.kill(int(ended.log), signal.SIGKILL)
     assert ended.result.outcome is Outcome.EXITED
 
 

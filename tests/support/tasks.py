@@ -7,7 +7,7 @@ from typing import Any
 
 from drawbar.document import load
 from shared.ids import AttemptId, JobId, RunId, WorkerId
-from shared.protocol.execution import Resumption, RunFacts
+from shared.protocol.execution import Resumption, RunFacts, Scope
 from shared.protocol.gateway import Result, RunContext, TaskContext
 from shared.protocol.pipeline import TaskSpec
 from shared.runtime import Runtime, SystemRuntime
@@ -17,7 +17,8 @@ from worker.runners.groups import GroupLedger
 from worker.runners.shell import ShellRunner
 from worker.tasks.bundles import Bundles
 from worker.tasks.outcome import judge_task
-from worker.tasks.runner import TaskRunner
+from worker.tasks.runner import TaskRunner, python_runner
+from worker.warm.servers import WarmServers, flow_of
 
 HEAD = "from drawbar import *\nfrom drawbar import task, pipeline\n"
 
@@ -35,19 +36,27 @@ class Ended:
 class TaskStage:
     """A task runner on this machine, with an execution API in memory."""
 
-    def __init__(self, folder: Path, runtime: Runtime | None = None) -> None:
+    def __init__(
+        self, folder: Path, runtime: Runtime | None = None, *, is_warm: bool = False
+    ) -> None:
+        """`is_warm`: each task finds a server that has imported its flow."""
         self.folder = folder
         self.runtime = runtime or SystemRuntime()
         self.execution = MemoryExecution()
         self.shell = ShellRunner(self.runtime, GroupLedger(folder / "groups"))
         self.bundles = Bundles(folder / "bundles", self.execution, self.runtime)
         self.bundles.clear()
-        self.runner = TaskRunner(self.shell, self.execution, self.bundles, self.runtime)
+        self.warm = WarmServers(self.shell, python_runner(), folder / "warm", self.runtime)
+        self.warm.clear()
+        self._is_warm = is_warm
+        warm = self.warm if is_warm else None
+        self.runner = TaskRunner(self.shell, self.execution, self.bundles, self.runtime, warm)
         self.cwd = folder / "cwd"
         self.cwd.mkdir()
         self._count = 0
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        await self.warm.close()
         self.shell.close()
         self.bundles.clear()
 
@@ -74,15 +83,16 @@ class TaskStage:
         **context: Any,
     ) -> tuple[Process, Path]:
         self._count += 1
+        attempt_id = AttemptId(f"attempt-{self._count}")
         log = self.folder / f"{self._count}.log"
         launch = Launch(
             argv=(),
-            env={"PATH": "/usr/bin:/bin", **(env or {})},
+            env={"PATH": "/usr/bin:/bin", "DRAWBAR_ATTEMPT_ID": attempt_id, **(env or {})},
             cwd=self.cwd,
             log=log,
             task=TaskLaunch(
                 context=RunContext(
-                    attempt_id=AttemptId(f"attempt-{self._count}"),
+                    attempt_id=attempt_id,
                     fence=1,
                     run_id=RunId(7),
                     job_id=JobId("go"),
@@ -111,7 +121,19 @@ class TaskStage:
                 is_stopped=lambda: False,
             ),
         )
+        if self._is_warm:
+            await self.warm_up(spec, launch)
         return await self.runner.start(launch), log
+
+    async def warm_up(self, spec: TaskSpec, launch: Launch) -> None:
+        """What a task of that flow does when it has ended."""
+        assert launch.task is not None
+        assert spec.bundle is not None
+        scope = Scope(attempt_id=AttemptId("first"), worker_id=WorkerId("w"), fence=1)
+        folder = await self.bundles.open(scope, spec.bundle, launch.task)
+        flow = flow_of(folder, spec.file, spec.module, launch)
+        if flow is not None and not spec.runner:
+            await self.warm.prepare(flow)
 
     async def run(self, spec: TaskSpec, **options: Any) -> Ended:
         process, log = await self.start(spec, **options)

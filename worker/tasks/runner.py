@@ -11,14 +11,15 @@ from shared.protocol.execution import Scope
 from shared.protocol.task import VERSION, StartFrame, encode_start
 from shared.runtime import Runtime
 from shared.services import Execution
-from worker.joblog import open_log
-from worker.ports import CannotStart, Launch, Process, TaskLaunch
+from worker.ports import Launch, Process, TaskLaunch
 from worker.runners.shell import ShellRunner
 from worker.tasks.bundles import Bundles
 from worker.tasks.masking import Masker
-from worker.tasks.pipes import Lines, LogPipe, Writer, close_all, open_pipe
+from worker.tasks.pipes import Lines, LogPipe, Writer
 from worker.tasks.requests import Requests
 from worker.tasks.supervisor import TaskProcess
+from worker.tasks.wires import Wires
+from worker.warm.servers import Flow, WarmServers, flow_of
 
 
 def python_runner() -> tuple[str, ...]:
@@ -33,12 +34,18 @@ def python_runner() -> tuple[str, ...]:
 
 
 def task_runner(
-    shell: ShellRunner, execution: Execution, data: Path, runtime: Runtime
+    shell: ShellRunner, execution: Execution, data: Path, runtime: Runtime, *, is_warm: bool = True
 ) -> "TaskRunner":
-    """A runner of tasks and commands that keeps the tasks' files below `data`."""
+    """A runner of tasks and commands that keeps the tasks' files below `data`.
+
+    `is_warm`: tasks of a flow are copies of a process that has imported it, after the first.
+    """
     bundles = Bundles(data / "bundles", execution, runtime)
     bundles.clear()
-    return TaskRunner(shell, execution, bundles, runtime)
+    warm = WarmServers(shell, python_runner(), data / "warm", runtime) if is_warm else None
+    if warm is not None:
+        warm.clear()
+    return TaskRunner(shell, execution, bundles, runtime, warm)
 
 
 class TaskRunner:
@@ -50,13 +57,21 @@ class TaskRunner:
         execution: Execution,
         bundles: Bundles,
         runtime: Runtime,
+        warm: WarmServers | None = None,
         python: Sequence[str] | None = None,
     ) -> None:
+        """`warm` None: every task starts cold."""
         self._shell = shell
         self._execution = execution
         self._bundles = bundles
         self._runtime = runtime
+        self._warm = warm
         self._python = tuple(python or python_runner())
+
+    async def close(self) -> None:
+        """No process is kept for tasks to come. Safe to repeat."""
+        if self._warm is not None:
+            await self._warm.close()
 
     async def start(self, launch: Launch) -> Process:
         if launch.task is None:
@@ -72,7 +87,10 @@ class TaskRunner:
         argv = spec.runner or self._python
         if folder is not None and spec.runner:  # a runner that came along
             argv = tuple(_in_bundle(word, folder) for word in argv)
-        return await self._spawn(launch, argv, scope, start)
+        flow = None
+        if self._warm is not None and not spec.runner and context.limits is None:
+            flow = flow_of(folder, spec.file, spec.module, launch)
+        return await self._begin(launch, argv, scope, start, flow)
 
     async def attach(self, attempt_id: AttemptId) -> Process | None:
         """Commands only: a task's pipes end with its worker."""
@@ -80,6 +98,8 @@ class TaskRunner:
 
     def permit(self, until: Mapping[AttemptId, float]) -> None:
         self._shell.permit(until)
+        if self._warm is not None:
+            self._warm.permit(until)
 
     def _start_frame(self, task: TaskLaunch, folder: str | None) -> bytes:
         context = task.context
@@ -106,33 +126,35 @@ class TaskRunner:
             )
         )
 
-    async def _spawn(
-        self, launch: Launch, argv: Sequence[str], scope: Scope, start: bytes
+    async def _begin(
+        self, launch: Launch, argv: Sequence[str], scope: Scope, start: bytes, flow: Flow | None
     ) -> TaskProcess:
-        ours: list[int] = []
-        theirs: list[int] = []
-        try:
-            log_file = open_log(launch.log, os.O_WRONLY)
-            ours.append(log_file)
-            for is_input in (True, False, False):
-                read, write = open_pipe()
-                theirs.append(read if is_input else write)
-                ours.append(write if is_input else read)
+        """The task's supervisor. Its process is a copy of a warm server, if there is one."""
+        warm = self._warm
+        if warm is not None and flow is not None and warm.has(flow):
+            with Wires(launch.log) as wires:
+                copy = await warm.start(flow, str(launch.cwd), launch.env, wires.theirs)
+                if copy is not None:
+                    return self._supervise(copy, wires, scope, start, None)
+        with Wires(launch.log) as wires:
             wanted = Launch(argv=argv, env=launch.env, cwd=launch.cwd, log=launch.log)
-            process = await self._shell.start_wired(wanted, *theirs)
-        except OSError as error:  # out of descriptors
-            close_all(*ours)
-            raise CannotStart(f"cannot open the task's pipes: {error.strerror}") from error
-        except CannotStart:
-            close_all(*ours)
-            raise
-        finally:
-            close_all(*theirs)
-        _, replies, frames, output = ours
+            process = await self._shell.start_wired(wanted, *wires.theirs)
+            return self._supervise(process, wires, scope, start, flow)
+
+    def _supervise(
+        self, process: Process, wires: Wires, scope: Scope, start: bytes, flow: Flow | None
+    ) -> TaskProcess:
+        """`flow`: it can be kept warm as soon as this task has told how it ended."""
+
+        async def warm_up() -> None:
+            if self._warm is not None and flow is not None:
+                await self._warm.prepare(flow)
+
         masker = Masker()
         requests = Requests(
             self._execution, scope, masker, self._runtime, lambda why: supervised.end(why)
         )
+        log_file, replies, frames, output = wires.take()
         supervised = TaskProcess(
             process,
             requests,
@@ -141,6 +163,7 @@ class TaskRunner:
             LogPipe(output, log_file, masker),
             start,
             self._runtime,
+            warm_up,
         )
         return supervised
 

@@ -6,6 +6,7 @@ through `terminate` and `kill`, as it stops any job.
 
 import asyncio
 import signal
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -14,8 +15,7 @@ import structlog
 from shared.errors import BadRequest, TooLarge
 from shared.protocol.task import FRAME_BYTES, BadFrame, encode_error
 from shared.runtime import Runtime
-from worker.ports import Exit, TaskEnd
-from worker.runners.shell import ShellProcess
+from worker.ports import Exit, Process, TaskEnd
 from worker.tasks.pipes import HalfFrame, Lines, LogPipe, Oversized, Writer
 from worker.tasks.requests import Requests
 
@@ -32,14 +32,16 @@ class TaskProcess:
 
     def __init__(
         self,
-        process: ShellProcess,
+        process: Process,
         requests: Requests,
         frames: Lines,
         replies: Writer,
         log: LogPipe,
         start: bytes,
         runtime: Runtime,
+        then: Callable[[], Awaitable[None]],
     ) -> None:
+        """`then` is awaited when the task has told how it ended."""
         self.pid = process.pid
         self._process = process
         self._requests = requests
@@ -48,6 +50,7 @@ class TaskProcess:
         self._log = log
         self._start = start
         self._runtime = runtime
+        self._then = then
         self._flaw: str | None = None
         self._is_over = asyncio.Event()  # the task has ended, or has to
         self._attending = asyncio.Lock()
@@ -136,8 +139,9 @@ class TaskProcess:
                 self.end(f"the task runner wrote {complaints} lines that are no requests")
                 return
             await self._replies.write(reply)
-            if self._requests.state is not None:
+            if self._requests.state is not None and not self._is_over.is_set():
                 self._is_over.set()
+                await self._then()
 
     async def _watch(self) -> None:
         """A runner that does not exit when its task is over is made to."""
