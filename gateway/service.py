@@ -57,8 +57,10 @@ class GatewayService:
         # How long a body takes is known to who sends it; the client's deadline grows with it.
         return await self._forward("append_log", lambda: self._jobs.append_log(chunk, body), None)
 
-    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
-        await self._forward("put_artifact", lambda: self._jobs.put_artifact(upload, body), None)
+    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> g.ArtifactReply:
+        return await self._forward(
+            "put_artifact", lambda: self._jobs.put_artifact(upload, body), None
+        )
 
     async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
         return await self._forward("list_inputs", lambda: self._jobs.list_inputs(ask))

@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from jobstore.incoming import FOLDER, Incoming
 from shared.errors import BadRequest, TooLarge, UnknownArtifact
 from shared.files import Files
-from shared.protocol.gateway import ArtifactEntry
+from shared.ids import AttemptId
+from shared.protocol.gateway import ArtifactEntry, ArtifactManifest, ArtifactUpload
 from shared.runtime import Runtime
 from shared.services import PIECE_BYTES, Body
 
@@ -24,6 +26,7 @@ class Artifacts:
         self._files = files
         self._runtime = runtime
         self._max_bytes = max_bytes
+        self._incoming = Incoming(files, runtime)
         self._kept: Counter[str] = Counter()
         self._leaving: dict[str, asyncio.Event] = {}
 
@@ -42,14 +45,22 @@ class Artifacts:
 
     async def put(self, entry: ArtifactEntry, body: Body) -> None:
         """The bytes are durable under their hash. BadRequest: they are not what was announced."""
-        if entry.size_bytes > self._max_bytes:
-            raise TooLarge(
-                f"artifact {entry.path!r} has {entry.size_bytes} bytes, {self._max_bytes} may be",
-                limit=self._max_bytes,
-            )
+        self._check_size(entry)
         with self.keep([entry.sha256]):
             if not await self.has(entry.sha256):
                 await self._store(entry, body)
+
+    async def put_part(self, upload: ArtifactUpload, body: Body) -> int:
+        """How much of the artifact is here now; at its size, it is as `put` leaves it."""
+        entry = upload.entry
+        self._check_size(entry)
+        with self.keep([entry.sha256]):
+            if await self.has(entry.sha256):
+                return entry.size_bytes
+            size = await self._incoming.append(upload.attempt_id, entry, upload.offset, body)
+            if size == entry.size_bytes:
+                await self._incoming.publish(upload.attempt_id, entry, path_of(entry.sha256))
+        return size
 
     async def missing(self, entries: Iterable[ArtifactEntry]) -> tuple[str, ...]:
         """Paths whose bytes are not here yet."""
@@ -77,10 +88,17 @@ class Artifacts:
             done.set()
         return True
 
-    async def clear_incoming(self) -> None:
-        """What uploads left behind when the service was killed is gone. For before the first."""
-        for name in await self._files.names("incoming"):
-            await self._files.remove(f"incoming/{name}")
+    async def clear_incoming(self, is_live: Callable[[AttemptId], bool]) -> None:
+        """What uploads left behind when the service was killed is gone, but for the parts that
+        attempts that live go on with. For before the first."""
+        await self.sweep(is_live)
+        for name in await self._files.names(FOLDER):
+            if "." not in name:
+                await self._files.remove(f"{FOLDER}/{name}")
+
+    async def sweep(self, is_live: Callable[[AttemptId], bool]) -> None:
+        """What was begun by attempts that are over is gone."""
+        await self._incoming.sweep(is_live)
 
     async def read(self, sha256: str) -> Body:
         """The blob's bytes, in pieces."""
@@ -88,6 +106,13 @@ class Artifacts:
         while piece := await self._files.read(path_of(sha256), offset, PIECE_BYTES):
             yield piece
             offset += len(piece)
+
+    def _check_size(self, entry: ArtifactEntry) -> None:
+        if entry.size_bytes > self._max_bytes:
+            raise TooLarge(
+                f"artifact {entry.path!r} has {entry.size_bytes} bytes, {self._max_bytes} may be",
+                limit=self._max_bytes,
+            )
 
     async def _store(self, entry: ArtifactEntry, body: Body) -> None:
         temporary = f"incoming/{self._runtime.new_id()}"
@@ -111,6 +136,16 @@ class Artifacts:
                 f"artifact {entry.path!r} is not what was announced: {size} bytes arrived"
                 f" of {entry.size_bytes}, or their SHA-256 differs"
             )
+
+
+def manifest_of(entries: Sequence[ArtifactEntry]) -> ArtifactManifest:
+    """What a receipt says of them."""
+    listed = "".join(f"{entry.sha256}  {entry.path}\n" for entry in entries)  # as sha256sum(1)
+    return ArtifactManifest(
+        count=len(entries),
+        size_bytes=sum(entry.size_bytes for entry in entries),
+        sha256=hashlib.sha256(listed.encode()).hexdigest(),
+    )
 
 
 def path_of(sha256: str) -> str:

@@ -6,7 +6,7 @@ Each verb takes the fence with it; an attempt whose lease is another's is refuse
 import hashlib
 from contextlib import suppress
 
-from jobstore.artifacts import Artifacts, entry_at, one_piece
+from jobstore.artifacts import Artifacts, entry_at, manifest_of, one_piece
 from jobstore.leases import Lease, LeaseBook
 from jobstore.logs import Logs
 from jobstore.store.finish import Late
@@ -67,9 +67,12 @@ class RunningAttempts:
             cancel_requested=lease.is_cancelled,
         )
 
-    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
+    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> g.ArtifactReply:
         await self._holder(upload.attempt_id, upload.worker_id, upload.fence)
+        if upload.part_bytes is not None:
+            return g.ArtifactReply(next_offset=await self._artifacts.put_part(upload, body))
         await self._artifacts.put(upload.entry, body)
+        return g.ArtifactReply(next_offset=upload.entry.size_bytes)
 
     async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
         await self._holder(ask.attempt_id, ask.worker_id, ask.fence)
@@ -149,4 +152,5 @@ class RunningAttempts:
             attempt_id=ask.attempt_id,
             fence=ask.fence,
             job_status=accepted.job_status,
+            artifacts=manifest_of(ask.artifacts),
         )

@@ -96,6 +96,7 @@ class JobStoreService:
         self._loops.add("jobstore.store", self._watch_store)
         self._loops.every("jobstore.keeper", KEEP_EVERY_S, self._keep_once)
         self._loops.every("jobstore.history", LOOK_BACK_EVERY_S, self._history.keep_once)
+        self._loops.every("jobstore.incoming", LOOK_BACK_EVERY_S, self._sweep_once)
         self._schedules = ScheduleService(self._store.database, runtime)
         self.outbox = Outbox(self._store.database)
         self.execution = ExecutionService(
@@ -111,7 +112,7 @@ class JobStoreService:
     async def start(self) -> None:
         """Leases that were held are granted anew, waits begin again, and verbs are served."""
         self._keeper.restore(await self._store.start())
-        await self._artifacts.clear_incoming()
+        await self._artifacts.clear_incoming(self._is_live)
         await self._loops.start()
 
     async def stop(self) -> None:
@@ -152,8 +153,8 @@ class JobStoreService:
     async def append_log(self, chunk: g.LogChunk, body: Body) -> g.LogReply:
         return await self._attempts.append_log(chunk, body)
 
-    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
-        await self._attempts.put_artifact(upload, body)
+    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> g.ArtifactReply:
+        return await self._attempts.put_artifact(upload, body)
 
     async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
         return await self._attempts.list_inputs(ask)
@@ -279,6 +280,12 @@ class JobStoreService:
         return Scheduler(self._store.database, self, self._runtime)
 
     # -- what happens by itself ----------------------------------------------------------------
+
+    def _is_live(self, attempt_id: AttemptId) -> bool:
+        return self._leases.get(attempt_id) is not None
+
+    async def _sweep_once(self) -> None:
+        await self._artifacts.sweep(self._is_live)
 
     async def _watch_store(self) -> None:
         await asyncio.shield(self._store.failure)

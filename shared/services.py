@@ -56,8 +56,9 @@ class Gateway(Protocol):
     async def append_log(self, chunk: g.LogChunk, body: Body) -> g.LogReply:
         """The bytes are appended. LogOffsetMismatch says where the server's copy ends."""
 
-    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
-        """The bytes are stored under their hash, verified and durable. A repeat is free."""
+    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> g.ArtifactReply:
+        """The bytes are stored under their hash, verified and durable; or a part of them is kept
+        until the rest comes. A repeat is free. PartOffsetMismatch says where to go on."""
 
     async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
         """All artifacts of one dependency of this attempt."""

@@ -5,7 +5,7 @@ A job's argv is its script: `sim SECONDS FAILURE_CHANCE LINES`. Nothing survives
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from hashlib import sha256
 from pathlib import PurePath
@@ -15,7 +15,14 @@ from shared.ids import AttemptId
 from shared.protocol.gateway import ArtifactEntry, Usage
 from simulation.history import History
 from simulation.process import Process
-from worker.ports import CannotCollect, CannotStart, Exit, Launch
+from worker.ports import (
+    USUAL_LIMITS,
+    ArtifactLimits,
+    CannotCollect,
+    CannotStart,
+    Exit,
+    Launch,
+)
 
 IGNORES_TERM: Final = 0.2  # of the processes
 SPAWN_FAILS: Final = 0.02
@@ -73,7 +80,9 @@ class SimFolder:
     async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
         self.inputs[path] = b"".join([piece async for piece in body])
 
-    async def find_artifacts(self, globs: Sequence[str]) -> list[ArtifactEntry]:
+    async def find_artifacts(
+        self, globs: Sequence[str], limits: ArtifactLimits = USUAL_LIMITS
+    ) -> list[ArtifactEntry]:
         found = sorted(p for p in self.files if any(fnmatchcase(p, glob) for glob in globs))
         if not found:
             raise CannotCollect(f"no file matches {globs[0]}")
@@ -86,8 +95,8 @@ class SimFolder:
             for path in found
         ]
 
-    async def read_artifact(self, path: str) -> AsyncIterator[bytes]:
-        yield self.files[path]
+    async def read_artifact(self, path: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        yield self.files[path][offset:]
 
     async def remove(self) -> None:
         self._workspace.folders.pop(self.cwd, None)

@@ -72,8 +72,8 @@ class SeenGateway:
     async def append_log(self, chunk: g.LogChunk, body: Body) -> g.LogReply:
         return await self._inner.append_log(chunk, body)
 
-    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
-        await self._inner.put_artifact(upload, body)
+    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> g.ArtifactReply:
+        return await self._inner.put_artifact(upload, body)
 
     async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
         return await self._inner.list_inputs(ask)

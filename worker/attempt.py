@@ -17,6 +17,7 @@ from shared.protocol.gateway import (
     RunContext,
     RunRequest,
 )
+from shared.protocol.pipeline import When
 from worker.backoff import Backoff
 from worker.crew import Crew
 from worker.execution import Execution, Stop
@@ -25,7 +26,14 @@ from worker.presence import NotAcknowledged
 from worker.report import Report, spoiled
 
 CALL_TIMEOUT_S = 10.0
-LEAVES_ARTIFACTS = (Outcome.EXITED, Outcome.TASK_ENDED, Outcome.POSTCHECK_FAILED)
+LEAVES_ARTIFACTS = (
+    Outcome.EXITED,
+    Outcome.SIGNALED,
+    Outcome.TIMEOUT,
+    Outcome.TASK_ENDED,
+    Outcome.TASK_BROKEN,
+    Outcome.POSTCHECK_FAILED,
+)
 
 log = structlog.get_logger()
 
@@ -171,23 +179,33 @@ class Attempt:
     ) -> tuple[tuple[ArtifactEntry, ...], Result]:
         """What the job left. A failed job may leave less than it promised."""
         files = self._execution.files
-        globs = (*context.artifacts, *self._execution.published)
+        is_good = result.outcome is Outcome.EXITED and result.exit_code == 0
+        wanted = {When.ON_SUCCESS: is_good, When.ON_FAILURE: not is_good, When.ALWAYS: True}
+        promised = context.artifacts if wanted[context.artifacts_when] else ()
+        globs = (*promised, *self._execution.published)
+        limits = self._execution.artifact_limits
         if not globs or files is None or result.outcome not in LEAVES_ARTIFACTS:
             return (), result
-        if result.outcome is Outcome.EXITED and result.exit_code == 0:
+        if is_good:
             try:
-                return tuple(await files.find_artifacts(globs)), result
+                return tuple(await files.find_artifacts(globs, limits)), result
             except CannotCollect as error:
                 return (), spoiled(result, str(error))
         found: dict[str, ArtifactEntry] = {}
         for glob in globs:
             with suppress(CannotCollect):
-                found |= {e.path: e for e in await files.find_artifacts([glob])}
+                found |= {e.path: e for e in await files.find_artifacts([glob], limits)}
         return tuple(found[path] for path in sorted(found)), result
 
     async def _report(self, result: Result, artifacts: tuple[ArtifactEntry, ...]) -> None:
         crew, done = self._crew, self._execution
-        report = Report(self, crew.gateway, crew.runtime, is_gone=lambda: self._is_gone)
+        report = Report(
+            self,
+            crew.gateway,
+            crew.runtime,
+            is_gone=lambda: self._is_gone,
+            part_bytes=done.part_bytes,
+        )
         await report.deliver(result, done.usage, artifacts, done.files, done.stream)
 
     def _vacate(self) -> None:

@@ -23,6 +23,7 @@ from worker.lease import Holder
 from worker.logstream import LogStream
 from worker.policy.gatekeeper import Forbidden, Gatekeeper
 from worker.ports import (
+    ArtifactLimits,
     AttemptFiles,
     CannotCollect,
     CannotStart,
@@ -71,6 +72,8 @@ class Execution:
         self.published: tuple[str, ...] = ()  # globs of artifacts that a task named while it ran
         self._holder = holder
         self._attempt_id = holder.attempt_id
+        self.part_bytes: int | None = None  # of artifacts, as the job service takes them
+        self.artifact_limits = ArtifactLimits()
         self._masker = Masker()
         self._log_limit: int | None = None
         self._crew = crew
@@ -252,6 +255,13 @@ class Execution:
             raise CannotStart(f"its environment has too many secrets: {error}") from None
         limits = (self._crew.settings.max_log_bytes, context.max_log_bytes)
         self._log_limit = min(limit for limit in limits if limit is not None)
+        self.part_bytes = context.part_bytes
+        settings = self._crew.settings
+        each = (settings.max_artifact_bytes, context.max_artifact_bytes)
+        self.artifact_limits = ArtifactLimits(
+            each_bytes=min(limit for limit in each if limit is not None),
+            total_bytes=settings.max_artifacts_bytes,
+        )
 
     def _listen(self, files: AttemptFiles | None) -> None:
         """What is written into the log is sent as it comes."""

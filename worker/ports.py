@@ -3,10 +3,10 @@
 The real ones are `worker/workspace.py` and `worker/runners/shell.py`; a simulation brings its own.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Protocol
+from typing import Final, Protocol
 
 from shared.ids import AttemptId, WorkerId
 from shared.protocol.execution import AttemptState
@@ -109,6 +109,17 @@ class Runner(Protocol):
         whose processes do not outlive the worker need do nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class ArtifactLimits:
+    """What one attempt may leave."""
+
+    each_bytes: int = 16 << 30
+    total_bytes: int = 64 << 30
+
+
+USUAL_LIMITS: Final = ArtifactLimits()
+
+
 class AttemptFiles(Protocol):
     """One attempt's folder: its log, and the directory in which it works."""
 
@@ -132,13 +143,16 @@ class AttemptFiles(Protocol):
     async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
         """An artifact of a dependency is in the working directory at `path`."""
 
-    async def find_artifacts(self, globs: Sequence[str]) -> list[ArtifactEntry]:
+    async def find_artifacts(
+        self, globs: Sequence[str], limits: ArtifactLimits = USUAL_LIMITS
+    ) -> list[ArtifactEntry]:
         """Regular files that match, hashed, sorted by path. Nothing outside the directory.
 
-        CannotCollect: a glob that matches nothing, a path that leaves the directory, …
+        What is no pattern may name a folder, with all that is in it. CannotCollect: a glob that
+        matches nothing, a path that leaves the directory, more than the limits, …
         """
 
-    def read_artifact(self, path: str) -> AsyncIterator[bytes]: ...
+    def read_artifact(self, path: str, offset: int = 0) -> AsyncGenerator[bytes, None]: ...
 
     async def remove(self) -> None:
         """The folder is gone. Safe to repeat."""

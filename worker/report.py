@@ -2,16 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import structlog
 
 from shared.errors import BadRequest, Conflict, NotFound, ServiceError, TooLarge
 from shared.faultpoints import faultpoint
 from shared.protocol.gateway import (
-    MIN_BYTES_PER_S,
     ArtifactEntry,
-    ArtifactUpload,
     FinishRequest,
     Incomplete,
     LogSummary,
@@ -22,10 +20,11 @@ from shared.protocol.gateway import (
 )
 from shared.runtime import Runtime
 from shared.services import Gateway
+from worker.artifacts.uploads import Uploads
 from worker.backoff import Backoff
 from worker.lease import Holder
 from worker.logstream import LogStream
-from worker.ports import AttemptFiles, CannotCollect
+from worker.ports import AttemptFiles
 
 CALL_TIMEOUT_S = 30.0
 TRIES_WHEN_GONE = 3  # the result is evidence only; somebody else has the job
@@ -48,7 +47,11 @@ class Report:
         gateway: Gateway,
         runtime: Runtime,
         is_gone: Callable[[], bool],
+        part_bytes: int | None = None,
     ) -> None:
+        """`part_bytes`: of an artifact, that the job service takes at once; None: all of it."""
+        self._uploads = Uploads(holder, gateway)
+        self._part_bytes = part_bytes
         self._attempt_id = holder.attempt_id
         self._worker_id = holder.worker_id
         self._fence = holder.fence
@@ -85,12 +88,13 @@ class Report:
                 if reply.resend_log_from is not None and stream is not None:
                     stream.rewind(reply.resend_log_from)
                 assert files is not None or not reply.missing_artifacts
-                for entry in artifacts:
-                    if entry.path in reply.missing_artifacts and files is not None:
-                        flaw = await self._send_artifact(entry, files)
-                        if flaw is not None:
-                            artifacts = tuple(e for e in artifacts if e.path != entry.path)
-                            result = spoiled(result, flaw)
+                if files is not None and reply.missing_artifacts:
+                    missing = set(reply.missing_artifacts)
+                    wanted = [entry for entry in artifacts if entry.path in missing]
+                    flaws = await self._uploads.send(wanted, files, self._part_bytes)
+                    artifacts = tuple(entry for entry in artifacts if entry.path not in flaws)
+                    for flaw in flaws.values():
+                        result = spoiled(result, flaw)
                 if reply == last:  # we sent what was missing, and it is missing still
                     await self._runtime.sleep(backoff.next_s())
                 last = reply
@@ -127,43 +131,9 @@ class Report:
         await faultpoint("worker.finish.after_receipt")
         return reply
 
-    async def _send_artifact(self, entry: ArtifactEntry, files: AttemptFiles) -> str | None:
-        """The bytes are stored; or why they never will be. Errors worth a retry come out."""
-        upload = ArtifactUpload(
-            attempt_id=self._attempt_id,
-            worker_id=self._worker_id,
-            fence=self._fence,
-            entry=entry,
-        )
-        await faultpoint("worker.artifact.before_send")
-        try:
-            async with asyncio.timeout(CALL_TIMEOUT_S + entry.size_bytes / MIN_BYTES_PER_S):
-                await self._gateway.put_artifact(upload, _exactly(entry, files))
-        except (BadRequest, TooLarge) as error:
-            return f"artifact {entry.path!r}: {error}"
-        return None
-
 
 def spoiled(result: Result, flaw: str) -> Result:
     """A success without its artifacts is none; a failure stays what it was, with a note."""
     if result.outcome is Outcome.EXITED and result.exit_code == 0:
         return Result(outcome=Outcome.ARTIFACT_ERROR, exit_code=0, message=flaw[:2_000])
     return result.model_copy(update={"message": f"{result.message}\n{flaw}".strip()[:2_000]})
-
-
-async def _exactly(entry: ArtifactEntry, files: AttemptFiles) -> AsyncIterator[bytes]:
-    """The file's bytes, as many as were hashed. BadRequest: they are not there any more.
-
-    That error and not CannotCollect, because a body's errors pass through an HTTP client.
-    """
-    left = entry.size_bytes
-    try:
-        async for piece in files.read_artifact(entry.path):
-            left -= len(piece)
-            if left < 0:
-                break
-            yield piece
-    except CannotCollect as error:
-        raise BadRequest(str(error)) from error
-    if left != 0:
-        raise BadRequest("it changed while it was sent")

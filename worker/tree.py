@@ -7,17 +7,9 @@ folder for a symlink while we look gets an error, not our reach.
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from fnmatch import fnmatchcase
-from functools import partial
-from hashlib import sha256
 from typing import BinaryIO
 
-from pydantic import ValidationError
-
-from shared.protocol.gateway import MAX_ARTIFACTS, ArtifactEntry
-from shared.services import PIECE_BYTES
 from worker.ports import CannotCollect
 
 MAX_PATH = 1_024
@@ -40,34 +32,11 @@ def split_path(path: str) -> list[str]:
     return names
 
 
-def collect(root: str, globs: Sequence[str]) -> list[ArtifactEntry]:
-    """Regular files that match, hashed, in order of their paths. See `AttemptFiles`."""
-    found: dict[str, ArtifactEntry] = {}
-    with _Folder.at(root) as top:
-        for glob in globs:
-            names = _without_repeats(split_path(glob))
-            matched = False
-            try:
-                for path, file in _match(top, names, ""):
-                    with file:
-                        matched = True
-                        split_path(path)
-                        if path not in found:
-                            found[path] = _entry(path, file)
-                    if len(found) > MAX_ARTIFACTS:
-                        raise CannotCollect(f"more than {MAX_ARTIFACTS} artifacts")
-            except OSError as error:
-                raise CannotCollect(f"artifacts {glob!r}: {error.strerror}") from error
-            if not matched:
-                raise CannotCollect(f"artifacts {glob!r}: no regular file matches")
-    return [found[path] for path in sorted(found)]
-
-
 def open_file(root: str, path: str) -> BinaryIO:
     """A regular file, open for reading. CannotCollect: it is not there or something else."""
     *folders, name = split_path(path)
     try:
-        with _Folder.at(root) as here:
+        with Folder.at(root) as here:
             for folder in folders:
                 here.enter(folder)
             file = here.open_regular(name)
@@ -82,7 +51,7 @@ def create_file(root: str, path: str, temporary: str) -> BinaryIO:
     """A new file `temporary` in the folder of `path`, which exists afterwards."""
     *folders, _ = split_path(path)
     try:
-        with _Folder.at(root) as here:
+        with Folder.at(root) as here:
             for folder in folders:
                 here.make(folder)
                 here.enter(folder)
@@ -96,7 +65,7 @@ def publish_file(root: str, path: str, temporary: str, *, keep: bool) -> None:
     """`temporary` in the folder of `path` is now `path`; or gone, unless `keep`."""
     *folders, name = split_path(path)
     try:
-        with _Folder.at(root) as here:
+        with Folder.at(root) as here:
             for folder in folders:
                 here.enter(folder)
             if keep:
@@ -107,30 +76,30 @@ def publish_file(root: str, path: str, temporary: str, *, keep: bool) -> None:
         raise CannotCollect(f"{path!r}: {_reason(error)}") from error
 
 
-class _Folder:
+class Folder:
     """An open folder. Leaving the `with` closes it."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
     @classmethod
-    def at(cls, path: str) -> "_Folder":
+    def at(cls, path: str) -> "Folder":
         # The root itself may be, or lie behind, a symlink: it is the worker's or user's choice.
         try:
             return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         except OSError as error:
             raise CannotCollect(f"the working directory: {error.strerror}") from error
 
-    def __enter__(self) -> "_Folder":
+    def __enter__(self) -> "Folder":
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self.fd)
 
-    def child(self, name: str) -> "_Folder | None":
+    def child(self, name: str) -> "Folder | None":
         """None when there is no such folder, also when it is a symlink."""
         try:
-            return _Folder(os.open(name, FOLDER, dir_fd=self.fd))
+            return Folder(os.open(name, FOLDER, dir_fd=self.fd))
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 return None
@@ -161,57 +130,6 @@ class _Folder:
 
     def names(self) -> list[str]:
         return sorted(os.listdir(self.fd))
-
-
-def _match(folder: _Folder, pattern: Sequence[str], above: str) -> Iterator[tuple[str, BinaryIO]]:
-    """Regular files of `folder` that match; '**' stands for any number of folders."""
-    head, *rest = pattern
-    if len(above) > MAX_PATH:  # also bounds the depth of this recursion
-        raise CannotCollect(f"folders are nested too deeply below {above[:80]!r}")
-    if head == "**":
-        yield from _match(folder, rest or ["*"], above)
-        for name in folder.names():
-            if not name.startswith("."):
-                inner = folder.child(name)
-                if inner is not None:
-                    with inner:
-                        yield from _match(inner, pattern, f"{above}{name}/")
-        return
-    is_literal = not any(c in head for c in "*?[")
-    names = [head] if is_literal else [n for n in folder.names() if _fits(n, head)]
-    for name in names:
-        if rest:
-            inner = folder.child(name)
-            if inner is not None:
-                with inner:
-                    yield from _match(inner, rest, f"{above}{name}/")
-        else:
-            file = folder.open_regular(name)
-            if file is not None:
-                yield above + name, file
-
-
-def _without_repeats(names: list[str]) -> list[str]:
-    """'**/**' says no more than '**', but takes much longer to try."""
-    return [n for i, n in enumerate(names) if not (n == "**" and i and names[i - 1] == "**")]
-
-
-def _fits(name: str, pattern: str) -> bool:
-    """As in a shell, a leading dot has to be said."""
-    return fnmatchcase(name, pattern) and (not name.startswith(".") or pattern.startswith("."))
-
-
-def _entry(path: str, file: BinaryIO) -> ArtifactEntry:
-    digest = sha256()
-    size = 0
-    for piece in iter(partial(file.read, PIECE_BYTES), b""):
-        digest.update(piece)
-        size += len(piece)
-    try:
-        return ArtifactEntry(path=path, size_bytes=size, sha256=digest.hexdigest())
-    except ValidationError as error:  # a name that a file may have, but an artifact may not
-        why = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise CannotCollect(f"{path!r}: {why}") from None
 
 
 def _reason(error: OSError) -> str:

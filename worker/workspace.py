@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from shared.protocol.gateway import ArtifactEntry
 from shared.runtime import Runtime
 from shared.services import PIECE_BYTES
 from worker import tree
+from worker.artifacts.collecting import BLOCK_BYTES, collect
 from worker.joblog import open_log, punch
-from worker.ports import CannotCollect, CannotStart
+from worker.ports import USUAL_LIMITS, ArtifactLimits, CannotCollect, CannotStart
 from worker.spares import Spares
 
 SAFE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
@@ -95,14 +96,18 @@ class DiskFiles:
             file.close()
             await offload(tree.publish_file, root, path, temporary, keep=is_whole)
 
-    async def find_artifacts(self, globs: Sequence[str]) -> list[ArtifactEntry]:
-        return await self._runtime.offload(tree.collect, str(self.cwd), globs)
+    async def find_artifacts(
+        self, globs: Sequence[str], limits: ArtifactLimits = USUAL_LIMITS
+    ) -> list[ArtifactEntry]:
+        return await self._runtime.offload(collect, str(self.cwd), globs, limits)
 
-    async def read_artifact(self, path: str) -> AsyncIterator[bytes]:
+    async def read_artifact(self, path: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
         file = await self._runtime.offload(tree.open_file, str(self.cwd), path)
         try:
-            while piece := await self._runtime.offload(file.read, PIECE_BYTES):
-                yield piece
+            file.seek(offset)
+            while block := await self._runtime.offload(file.read, BLOCK_BYTES):
+                for start in range(0, len(block), PIECE_BYTES):
+                    yield block[start : start + PIECE_BYTES]
         except OSError as error:
             raise CannotCollect(f"{path!r}: {error.strerror}") from error
         finally:

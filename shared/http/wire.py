@@ -130,6 +130,29 @@ def content_range(offset: int, size_bytes: int) -> str:
     return f"bytes {offset}-{offset + size_bytes - 1}/*"
 
 
+def part_range(offset: int, size_bytes: int, total: int) -> str:
+    """Of a part of a whole whose size is known; no bytes at all are written `bytes */TOTAL`."""
+    if size_bytes == 0:
+        return f"bytes */{total}"
+    return f"bytes {offset}-{offset + size_bytes - 1}/{total}"
+
+
+_PART_RANGE: Final = re.compile(r"bytes (?:\*|([0-9]{1,18})-([0-9]{1,18}))/([0-9]{1,18})")
+
+
+def parse_part_range(text: str) -> tuple[int, int, int]:
+    """Offset and size of the part that the body holds, and the size of the whole."""
+    found = _PART_RANGE.fullmatch(text)
+    if found is None:
+        raise BadRequest("Content-Range must read 'bytes FIRST-LAST/SIZE'", header=CONTENT_RANGE)
+    first, last, total = found.groups()
+    if first is None:
+        return 0, 0, int(total)
+    if not int(first) <= int(last) < int(total):
+        raise BadRequest("Content-Range contradicts itself", header=CONTENT_RANGE)
+    return int(first), int(last) - int(first) + 1, int(total)
+
+
 _CONTENT_RANGE: Final = re.compile(
     r"bytes (?:\*/([0-9]{1,18})|([0-9]{1,18})-([0-9]{1,18})/(?:\*|([0-9]{1,18})))"
 )

@@ -132,22 +132,33 @@ class _Verbs:
         return response
 
     async def put_artifact(self, request: web.Request) -> web.Response:
-        """201: stored under its hash, verified."""
+        """201: stored under its hash, verified. 202: a part, Range says up to where. 416: Range
+        says where to go on."""
         caller, attempt_id = self._of_attempt(request, ATTEMPT)
-        if request.content_length is None:
+        size_bytes = request.content_length
+        if size_bytes is None:
             raise BadRequest("Content-Length is missing", header="Content-Length")
+        offset, part_bytes, total = 0, None, size_bytes
+        if (text := request.headers.get(wire.CONTENT_RANGE)) is not None:
+            offset, part_bytes, total = wire.parse_part_range(text)
+            if part_bytes != size_bytes:
+                raise BadRequest("Content-Range and Content-Length name different sizes")
         upload = g.ArtifactUpload(
             attempt_id=attempt_id,
             worker_id=caller.worker_id,
             fence=wire.fence_of(request.headers),
             entry=g.ArtifactEntry(
                 path=request.match_info["path"],
-                size_bytes=request.content_length,
+                size_bytes=total,
                 sha256=request.headers.get(wire.SHA256, ""),
             ),
+            offset=offset,
+            part_bytes=part_bytes,
         )
-        await self._service.put_artifact(upload, body_pieces(request, request.content_length))
-        return web.Response(status=201)
+        answer = await self._service.put_artifact(upload, body_pieces(request, size_bytes))
+        response = reply(answer, status=201 if answer.next_offset == total else 202)
+        response.headers[wire.RANGE] = f"0-{answer.next_offset}"
+        return response
 
     async def list_inputs(self, request: web.Request) -> web.Response:
         caller, attempt_id = self._of_attempt(request, ATTEMPT)

@@ -149,12 +149,20 @@ class FakeJobs(Unasked):
             next_offset=len(attempt.log), attempt_status=attempt.status, cancel_requested=False
         )
 
-    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
+    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> g.ArtifactReply:
         attempt = self._own(upload.attempt_id, upload.worker_id, upload.fence)
         data = b"".join([piece async for piece in body])
+        if upload.part_bytes is not None:
+            known = attempt.blobs.get(f"part {upload.entry.sha256}", b"")
+            if upload.offset != len(known):
+                raise errors.PartOffsetMismatch(resume_at=len(known))
+            attempt.blobs[f"part {upload.entry.sha256}"] = data = known + data
+            if len(data) < upload.entry.size_bytes:
+                return g.ArtifactReply(next_offset=len(data))
         if sha256(data).hexdigest() != upload.entry.sha256:
             raise errors.BadRequest("the bytes have another hash", path=upload.entry.path)
         attempt.blobs[upload.entry.sha256] = data
+        return g.ArtifactReply(next_offset=len(data))
 
     async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
         attempt = self._own(ask.attempt_id, ask.worker_id, ask.fence)

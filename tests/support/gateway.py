@@ -226,13 +226,14 @@ class FakeGateway:
             cancel_requested=attempt.is_cancelled,
         )
 
-    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
+    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> g.ArtifactReply:
         self._enter("put_artifact")
         attempt = self._own(upload.attempt_id, upload.fence)
         data = b"".join([piece async for piece in body])
         if sha256(data).hexdigest() != upload.entry.sha256:
             raise BadRequest("the bytes have another hash")
         attempt.artifacts[upload.entry.path] = data
+        return g.ArtifactReply(next_offset=len(data))
 
     async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
         self._enter("list_inputs")

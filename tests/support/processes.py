@@ -1,13 +1,20 @@
 """Processes that run when a test says so, and files that live in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import PurePath
 
 from shared.ids import AttemptId
 from shared.protocol.gateway import ArtifactEntry, Usage
-from worker.ports import CannotCollect, CannotStart, Exit, Launch
+from worker.ports import (
+    USUAL_LIMITS,
+    ArtifactLimits,
+    CannotCollect,
+    CannotStart,
+    Exit,
+    Launch,
+)
 
 USED = Usage(wall_s=1.0, cpu_s=0.5, max_rss_bytes=1_000)
 
@@ -120,7 +127,9 @@ class MemoryFiles:
     async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
         self.placed[path] = b"".join([piece async for piece in body])
 
-    async def find_artifacts(self, globs: Sequence[str]) -> list[ArtifactEntry]:
+    async def find_artifacts(
+        self, globs: Sequence[str], limits: ArtifactLimits = USUAL_LIMITS
+    ) -> list[ArtifactEntry]:
         missing = [glob for glob in globs if glob not in self.found]
         if missing:
             raise CannotCollect(f"artifacts {missing[0]!r}: no regular file matches")
@@ -130,8 +139,8 @@ class MemoryFiles:
             if p in globs
         ]
 
-    async def read_artifact(self, path: str) -> AsyncIterator[bytes]:
-        yield self.found[path]
+    async def read_artifact(self, path: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
+        yield self.found[path][offset:]
 
     async def remove(self) -> None:
         self.is_removed = True

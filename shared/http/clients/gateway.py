@@ -89,17 +89,27 @@ class GatewayClient:
         )
         return g.LogReply.model_validate_json(answer.body)
 
-    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> None:
+    async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> g.ArtifactReply:
         entry = upload.entry
         path = wire.path("v1", "attempts", upload.attempt_id, "artifacts")
-        await self._upload(
+        headers = _headers(upload) | {wire.SHA256: entry.sha256}
+        size_bytes = entry.size_bytes
+        if upload.part_bytes is not None:
+            size_bytes = upload.part_bytes
+            headers[wire.CONTENT_RANGE] = wire.part_range(
+                upload.offset, size_bytes, entry.size_bytes
+            )
+        answer = await self._upload(
             "PUT",
             f"{path}/{wire.artifact_path(entry.path)}",
             upload.attempt_id,
             body,
-            entry.size_bytes,
-            _headers(upload) | {wire.SHA256: entry.sha256},
+            size_bytes,
+            headers,
         )
+        if not answer.body:  # of a service that knows no parts, and was sent none
+            return g.ArtifactReply(next_offset=entry.size_bytes)
+        return g.ArtifactReply.model_validate_json(answer.body)
 
     async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
         path = wire.path("v1", "attempts", ask.attempt_id, "inputs", ask.job_id)
