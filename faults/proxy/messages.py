@@ -1,12 +1,11 @@
 """Faults of whole messages: requests and responses of HTTP/1.1, and frames after an upgrade."""
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from faults.passing import Passing
 from faults.proxy.board import Board
 from faults.proxy.http1 import Part, Piece, Splitter, is_data, path_of
 from faults.proxy.lane import Cut
@@ -41,7 +40,7 @@ class Exchange:
 class Messages:
     """Both directions of one connection. They must be used by one reader each."""
 
-    def __init__(self, board: Board, passing: "Passing", replay: Replay, later: Later) -> None:
+    def __init__(self, board: Board, passing: Passing, replay: Replay, later: Later) -> None:
         self._board = board
         self._passing = passing
         self._replay = replay
@@ -181,24 +180,6 @@ class Messages:
                 if piece.part is Part.END:
                     raise Cut(is_reset=True)
                 return []
-
-
-class Passing:
-    """Requests of all connections of a proxy, as far as one waits for another."""
-
-    def __init__(self) -> None:
-        self._another = asyncio.Event()
-
-    def ring(self) -> None:
-        """A request has passed."""
-        self._another.set()
-        self._another = asyncio.Event()
-
-    async def another(self, at_most_s: float) -> None:
-        """Another request has passed, or it took too long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(at_most_s):
-                await self._another.wait()
 
 
 def _answer(kind: str, retry_after_s: int) -> bytes:

@@ -11,9 +11,10 @@ from typing import Any, Final, Literal
 
 import structlog
 
+from faults.passing import Passing
 from faults.proxy.board import Board, Told
 from faults.proxy.lane import Cut, Lane, hang_up
-from faults.proxy.messages import Messages, Passing, Send
+from faults.proxy.messages import Messages, Send
 from faults.proxy.words import ProxyFault, ResetPeer, Way
 from shared.runtime import Runtime
 

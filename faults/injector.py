@@ -1,0 +1,161 @@
+"""Decides at every point whether a fault strikes, and does what can be done to any step."""
+
+import asyncio
+import errno
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final, NoReturn
+
+import structlog
+
+from faults.plan import PointFault, PointPlan
+from faults.points import POINTS, Action
+from shared.errors import from_wire
+from shared.runtime import Runtime
+
+Facts = Mapping[str, Any]
+MAX_STALL_S: Final = 3_600.0
+
+log = structlog.get_logger()
+
+
+class Active:
+    """A fault in force, and how often it was met and struck."""
+
+    def __init__(self, fault: PointFault) -> None:
+        self.fault = fault
+        self.met = 0
+        self.strikes = 0
+
+
+class Injector:
+    """The faults of one process. `told` hears of every one that was injected."""
+
+    def __init__(
+        self, runtime: Runtime, told: Callable[[dict[str, Any]], None] = lambda event: None
+    ) -> None:
+        self._runtime = runtime
+        self._told = told
+        self._rng = random.Random(0)
+        self._active: tuple[Active, ...] = ()
+        self._points: dict[str, tuple[Active, ...]] = {}
+        self._began = runtime.mono()
+        self._change = asyncio.Event()
+        self.plan = PointPlan()
+
+    def put(self, plan: PointPlan) -> None:
+        """This plan is in force from now on, and whatever a fault had stalled goes on."""
+        self.plan = plan
+        self._rng = random.Random(plan.seed)
+        self._active = tuple(Active(fault) for fault in plan.faults)
+        self._points.clear()
+        self._began = self._runtime.mono()
+        self._change.set()
+        self._change = asyncio.Event()
+        log.info("faults.changed", faults=len(self._active), seed=plan.seed)
+
+    @property
+    def strikes(self) -> list[tuple[PointFault, int]]:
+        """Each fault in force, and how often it struck."""
+        return [(active.fault, active.strikes) for active in self._active]
+
+    async def __call__(self, name: str, facts: Facts) -> None:
+        """What the plan does to a step that can only be held up, failed, or ended here."""
+        fault = self.strike(name, facts)
+        if fault is not None:
+            await self.act(fault)
+
+    def strike(self, name: str, facts: Facts) -> PointFault | None:
+        """The fault that strikes here and now."""
+        if not self._active:
+            return None
+        for active in self._at(name):
+            fault = active.fault
+            if self._concerns(fault, facts) and self._is_time(fault) and self._falls(active):
+                active.strikes += 1
+                event = {"point": name, "action": fault.action.value, **facts}
+                log.warning("fault.injected", **event)
+                self._told(event)
+                return fault
+        return None
+
+    async def act(self, fault: PointFault) -> None:
+        """The step was held up for as long as the fault wants; or it fails, or nothing goes on."""
+        match fault.action:
+            case Action.DELAY:
+                await self._runtime.sleep(fault.seconds)
+            case Action.STALL:
+                await self.hold(MAX_STALL_S)
+            case Action.KILL:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case Action.PAUSE:
+                pause_this_process(fault.seconds)
+            case Action.DISK_FULL:
+                raise sqlite3.OperationalError("database or disk is full")
+            case Action.FSYNC_ERROR | Action.EIO_READ | Action.EIO_WRITE:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            case _:
+                raise_error(fault)
+
+    async def hold(self, at_most_s: float) -> None:
+        """The plan has changed, or the time is over."""
+        try:
+            async with asyncio.timeout(at_most_s):
+                await self._change.wait()
+        except TimeoutError:
+            return
+
+    @property
+    def chance(self) -> random.Random:
+        """What decides, from the plan's seed."""
+        return self._rng
+
+    def _at(self, name: str) -> tuple[Active, ...]:
+        found = self._points.get(name)
+        if found is None:
+            can = POINTS[name].actions if name in POINTS else tuple(Action)
+            found = self._points[name] = tuple(
+                active
+                for active in self._active
+                if active.fault.action in can and fnmatchcase(name, active.fault.at)
+            )
+        return found
+
+    def _is_time(self, fault: PointFault) -> bool:
+        now_s = self._runtime.mono() - self._began
+        return now_s >= fault.after_s and (fault.until_s is None or now_s < fault.until_s)
+
+    def _falls(self, active: Active) -> bool:
+        fault = active.fault
+        if fault.times is not None and active.strikes >= fault.times:
+            return False
+        active.met += 1
+        if active.met <= fault.skip:
+            return False
+        return fault.probability >= 1 or self._rng.random() < fault.probability
+
+    @staticmethod
+    def _concerns(fault: PointFault, facts: Facts) -> bool:
+        if fault.run is not None and facts.get("run") != fault.run:
+            return False
+        for wanted, found in ((fault.worker, facts.get("worker")), (fault.job, facts.get("job"))):
+            if wanted is not None and not fnmatchcase(str(found or ""), wanted):
+                return False
+        return True
+
+
+def raise_error(fault: PointFault) -> NoReturn:
+    """The step fails with the error that the plan names."""
+    raise from_wire(fault.code, f"a fault was injected here: {fault.code}", {})
+
+
+def pause_this_process(seconds: float) -> None:
+    """Stopped, as by SIGSTOP from outside; a process of its own lets this one go on."""
+    wake = f"sleep {seconds:.3f}; kill -CONT {os.getpid()}"
+    subprocess.Popen(["sh", "-c", wake], start_new_session=True)
+    os.kill(os.getpid(), signal.SIGSTOP)

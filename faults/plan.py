@@ -1,0 +1,50 @@
+"""Faults at points, as people write them down."""
+
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from faults.points import Action, matching
+from shared.protocol.base import Document
+
+Seconds = Annotated[float, Field(ge=0, le=86_400)]
+Glob = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class PointFault(Document):
+    """Whenever a step reaches `at`, and all the conditions hold: `action`, if the dice say so."""
+
+    at: Glob  # a point's name, with wildcards
+    action: Action
+    seconds: Seconds = 0.1  # of a delay, a pause or a step of the clock; how long to hold a call
+    code: str = Field(default="unavailable", max_length=50)  # of an error
+    probability: float = Field(default=1.0, ge=0, le=1)
+    times: int | None = Field(default=None, ge=1)  # None: for as long as it is on
+    skip: int = Field(default=0, ge=0)  # let so many pass first
+    worker: Glob | None = None  # only where this worker is concerned
+    run: int | None = None
+    job: Glob | None = None
+    after_s: Seconds = 0.0  # since the plan was put in force
+    until_s: Seconds | None = None
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> "PointFault":
+        points = matching(self.at)
+        if not points:
+            raise ValueError(f"no point is called {self.at!r}; `drawbar faults` lists them")
+        if not any(self.action in point.actions for point in points):
+            can = sorted({action.value for point in points for action in point.actions})
+            raise ValueError(f"{self.action.value!r} cannot be done at {self.at!r}; {can} can")
+        if self.until_s is not None and self.until_s <= self.after_s:
+            raise ValueError("until_s has to be later than after_s")
+        return self
+
+
+class PointPlan(Document):
+    """Faults of one daemon. The same seed makes the same choices in the same order of events."""
+
+    seed: int = 0
+    faults: tuple[PointFault, ...] = Field(default=(), max_length=1_000)
+
+
+POINT_PLAN: Final[TypeAdapter[PointPlan]] = TypeAdapter(PointPlan)

@@ -1,0 +1,262 @@
+"""Which fault strikes where: conditions, dice and what each action does to a call."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from faults.clock import FaultyRuntime
+from faults.files import FaultyFiles
+from faults.hops import Side, around
+from faults.injector import Injector
+from faults.plan import PointPlan
+from faults.points import POINTS, Action, matching
+from shared.errors import StaleFence, Unavailable
+from shared.files import DiskFiles
+from shared.ids import AttemptId, RunId, WorkerId
+from shared.protocol import gateway as g
+from tests.support.runtime import T0, ManualRuntime
+
+
+class Counting:
+    """A gateway that notes what reached it."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.bodies: list[bytes] = []
+
+    async def claim(self, ask: g.ClaimRequest) -> g.ClaimReply:
+        self.calls.append("claim")
+        claim = g.Claim.model_construct(
+            attempt_id=AttemptId("a-1"), run_id=RunId(7), job_id="build", fence=1
+        )
+        return g.ClaimReply(claims=(claim,))
+
+    async def refuse(self, ask: g.RefuseRequest) -> None:
+        self.calls.append(f"refuse {ask.reason}")
+
+    async def append_log(self, chunk: Any, body: AsyncIterator[bytes]) -> str:
+        self.calls.append("append_log")
+        self.bodies.append(b"".join([piece async for piece in body]))
+        return "kept"
+
+    async def read_input(self, ask: Any) -> AsyncIterator[bytes]:
+        self.calls.append("read_input")
+        yield b"0123456789"
+        yield b"rest"
+
+    def ready(self) -> str:
+        return "as it is"
+
+
+class World:
+    def __init__(self, *faults: dict[str, Any], seed: int = 0) -> None:
+        self.runtime = ManualRuntime()
+        self.told: list[dict[str, Any]] = []
+        self.injector = Injector(self.runtime, self.told.append)
+        self.inner = Counting()
+        self.gateway: Any = around(self.inner, "worker", Side.CALLER, self.injector)
+        self.put(*faults, seed=seed)
+
+    def put(self, *faults: dict[str, Any], seed: int = 0) -> None:
+        self.injector.put(PointPlan.model_validate({"seed": seed, "faults": faults}))
+
+    async def refuse(self, reason: str = "x", worker: str = "w-1") -> None:
+        await self.gateway.refuse(
+            g.RefuseRequest(
+                attempt_id=AttemptId("a-1"), worker_id=WorkerId(worker), fence=1, reason=reason
+            )
+        )
+
+
+def fault(action: str, verb: str = "refuse", moment: str = "before_send", **more: Any) -> Any:
+    return {"at": f"worker.{verb}.{moment}", "action": action, **more}
+
+
+async def chunk() -> AsyncIterator[bytes]:
+    yield b"0123456789"
+    yield b"abc"
+
+
+async def test_without_a_plan_every_call_goes_through() -> None:
+    world = World()
+    await world.refuse()
+    assert world.inner.calls == ["refuse x"]
+    assert world.gateway.ready() == "as it is"
+    assert world.told == []
+
+
+async def test_a_dropped_request_does_not_arrive_and_a_dropped_reply_does() -> None:
+    world = World(fault("drop_request", times=1), fault("drop_reply"))
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await world.refuse()
+    assert world.inner.calls == ["refuse x"]
+    assert [event["action"] for event in world.told] == ["drop_request", "drop_reply"]
+
+
+async def test_a_duplicate_arrives_twice_with_its_body() -> None:
+    world = World(fault("duplicate", "append_log"))
+    assert await world.gateway.append_log(None, chunk()) == "kept"
+    assert world.inner.bodies == [b"0123456789abc"] * 2
+
+
+async def test_an_error_is_the_one_that_the_plan_names() -> None:
+    world = World(fault("error", code="stale_fence"))
+    with pytest.raises(StaleFence):
+        await world.refuse()
+    assert world.inner.calls == []
+
+
+async def test_after_the_answer_the_call_was_made() -> None:
+    world = World(fault("error", moment="after_send"))
+    with pytest.raises(Unavailable):
+        await world.refuse()
+    assert world.inner.calls == ["refuse x"]
+
+
+async def test_a_delayed_call_is_made_when_the_time_has_passed() -> None:
+    world = World(fault("delay", seconds=5))
+    waiting = asyncio.ensure_future(world.refuse())
+    await world.runtime.advance(4.9)
+    assert world.inner.calls == []
+    await world.runtime.advance(0.2)
+    await waiting
+    assert world.inner.calls == ["refuse x"]
+
+
+async def test_a_stalled_call_goes_on_when_the_plan_changes() -> None:
+    world = World(fault("stall"))
+    waiting = asyncio.ensure_future(world.refuse())
+    await asyncio.sleep(0)
+    assert world.inner.calls == []
+    world.put()
+    await waiting
+    assert world.inner.calls == ["refuse x"]
+
+
+async def test_a_held_call_is_overtaken() -> None:
+    world = World(fault("reorder", times=1, seconds=60))
+    first = asyncio.ensure_future(world.refuse("first"))
+    await asyncio.sleep(0)
+    await world.refuse("second")
+    await first
+    assert world.inner.calls == ["refuse second", "refuse first"]
+
+
+async def test_bytes_end_early_or_have_one_bit_flipped() -> None:
+    world = World(fault("truncate", "append_log", times=1), fault("corrupt", "append_log"))
+    await world.gateway.append_log(None, chunk())
+    await world.gateway.append_log(None, chunk())
+    short, wrong = world.inner.bodies
+    assert short == b"01234"
+    bits = [a ^ b for a, b in zip(wrong, b"0123456789abc", strict=True)]
+    assert sum(bit.bit_count() for bit in bits) == 1
+
+
+async def test_a_stream_that_is_read_is_spoiled_as_well() -> None:
+    world = World(fault("truncate", "read_input"))
+    assert [piece async for piece in world.gateway.read_input(None)] == [b"01234"]
+
+
+async def test_conditions_choose_whom_a_fault_strikes() -> None:
+    world = World(
+        fault("error", worker="w-1", times=1),
+        fault("drop_request", run=7, job="bu*"),
+    )
+    await world.refuse(worker="w-2")  # not this worker, and its run is not known yet
+    ask = g.ClaimRequest(claim_id="c", worker_id=WorkerId("w-2"), labels={}, free_slots=1, wait_s=0)
+    await world.gateway.claim(ask)
+    with pytest.raises(Unavailable, match="dropped"):
+        await world.refuse(worker="w-2")  # a claim told what the attempt is of
+    assert world.told[-1]["job"] == "build"
+
+
+async def test_a_fault_lets_some_pass_and_strikes_only_in_its_time() -> None:
+    world = World(fault("error", skip=1, times=1, after_s=10, until_s=20))
+    await world.refuse("too early")
+    await world.runtime.advance(10)
+    await world.refuse("let pass")
+    with pytest.raises(Unavailable):
+        await world.refuse("struck")
+    await world.refuse("once is enough")
+    assert len(world.inner.calls) == 3
+
+
+async def test_one_seed_makes_the_same_choices() -> None:
+    async def struck(seed: int) -> list[bool]:
+        world = World(fault("error", probability=0.5), seed=seed)
+        found = []
+        for _ in range(30):
+            try:
+                await world.refuse()
+            except Unavailable:
+                found.append(True)
+            else:
+                found.append(False)
+        return found
+
+    assert await struck(1) == await struck(1)
+    assert await struck(1) != await struck(2)
+
+
+def test_a_clock_is_set_forward_and_back_while_durations_stay() -> None:
+    world = World(
+        {"at": "worker.clock.read", "action": "clock_forward", "seconds": 3600, "times": 1},
+        {"at": "worker.clock.read", "action": "clock_back", "seconds": 60, "times": 1},
+    )
+    runtime = FaultyRuntime(world.runtime, "worker", world.injector)
+    assert (runtime.now() - T0).total_seconds() == 3600
+    assert (runtime.now() - T0).total_seconds() == 3540
+    assert runtime.mono() == world.runtime.mono()
+
+
+async def test_a_disk_fills_fails_tears_and_forgets(tmp_path: Path) -> None:
+    world = World()
+    files = FaultyFiles(DiskFiles(tmp_path, world.runtime), world.injector)
+    await files.append("log", 0, b"0123456789")
+
+    async def with_fault(verb: str, action: str, call: Any) -> Any:
+        world.put({"at": f"jobstore.file.{verb}", "action": action, "times": 1})
+        return await call
+
+    with pytest.raises(OSError, match="No space left"):
+        await with_fault("append", "disk_full", files.append("log", 10, b"more"))
+    assert await files.read("log", 0, 100) == b"0123456789"
+    with pytest.raises(OSError, match="error"):
+        await with_fault("append", "truncate", files.append("log", 10, b"more"))
+    assert await files.read("log", 0, 100) == b"0123456789mo"
+    with pytest.raises(OSError, match="error"):
+        await with_fault("sync", "fsync_error", files.sync("log"))
+    with pytest.raises(OSError, match="error"):
+        await with_fault("read", "eio_read", files.read("log", 0, 100))
+    assert await with_fault("read", "truncate", files.read("log", 0, 100)) == b"012345"
+    assert await with_fault("read", "corrupt", files.read("log", 0, 100)) != b"0123456789mo"
+    assert await files.read("log", 0, 100) == b"0123456789mo"
+    await with_fault("append", "corrupt", files.append("log", 0, b"good"))
+    assert await files.read("log", 0, 100) != b"good"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"at": "worker.nothing.before_send", "action": "error"}, "no point is called"),
+        ({"at": "worker.refuse.before_send", "action": "fsync_error"}, "cannot be done at"),
+        ({"at": "worker.*", "action": "explode"}, "Input should be"),
+        ({"at": "worker.*", "action": "error", "after_s": 5, "until_s": 5}, "later than"),
+        ({"at": "worker.*", "action": "error", "probability": 2}, "less than or equal to 1"),
+        ({"at": "worker.*", "action": "error", "when": "now"}, "not permitted"),
+    ],
+)
+def test_a_plan_that_means_nothing_is_refused(wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        PointPlan.model_validate({"faults": [wrong]})
+
+
+def test_every_action_can_be_done_somewhere_and_every_name_has_three_parts() -> None:
+    assert {action for point in POINTS.values() for action in point.actions} == set(Action)
+    assert all(name.count(".") == 2 for name in POINTS)
+    assert len(matching("*.finish.*")) >= 8
