@@ -26,7 +26,7 @@ from shared.keys import Keys
 from shared.renewal import AttemptTokens
 from shared.runtime import Runtime
 from shared.tokens import Minter, Verifier
-from worker.app import drained
+from worker.app import drained, worker_component
 from worker.daemon import Worker
 from worker.machine import prepare_machine
 from worker.settings import WorkerSettings
@@ -74,16 +74,17 @@ async def serve(
     verifier = Verifier(keys.signing.public_key(), runtime)
     minter = Minter(keys.signing, runtime, verifier)
     apps = (
-        gateway.app.build_app(forwarder, verifier, AttemptTokens(minter, runtime), jobs.execution),
+        gateway.app.build_app(
+            forwarder, verifier, AttemptTokens(minter, runtime), jobs.execution, jobs
+        ),
         registry.app.build_app(workers, verifier, minter, keys.enrolment_secret),
         jobstore.app.build_app(jobs, verifier, jobs.execution),
     )
     servers = [Server(app, host, port_base + n if port_base else 0) for n, app in enumerate(apps)]
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(listening_to_signals())
-        postman = jobstore.app.new_postman(jobs, notices, runtime)
-        scheduler = jobs.scheduler()
-        parts: list[Part] = [jobs, workers, postman, scheduler, *servers]
+        beside = jobstore.app.beside(jobs, notices, runtime)
+        parts: list[Part] = [jobs, workers, *beside, *servers]
         for part in parts:
             stack.push_async_callback(part.stop)
             await part.start()
@@ -93,14 +94,15 @@ async def serve(
         runner = task_runner(shell, jobs.execution, here, runtime, is_warm=settings.is_warm)
         stack.push_async_callback(runner.close)
         worker = Worker(settings, forwarder, workers, runner, workspace, runtime)
-        stack.push_async_callback(worker.stop)
-        await worker.start()
+        component = worker_component(worker, jobs.components, settings.name, runtime)
+        stack.push_async_callback(component.stop)
+        await component.start()
         started(Addresses(*(server.url for server in servers)))
-        await until(signals.stop, [jobs, workers, postman, scheduler, worker])
+        await until(signals.stop, [jobs, workers, *beside, worker])
         return await drained(
             worker,
             signals,
             drain_s=drain_s,
             draining=draining,
-            beside=[jobs, workers, postman, scheduler],
+            beside=[jobs, workers, *beside],
         )

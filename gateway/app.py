@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from gateway.service import GatewayService
 from shared.daemon import run_until_signalled
 from shared.http.clients import ExecutionClient, JobsClient
+from shared.http.component_routes import add_component_routes
+from shared.http.data_routes import add_data_routes
 from shared.http.execution_routes import add_execution_routes
 from shared.http.identity import workers_own
 from shared.http.server import Server, new_app
@@ -17,7 +19,7 @@ from shared.http.worker_line import add_worker_line
 from shared.http.worker_routes import add_worker_routes
 from shared.renewal import AttemptTokens, Renewing
 from shared.runtime import Runtime
-from shared.services import Execution, Gateway
+from shared.services import Execution, Gateway, HasComponents
 from shared.tokens import SERVICE_S, Minter, Verifier
 
 log = structlog.get_logger()
@@ -37,8 +39,11 @@ async def serve(
     minter = Minter(signing_key, runtime, verifier)
     token = Renewing(lambda: minter.service("gateway"), SERVICE_S, runtime)
     transport = Transport(jobstore_url, runtime, token=token, service="jobstore")
-    service = GatewayService(JobsClient(transport), runtime)
-    app = build_app(service, verifier, AttemptTokens(minter, runtime), ExecutionClient(transport))
+    jobs = JobsClient(transport)
+    service = GatewayService(jobs, runtime)
+    app = build_app(
+        service, verifier, AttemptTokens(minter, runtime), ExecutionClient(transport), jobs
+    )
     server = Server(app, host, port)
 
     def announce() -> None:
@@ -52,7 +57,11 @@ async def serve(
 
 
 def build_app(
-    service: Gateway, verifier: Verifier, tokens: AttemptTokens, execution: Execution
+    service: Gateway,
+    verifier: Verifier,
+    tokens: AttemptTokens,
+    execution: Execution,
+    jobs: HasComponents,
 ) -> web.Application:
     """Workers ask with their own tokens, and are handed those of their attempts."""
 
@@ -63,4 +72,6 @@ def build_app(
     add_worker_routes(app, service, workers_own(verifier), tokens)
     add_worker_line(app, service, workers_own(verifier), tokens)
     add_execution_routes(app, execution, workers_own(verifier))
+    add_data_routes(app, execution, verifier)
+    add_component_routes(app, jobs, workers_own(verifier))
     return app

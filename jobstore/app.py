@@ -8,10 +8,12 @@ The service itself starts its keeper (every 0.1 s: leases, timers, retries) and 
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import structlog
 from aiohttp import web
 
+from jobstore.execution_data.routes import add_value_routes
 from jobstore.execution_data.vault import Vault, keys_from
 from jobstore.history.routes import add_history_routes
 from jobstore.notices.carriers import Carriers
@@ -22,8 +24,10 @@ from jobstore.routes import add_people_routes
 from jobstore.schedules.routes import add_schedule_routes
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
-from shared.daemon import run_until_signalled
+from shared.components import ComponentRunner, Running
+from shared.daemon import Part, run_until_signalled
 from shared.files import DiskFiles
+from shared.http.component_routes import add_component_list, add_component_routes
 from shared.http.execution_routes import add_execution_routes
 from shared.http.identity import through_gateway
 from shared.http.server import Server, new_app
@@ -36,6 +40,8 @@ from shared.services import Execution, WholeJobService
 from shared.tokens import Verifier
 
 log = structlog.get_logger()
+
+NAME: Final = "jobstore"  # of the components of its process
 
 
 async def serve(
@@ -67,8 +73,23 @@ async def serve(
         log.info("jobstore.started", url=server.url)
         started(server.url)
 
-    postman = new_postman(service, notices, runtime)
-    await run_until_signalled([service, service.scheduler(), postman, server], announce)
+    parts = beside(service, notices, runtime)
+    await run_until_signalled([service, *parts, server], announce)
+
+
+def beside(
+    service: JobStoreService, notices: NoticeSettings | None, runtime: Runtime
+) -> list[ComponentRunner]:
+    """What lives beside the started service, and a record for each of the loops within it."""
+
+    def component(kind: str, part: Part) -> ComponentRunner:
+        return ComponentRunner(part, service.components, runtime, kind=kind, name=NAME)
+
+    return [
+        component("keeper", Running(service)),
+        component("scheduler", service.scheduler()),
+        component("notifier", new_postman(service, notices, runtime)),
+    ]
 
 
 def new_postman(
@@ -96,4 +117,7 @@ def build_app(
     add_history_routes(app, service, verifier)
     add_schedule_routes(app, service, verifier)
     add_notice_routes(app, service, verifier)
+    add_value_routes(app, service, verifier)
+    add_component_routes(app, service, through_gateway(verifier))
+    add_component_list(app, service, verifier)
     return app

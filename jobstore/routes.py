@@ -134,8 +134,8 @@ class _Verbs:
             job_id,
             attempt=None if attempt is None else AttemptId(plain_id(attempt, "attempt")),
             offset=_number(request, "offset", 0),
-            follow=_flag(request, "follow"),
-            timestamps=_flag(request, "timestamps"),
+            follow=wire.flag_of(request.query.get("follow", "false"), "follow"),
+            timestamps=wire.flag_of(request.query.get("timestamps", "false"), "timestamps"),
         )
         if not wants_events(request):
             return await stream(request, pieces)
@@ -191,10 +191,3 @@ def _number(
     if _NUMBER.fullmatch(text) is None or not at_least <= int(text) <= at_most:
         raise BadRequest(f"{name} must be a number from {at_least} to {at_most}", field=name)
     return int(text)
-
-
-def _flag(request: web.Request, name: str) -> bool:
-    text = request.query.get(name, "false").lower()
-    if text not in ("true", "false", "1", "0"):
-        raise BadRequest(f"{name} must be true or false", field=name)
-    return text in ("true", "1")

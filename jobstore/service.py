@@ -9,8 +9,10 @@ from pathlib import Path
 
 from jobstore.artifacts import Artifacts, entry_at, one_piece
 from jobstore.attempts import RunningAttempts
+from jobstore.components.service import ComponentService
 from jobstore.execution import run_context
 from jobstore.execution_data.service import ExecutionService
+from jobstore.execution_data.values import Values
 from jobstore.execution_data.vault import Vault, no_keys
 from jobstore.followers import Followers, Recent
 from jobstore.history.service import HistoryService
@@ -99,8 +101,10 @@ class JobStoreService:
         self._loops.every("jobstore.incoming", LOOK_BACK_EVERY_S, self._sweep_once)
         self._schedules = ScheduleService(self._store.database, runtime)
         self.outbox = Outbox(self._store.database)
+        self.components = ComponentService(self._store.database, runtime)
+        self.values = Values(self._store.database, vault or Vault(no_keys))
         self.execution = ExecutionService(
-            self._store.database, self._artifacts, self._leases, vault or Vault(no_keys)
+            self._store.database, self._artifacts, self._leases, self.values
         )
 
     @property

@@ -123,6 +123,12 @@ class UnknownConnection(NotFound):
     code = "unknown_connection"
 
 
+class UnknownComponent(NotFound):
+    """No component of that id is recorded, or it is another's. Make a new record."""
+
+    code = "unknown_component"
+
+
 class UnknownBundle(NotFound):
     """The run has no files of that hash."""
 

@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 from typing import Final, Protocol
 
 from shared.ids import AttemptId, JobId, RunId, WorkerId
+from shared.protocol import components as c
 from shared.protocol import execution as e
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol import registry as r
+from shared.protocol import values as v
 from shared.protocol.history import JobHistory, PruneReply, PruneRequest, RunDiff
 from shared.protocol.notifications import NotificationList
 from shared.protocol.schedules import (
@@ -116,6 +118,9 @@ class Execution(Protocol):
 
     async def list_xcoms(self, scope: e.Scope, ask: e.ListXComs) -> e.Keys: ...
 
+    async def list_dependencies(self, scope: e.Scope, ask: e.ListDependencies) -> g.Dependencies:
+        """The jobs that this one needed, as they are now."""
+
     def read_bundle(self, scope: e.Scope, sha256: str) -> Body:
         """The files that the run's tasks are in. UnknownBundle."""
 
@@ -212,8 +217,66 @@ class Notices(Protocol):
     async def list_notifications(self, run_id: RunId) -> NotificationList: ...
 
 
-class WholeJobService(JobService, History, Schedules, Notices, Protocol):
+class SharedValues(Protocol):
+    """Variables and connections, as people keep them. A secret is shown to who has it revealed."""
+
+    async def show_variables(self, ask: v.ValuesFilter) -> v.VariableList: ...
+
+    async def show_variable(self, key: str, *, reveal: bool) -> v.VariableView:
+        """UnknownVariable."""
+
+    async def put_variable(self, ask: v.PutVariable) -> None: ...
+
+    async def remove_variable(self, key: str) -> None:
+        """UnknownVariable."""
+
+    async def show_connections(self, ask: v.ValuesFilter) -> v.ConnectionList: ...
+
+    async def show_connection(self, name: str, *, reveal: bool) -> v.ConnectionView:
+        """UnknownConnection."""
+
+    async def put_connection(self, connection: e.Connection) -> None:
+        """It replaces one of that name as a whole."""
+
+    async def remove_connection(self, name: str) -> None:
+        """UnknownConnection."""
+
+    async def rotate_keys(self) -> v.RotateReply:
+        """The keys were read anew, and all is sealed with the first. Misconfigured: they do not
+        open all there is, and nothing was changed."""
+
+
+class Components(Protocol):
+    """The record of the long-running parts. All verbs but the last are those of a part's runner.
+
+    UnknownComponent: make a new record. StaleFence: another has its place, and it has to stop.
+    """
+
+    async def create_component(self, ask: c.CreateComponent) -> None:
+        """It is recorded. Safe to repeat."""
+
+    async def prepare_component(self, ask: c.PrepareComponent) -> c.PreparedComponent:
+        """It holds its place from now on; who held it before is refused. Again: the same fence."""
+
+    async def beat_component(self, ask: c.ComponentBeat) -> None:
+        """It was heard of."""
+
+    async def complete_component(self, ask: c.CompleteComponent) -> None:
+        """It has ended in good order. Safe to repeat."""
+
+    async def list_components(self, ask: c.ComponentFilter) -> c.ComponentList: ...
+
+
+class HasComponents(Protocol):
+    @property
+    def components(self) -> Components: ...
+
+
+class WholeJobService(JobService, History, Schedules, Notices, HasComponents, Protocol):
     """Everything that the job service does for people."""
+
+    @property
+    def values(self) -> SharedValues: ...
 
 
 class Registry(Protocol):

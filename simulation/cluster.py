@@ -194,9 +194,10 @@ class Cluster:
         transport = Transport(
             URL[JOBSTORE], runtime, token=token, service=JOBSTORE, socket_factory=Socket
         )
-        service = GatewayService(JobsClient(transport), runtime)
+        jobs = JobsClient(transport)
+        service = GatewayService(jobs, runtime)
         app = gateway_app(
-            service, verifier, AttemptTokens(minter, runtime), ExecutionClient(transport)
+            service, verifier, AttemptTokens(minter, runtime), ExecutionClient(transport), jobs
         )
         await Server(app, "0.0.0.0", PORT[GATEWAY]).start()
         await asyncio.Event().wait()

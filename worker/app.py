@@ -12,10 +12,18 @@ from typing import Any
 
 import structlog
 
+from shared.components import ComponentRunner
 from shared.daemon import Signals, listening_to_signals, until
-from shared.http.clients import ExecutionClient, GatewayClient, RegistryClient
+from shared.errors import ServiceError
+from shared.http.clients import (
+    ComponentsClient,
+    ExecutionClient,
+    GatewayClient,
+    RegistryClient,
+)
 from shared.http.transport import Credential, Transport
 from shared.runtime import Runtime
+from shared.services import Components
 from worker.daemon import Worker
 from worker.machine import prepare_machine
 from worker.settings import WorkerSettings
@@ -56,14 +64,32 @@ async def serve(
     try:
         with listening_to_signals() as signals:
             worker = Worker(settings, gateway, registry, runner, workspace, runtime)
-            await worker.start()
-            started()
-            return await run_until_ended(worker, signals, drain_s=drain_s, draining=draining)
+            component = worker_component(
+                worker, ComponentsClient(to_gateway), settings.name, runtime
+            )
+            try:
+                await component.start()
+                started()
+                return await run_until_ended(worker, signals, drain_s=drain_s, draining=draining)
+            finally:
+                await component.stop()
     finally:
         await to_gateway.close()
         await to_registry.close()
         await runner.close()
         shell.close()
+
+
+def worker_component(
+    worker: Worker, components: Components, name: str, runtime: Runtime
+) -> ComponentRunner:
+    """The worker with its record. Where another worker has its name, what runs may still end."""
+
+    def heard(refusal: ServiceError | None) -> None:
+        if refusal is not None:
+            worker.begin_drain(None)
+
+    return ComponentRunner(worker, components, runtime, kind="worker", name=name, heard=heard)
 
 
 async def run_until_ended(

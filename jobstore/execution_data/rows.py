@@ -1,6 +1,7 @@
 """XComs as rows: what an attempt left, found by the job for which that attempt counts.
 
-Values stay JSON texts inside the database; a slice of a long list is cut there.
+Small values stay JSON texts inside the database, where a slice of a list is cut; of a large one
+the row knows the blob that has it, and how long it is if it is a list.
 """
 
 import sqlite3
@@ -16,6 +17,26 @@ class Source(NamedTuple):
 
     attempt_id: str | None
     instances: list[str | None] | None  # attempts; None: it is not mapped
+
+
+class Value(NamedTuple):
+    """What was left: JSON, or the hash of the blob that holds it."""
+
+    text: str
+    sha256: str | None
+    size_bytes: int
+
+
+class Large(NamedTuple):
+    """What a row tells of a value that is a blob."""
+
+    sha256: str
+    size_bytes: int
+    kind: str  # as json_type() says it
+    length: int | None  # of a list
+
+
+NOTHING = Value("null", None, 4)
 
 
 def source_of(conn: sqlite3.Connection, run_id: int, job_id: str) -> Source:
@@ -39,12 +60,13 @@ def source_of(conn: sqlite3.Connection, run_id: int, job_id: str) -> Source:
         run_id = retry_of
 
 
-def find(conn: sqlite3.Connection, attempt_id: str | None, key: str) -> str | None:
-    """The value as JSON."""
+def find(conn: sqlite3.Connection, attempt_id: str | None, key: str) -> Value | None:
     row = conn.execute(
-        "SELECT value FROM xcom WHERE attempt_id = ? AND key = ?", (attempt_id, key)
+        "SELECT value, sha256, coalesce(size_bytes, length(value)) FROM xcom"
+        " WHERE attempt_id = ? AND key = ?",
+        (attempt_id, key),
     ).fetchone()
-    return None if row is None else str(row[0])
+    return None if row is None else Value(*row)
 
 
 def length(conn: sqlite3.Connection, source: Source, key: str) -> int:
@@ -52,8 +74,8 @@ def length(conn: sqlite3.Connection, source: Source, key: str) -> int:
     if source.instances is not None:
         return len(source.instances)
     row = conn.execute(
-        "SELECT json_type(value), json_array_length(value) FROM xcom"
-        " WHERE attempt_id = ? AND key = ?",
+        "SELECT coalesce(kind, json_type(value)), coalesce(length, json_array_length(value))"
+        " FROM xcom WHERE attempt_id = ? AND key = ?",
         (source.attempt_id, key),
     ).fetchone()
     if row is None or row[0] != "array":
@@ -62,12 +84,12 @@ def length(conn: sqlite3.Connection, source: Source, key: str) -> int:
     return int(row[1])
 
 
-def items(conn: sqlite3.Connection, source: Source, key: str, places: range) -> list[str]:
-    """As JSON, null where an instance left nothing. The places exist."""
+def items(conn: sqlite3.Connection, source: Source, key: str, places: range) -> list[Value]:
+    """Null where an instance left nothing. The places exist, and the list is no blob."""
     if source.instances is not None:
-        return [find(conn, source.instances[n], key) or "null" for n in places]
+        return [find(conn, source.instances[n], key) or NOTHING for n in places]
     return [
-        str(value)
+        Value(str(value), None, len(value))
         for (value,) in conn.execute(
             "SELECT xcom.value -> ('$[' || place.value || ']')"
             " FROM json_each(?) AS place, xcom WHERE xcom.attempt_id = ? AND xcom.key = ?"
@@ -77,15 +99,20 @@ def items(conn: sqlite3.Connection, source: Source, key: str, places: range) -> 
     ]
 
 
-def keep(tx: Tx, attempt_id: str, key: str, value: str) -> None:
+def keep(tx: Tx, attempt_id: str, key: str, value: str, large: Large | None) -> None:
+    """It stands in the place of what was there. Of a `large` one the value is null."""
+    _let_go(tx, attempt_id, key)
     tx.conn.execute(
-        "INSERT INTO xcom (attempt_id, key, value) VALUES (?, ?, ?)"
-        " ON CONFLICT (attempt_id, key) DO UPDATE SET value = excluded.value",
-        (attempt_id, key, value),
+        "INSERT INTO xcom (attempt_id, key, value, sha256, size_bytes, kind, length)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (attempt_id, key) DO UPDATE SET"
+        " value = excluded.value, sha256 = excluded.sha256, size_bytes = excluded.size_bytes,"
+        " kind = excluded.kind, length = excluded.length",
+        (attempt_id, key, value, *(large or (None, None, None, None))),
     )
 
 
 def drop(tx: Tx, attempt_id: str, key: str) -> None:
+    _let_go(tx, attempt_id, key)
     tx.conn.execute("DELETE FROM xcom WHERE attempt_id = ? AND key = ?", (attempt_id, key))
 
 
@@ -98,3 +125,12 @@ def keys(conn: sqlite3.Connection, source: Source) -> list[str]:
         ).fetchall():
             found[key] = None
     return sorted(found)
+
+
+def _let_go(tx: Tx, attempt_id: str, key: str) -> None:
+    """The blob of a value that is replaced is looked at: it goes, if nothing else uses it."""
+    tx.conn.execute(
+        "INSERT OR IGNORE INTO pruned_blob (sha256) SELECT sha256 FROM xcom"
+        " WHERE attempt_id = ? AND key = ? AND sha256 IS NOT NULL",
+        (attempt_id, key),
+    )

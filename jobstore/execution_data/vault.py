@@ -5,6 +5,7 @@ be given: the first one seals, all of them open, so that a key can be replaced.
 """
 
 import base64
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +25,7 @@ class Vault:
     def __init__(self, keys: Callable[[], Sequence[bytes]]) -> None:
         self._keys = keys
         self._fernet: MultiFernet | None = None
+        self._prints: list[str] = []
 
     def seal(self, text: str) -> bytes:
         return self._opened().encrypt(text.encode("utf-8", "surrogatepass"))
@@ -43,12 +45,28 @@ class Vault:
         """The same text, sealed with the first key."""
         return self.seal(self.open(sealed))
 
+    def renewed(self) -> "Vault":
+        """One that reads the keys anew. Misconfigured: they cannot be read."""
+        vault = Vault(self._keys)
+        vault._opened()
+        return vault
+
+    def become(self, renewed: "Vault") -> None:
+        """From now on this seals and opens as that one does."""
+        self._fernet, self._prints = renewed._fernet, renewed._prints
+
+    def fingerprints(self) -> list[str]:
+        """Of each key, in their order."""
+        self._opened()
+        return self._prints
+
     def _opened(self) -> "MultiFernet":
         if self._fernet is None:
             from cryptography.fernet import Fernet, MultiFernet
 
             keys = self._keys()
             self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+            self._prints = [fingerprint(key) for key in keys]
         return self._fernet
 
 
@@ -71,6 +89,11 @@ def keys_from(
         return parse_keys(load_secrets_key(folder, runtime))
 
     return load
+
+
+def fingerprint(key: bytes) -> str:
+    """Tells keys apart, and nothing about them."""
+    return hashlib.sha256(b"drawbar key\0" + key).hexdigest()[:12]
 
 
 def no_keys() -> list[bytes]:

@@ -96,10 +96,11 @@ def leaving(conn: sqlite3.Connection, after: Leaving) -> Leaving:
 
 
 def is_used(conn: sqlite3.Connection, sha256: str) -> bool:
-    """Whether an attempt has an artifact with these bytes, or a run's tasks are in them."""
+    """Whether these bytes are an artifact of an attempt, the files of a run's tasks or an XCom."""
     row = conn.execute(
         "SELECT 1 FROM artifact WHERE sha256 = ?1"
-        " UNION ALL SELECT 1 FROM bundle WHERE sha256 = ?1 LIMIT 1",
+        " UNION ALL SELECT 1 FROM bundle WHERE sha256 = ?1"
+        " UNION ALL SELECT 1 FROM xcom WHERE sha256 = ?1 LIMIT 1",
         (sha256,),
     ).fetchone()
     return row is not None
@@ -137,6 +138,11 @@ def _clear_jobs(
         return  # there may be more: the jobs stay for the next call
     # A log that ended up in the database may have a file as well, from while the job ran.
     conn.executemany("INSERT OR IGNORE INTO pruned_log VALUES (?)", [(a,) for a in attempts])
+    conn.execute(
+        "INSERT OR IGNORE INTO pruned_blob (sha256) SELECT sha256 FROM xcom"
+        " WHERE sha256 IS NOT NULL AND attempt_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(attempts),),
+    )
     _delete(conn, "xcom", "attempt_id", attempts)
     _delete(conn, "attempt", "id", attempts)
     # Both ends of an edge: once the newest jobs are gone, others are given their numbers.

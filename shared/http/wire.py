@@ -8,6 +8,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, Field, create_model
 
 from shared.errors import BadRequest
+from shared.protocol import components as c
 from shared.protocol import execution as e
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
@@ -35,7 +36,7 @@ class AskBody(Message):
     """A request of a running task, whose attempt is in the path."""
 
     fence: Fence
-    request: e.DataRequest = Field(discriminator="ask")
+    request: e.DataRequest | e.ListDependencies = Field(discriminator="ask")
 
 
 class Split(Generic[M]):
@@ -73,6 +74,13 @@ def fence_of(headers: Mapping[str, str]) -> int:
     return int(text)
 
 
+def flag_of(text: str, field: str) -> bool:
+    """What a query says of a thing that is true or false."""
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise BadRequest(f"{field} must be true or false", field=field)
+    return text.lower() in ("true", "1")
+
+
 CLAIM: Final = Split(g.ClaimRequest, "worker_id")
 REFUSE: Final = Split(g.RefuseRequest, "worker_id", "attempt_id")
 RUN: Final = Split(g.RunRequest, "worker_id", "attempt_id")
@@ -85,6 +93,9 @@ CANCEL: Final = Split(j.CancelRequest, "run_id")
 APPROVE: Final = Split(j.ApproveRequest, "run_id", "job_id", "by")  # who, says the token
 MARK: Final = Split(j.MarkRequest, "run_id", "job_id", "by")
 BACKFILL: Final = Split(BackfillRequest, "idempotency_key", "name")
+CREATE_COMPONENT: Final = Split(c.CreateComponent, "owner")
+BEAT_COMPONENT: Final = Split(c.ComponentBeat, "owner", "component_id")
+COMPLETE_COMPONENT: Final = Split(c.CompleteComponent, "owner", "component_id")
 REPORT: Final = Split(r.StatusReport, "worker_id")
 WISH: Final = Split(r.WishRequest, "desired", "by")  # the last step of its path, and the token
 SETTINGS: Final = Split(r.SettingsRequest, "by")

@@ -195,6 +195,12 @@ class XComSlice(Message):
     next_start: int | None = None
 
 
+class ListDependencies(Message):
+    """The jobs that this one needed, as they are now. A runner has them in its start frame."""
+
+    ask: Literal["list_dependencies"] = "list_dependencies"
+
+
 DataRequest = (
     GetVariable
     | SetVariable

@@ -116,6 +116,10 @@ class DependencyResult(Message):
     exit_code: int | None
 
 
+class Dependencies(Message):
+    dependencies: tuple[DependencyResult, ...]
+
+
 class TaskContext(Message):
     """What a task runner has to know of its task, besides what every job's worker knows."""
 

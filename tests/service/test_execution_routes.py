@@ -72,6 +72,7 @@ async def way() -> AsyncIterator[Way]:
                 verifier,
                 AttemptTokens(minter, runtime),
                 ExecutionClient(behind),
+                JobsClient(behind),
             )
         )
         tokens = {SCOPE.attempt_id: minter.execution(SCOPE.worker_id, SCOPE.attempt_id, 3)}

@@ -210,7 +210,7 @@ async def world() -> AsyncIterator[World]:
         )
         stack.push_async_callback(transport.close)
         service = GatewayService(JobsClient(transport), runtime)
-        app = build_app(service, verifier, AttemptTokens(minter, runtime), MemoryExecution())
+        app = build_app(service, verifier, AttemptTokens(minter, runtime), MemoryExecution(), jobs)
         call = await stack.enter_async_context(serving(app))
         yield World(runtime, minter, jobs, jobstore, call)
 

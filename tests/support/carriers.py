@@ -65,6 +65,7 @@ async def over_http(service: WholeJobService, runtime: Runtime) -> AsyncIterator
                 verifier,
                 AttemptTokens(minter, runtime),
                 MemoryExecution(),
+                forward,
             )
         )
 

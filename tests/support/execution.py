@@ -7,6 +7,7 @@ from pydantic import JsonValue
 
 from shared.errors import Conflict, ServiceError, UnknownBundle, UnknownConnection, UnknownVariable
 from shared.protocol import execution as e
+from shared.protocol.gateway import Dependencies, DependencyResult
 
 OWN = "(own)"  # the job that asks, in `xcoms`
 
@@ -19,6 +20,7 @@ class MemoryExecution:
         self.connections: dict[str, e.Connection] = {}
         self.xcoms: dict[tuple[str, str], JsonValue] = {}
         self.bundles: dict[str, bytes] = {}
+        self.dependencies: list[DependencyResult] = []
         self.asked: list[str] = []
         self.scopes: set[e.Scope] = set()
         self.failures: list[ServiceError] = []  # raised by the next requests, one each
@@ -101,6 +103,10 @@ class MemoryExecution:
     async def list_xcoms(self, scope: e.Scope, ask: e.ListXComs) -> e.Keys:
         self._meet(ask.ask, scope)
         return e.Keys(keys=tuple(sorted(k for job, k in self.xcoms if job == (ask.job or OWN))))
+
+    async def list_dependencies(self, scope: e.Scope, ask: e.ListDependencies) -> Dependencies:
+        self._meet(ask.ask, scope)
+        return Dependencies(dependencies=tuple(self.dependencies))
 
     async def read_bundle(self, scope: e.Scope, sha256: str) -> AsyncIterator[bytes]:
         self._meet("read_bundle", scope)

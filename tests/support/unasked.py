@@ -12,10 +12,19 @@ from shared.protocol.schedules import (
     ScheduleRequest,
     ScheduleView,
 )
+from shared.services import Components, SharedValues
 
 
 class Unasked:
-    """`History`, `Schedules` and `Notices`, none of which is expected to be called."""
+    """Everything beside `JobService`: none of it is expected to be called."""
+
+    @property
+    def values(self) -> SharedValues:
+        raise AssertionError
+
+    @property
+    def components(self) -> Components:
+        raise AssertionError
 
     async def job_history(self, name: str, job_id: JobId | None, *, runs: int) -> JobHistory:
         raise AssertionError

@@ -67,9 +67,10 @@ def test_a_diagram_has_every_event_of_its_table(table: Table) -> None:
 
 
 def test_the_protocol_page_lists_the_gateways_routes() -> None:
-    app = build_gateway(JOBS, VERIFIER, AttemptTokens(MINTER, RUNTIME), EXECUTION)
+    app = build_gateway(JOBS, VERIFIER, AttemptTokens(MINTER, RUNTIME), EXECUTION, JOBS)
 
-    assert routes_of(app) == listed("Every service") | listed("Worker's verbs")
+    served = listed("Every service") | listed("Worker's verbs") | listed("Execution API")
+    assert routes_of(app) == served
 
 
 def test_the_protocol_page_lists_the_job_services_routes() -> None:

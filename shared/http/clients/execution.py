@@ -9,6 +9,7 @@ from shared.http.transport import Transport
 from shared.ids import AttemptId
 from shared.protocol import execution as e
 from shared.protocol.base import Message
+from shared.protocol.gateway import Dependencies
 from shared.services import Body
 
 M = TypeVar("M", bound=Message)
@@ -72,6 +73,9 @@ class ExecutionClient:
     async def list_xcoms(self, scope: e.Scope, ask: e.ListXComs) -> e.Keys:
         return await self._ask(scope, ask, e.Keys)
 
+    async def list_dependencies(self, scope: e.Scope, ask: e.ListDependencies) -> Dependencies:
+        return await self._ask(scope, ask, Dependencies)
+
     async def read_bundle(self, scope: e.Scope, sha256: str) -> Body:
         path = wire.path("v1", "attempts", scope.attempt_id, "bundles", sha256)
         headers = {wire.WORKER: scope.worker_id, wire.FENCE: str(scope.fence)}
@@ -83,7 +87,9 @@ class ExecutionClient:
         except (Unauthenticated, Forbidden) as error:
             raise self._blame(error) from None
 
-    async def _ask(self, scope: e.Scope, ask: e.DataRequest, model: type[M]) -> M:
+    async def _ask(
+        self, scope: e.Scope, ask: e.DataRequest | e.ListDependencies, model: type[M]
+    ) -> M:
         body = wire.AskBody(fence=scope.fence, request=ask)
         try:
             answer = await self._transport.request(

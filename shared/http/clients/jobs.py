@@ -9,10 +9,12 @@ from pydantic import BaseModel
 
 from shared.errors import BadRequest
 from shared.http import wire
+from shared.http.clients.components import ComponentsClient
 from shared.http.clients.gateway import GatewayClient
 from shared.http.clients.history import HistoryVerbs
 from shared.http.clients.notices import NoticesClient
 from shared.http.clients.schedules import SchedulesClient
+from shared.http.clients.values import ValuesClient
 from shared.http.event_stream import EVENT_STREAM, read_events
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol import jobs as j
@@ -24,7 +26,15 @@ SUBMIT_S = 60.0  # a document may have a hundred thousand jobs
 
 
 class JobsClient(GatewayClient, HistoryVerbs, SchedulesClient, NoticesClient):
-    """`JobService` over HTTP. Unary verbs are retried for `retry_for_s`."""
+    """`WholeJobService` over HTTP. Unary verbs are retried for `retry_for_s`."""
+
+    @property
+    def components(self) -> ComponentsClient:
+        return ComponentsClient(self._transport)
+
+    @property
+    def values(self) -> ValuesClient:
+        return ValuesClient(self._transport, retry_for_s=self._retry_for_s)
 
     async def submit(self, ask: j.SubmitRequest) -> j.SubmitReply:
         return await self._post(
