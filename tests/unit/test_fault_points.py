@@ -16,7 +16,7 @@ from faults.plan import PointPlan
 from faults.points import POINTS, Action, matching
 from shared.errors import StaleFence, Unavailable
 from shared.files import DiskFiles
-from shared.ids import AttemptId, RunId, WorkerId
+from shared.ids import AttemptId, JobId, RunId, WorkerId
 from shared.protocol import gateway as g
 from tests.support.runtime import T0, ManualRuntime
 
@@ -30,8 +30,12 @@ class Counting:
 
     async def claim(self, ask: g.ClaimRequest) -> g.ClaimReply:
         self.calls.append("claim")
-        claim = g.Claim.model_construct(
-            attempt_id=AttemptId("a-1"), run_id=RunId(7), job_id="build", fence=1
+        claim = g.Claim(
+            attempt_id=AttemptId("a-1"),
+            run_id=RunId(7),
+            job_id=JobId("build"),
+            fence=1,
+            start_ttl_s=15,
         )
         return g.ClaimReply(claims=(claim,))
 
