@@ -19,6 +19,15 @@ Images = Literal["refuse", "ignore"]
 
 
 @dataclass(frozen=True, slots=True)
+class HealthLimits:
+    """From where on a worker takes no jobs."""
+
+    min_disk_bytes: int = 256 << 20  # free where its data directory is
+    min_memory_bytes: int = 64 << 20  # that a new process could have
+    max_skew_s: float = 60.0  # between its clock and the gateway's: tokens are judged by both
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """One worker."""
 
@@ -41,6 +50,7 @@ class WorkerSettings:
     grace_s: float = 10.0  # between SIGTERM and SIGKILL
     wait_s: float = 20.0  # how long a poll may wait for a job
     announce_s: float = 5.0  # a claim that the registry has not acknowledged by then is refused
+    health: HealthLimits = HealthLimits()
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     version: str = VERSION

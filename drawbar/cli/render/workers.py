@@ -10,7 +10,7 @@ from rich.text import Text
 from drawbar.cli.render import words
 from drawbar.cli.render.columns import table
 from drawbar.cli.render.tables import status_text
-from shared.protocol.registry import Told, WorkerDetails, WorkerView
+from shared.protocol.registry import Finding, Told, WorkerDetails, WorkerView
 from shared.protocol.states import Desired
 
 
@@ -52,7 +52,7 @@ def print_worker(details: WorkerDetails, console: Console) -> None:
     console.print(facts)
     if worker.health:
         console.print()
-        console.print(_health(worker))
+        console.print(findings_table(worker.health))
     if details.told:
         console.print()
         console.print(_told(details.told))
@@ -101,9 +101,9 @@ def _wish(worker: WorkerView) -> str:
     return words.one_line(f"{said}: {worker.reason}" if worker.reason else said)
 
 
-def _health(worker: WorkerView) -> Table:
+def findings_table(findings: Sequence[Finding]) -> Table:
     made = table("check", "", "found")
-    for finding in worker.health:
+    for finding in findings:
         good = Text("✔ good", style="green") if finding.is_good else Text("✘ bad", style="red")
         made.add_row(Text(words.one_line(finding.name)), good, Text(words.one_line(finding.says)))
     return made
