@@ -56,6 +56,8 @@ class Embedded:
         plugin_dirs: tuple[str, ...] = (),
         images: Images = "refuse",
         is_warm: bool = True,
+        docker: str | None = None,
+        outside: Outside | None = None,
         settings: JobStoreSettings = SETTINGS,
     ) -> None:
         """Jobs run below `base_dir` (None: in scratch folders) with `job_env` below their own."""
@@ -73,6 +75,7 @@ class Embedded:
             plugin_dirs=plugin_dirs,
             images=images,
             is_warm=is_warm,
+            docker=docker,
         )
         self.jobs = JobStoreService(
             data / "jobstore" / "jobs.db",
@@ -105,7 +108,7 @@ class Embedded:
             self.jobs.execution,
             here,
             self._runtime,
-            is_warm=self._worker_settings.is_warm,
+            self._worker_settings,
         )
         self._worker = Worker(
             self._worker_settings,

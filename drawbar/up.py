@@ -91,7 +91,7 @@ async def serve(
         here = data / "workers" / settings.name
         shell, workspace = prepare_machine(here, None, runtime)
         stack.callback(shell.close)
-        runner = task_runner(shell, jobs.execution, here, runtime, is_warm=settings.is_warm)
+        runner = task_runner(shell, jobs.execution, here, runtime, settings)
         stack.push_async_callback(runner.close)
         worker = Worker(settings, forwarder, workers, runner, workspace, runtime)
         component = worker_component(worker, jobs.components, settings.name, runtime)

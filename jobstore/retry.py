@@ -152,6 +152,8 @@ def _explain_task(result: Result) -> Reason:
         case Skip():
             what = "skipped"
         case Reschedule():
+        case Outcome.CONTAINER_LOST:
+            return Reason(who="worker", what="container_lost", message=result.message)
             what = "rescheduled"
         case Defer():
             message = f"this version cannot wait for a trigger ({result.task.trigger.kind})"

@@ -60,7 +60,7 @@ async def serve(
     shell, workspace = prepare_machine(data, None, runtime)
     gateway = GatewayClient(to_gateway)
     execution = ExecutionClient(to_gateway, gateway.execution_token)
-    runner = task_runner(shell, execution, data, runtime, is_warm=settings.is_warm)
+    runner = task_runner(shell, execution, data, runtime, settings)
     try:
         with listening_to_signals() as signals:
             worker = Worker(settings, gateway, registry, runner, workspace, runtime)

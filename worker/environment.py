@@ -33,8 +33,9 @@ def job_env(settings: WorkerSettings, context: RunContext, attempt_id: AttemptId
     `${NAME}` in the job's own variables was written out before, as far as the pipeline has it.
     What is left means what the job inherits: `PATH: /opt/bin:${PATH}`.
     """
+    inherit = inherited if not settings.contains(context) else inherited_in_container
     below = {
-        **inherited(settings, context.inherit_env),
+        **inherit(settings, context.inherit_env),
         "DRAWBAR_RUN_ID": str(context.run_id),
         "DRAWBAR_JOB_ID": context.job_id,
         "DRAWBAR_ATTEMPT_ID": attempt_id,
@@ -72,6 +73,20 @@ def inherited(settings: WorkerSettings, wish: InheritEnv | None) -> Mapping[str,
     if wish == "default":
         return usual_env(shell)
     return {name: shell[name] for name in wish if name in shell}
+
+
+def inherited_in_container(
+    settings: WorkerSettings, wish: InheritEnv | None
+) -> Mapping[str, str]:
+    """The same in a container: only what is asked for, and where things are only by its name.
+
+    A folder of this machine means nothing in an image, and its PATH would hide the image's own.
+    """
+    if wish is None or wish is False or wish == "default":
+        return {}
+    found = inherited(settings, wish)
+    usual = usual_env(found) if wish is True else {}
+    return {name: value for name, value in found.items() if name not in usual}
 
 
 def shell_env(environ: Mapping[str, str]) -> dict[str, str]:

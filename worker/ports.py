@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from shared.ids import AttemptId, WorkerId
 from shared.protocol.execution import AttemptState
 from shared.protocol.gateway import ArtifactEntry, RunContext, Usage
-from shared.protocol.pipeline import ContainerSpec, Limits
+from shared.protocol.pipeline import CacheSpec, ContainerSpec, Limits
 
 
 class CannotStart(Exception):
@@ -33,7 +33,6 @@ class ContainerLaunch:
 
     image: str
     spec: ContainerSpec
-    limits: Limits | None
     working_dir: str | None  # a folder of the image's own; None: the workspace
     labels: Mapping[str, str]
     mounts: Sequence[tuple[PurePath, str]] = ()  # what it sees besides, and where; read only
@@ -64,7 +63,7 @@ class TaskEnd:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended: exactly one of the two numbers is set."""
+    """How a process ended: exactly one of the two numbers is set, unless that was `lost`."""
 
     exit_code: int | None
     signal: int | None
@@ -82,6 +81,9 @@ class Process(Protocol):
 
     def terminate(self) -> None:
         """SIGTERM to the whole group. Safe when it is gone."""
+    lost: str = ""  # why nobody knows how it ended; then neither number is set
+    breach: Breach | None = None
+    remarks: tuple[str, ...] = ()  # what else its limits did; lines for its log
 
     def kill(self) -> None:
         """SIGKILL to the whole group. Safe when it is gone."""

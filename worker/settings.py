@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from shared.protocol.gateway import RunContext
 from shared.protocol.pipeline import SecuritySpec
 
 VERSION = "0.1.0"
@@ -14,8 +15,8 @@ VERSION = "0.1.0"
 # A number: … or acknowledged anything within that many seconds. off: the registry is only told.
 RegistryPolicy = Literal["strict", "off"] | float
 
-# What becomes of jobs that ask for a container: refused, or run on the machine itself.
-Images = Literal["refuse", "ignore"]
+# What becomes of jobs that ask for a container: they have one, are refused, or run on the machine.
+Images = Literal["run", "refuse", "ignore"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class WorkerSettings:
     shell_env: Mapping[str, str] = field(default_factory=dict)  # what pipelines may ask for
     is_own_shell: bool = False  # it is of the person whose pipelines these are, secrets and all
     security: SecuritySpec = field(default_factory=SecuritySpec)  # for commands started here
-    images: Images = "refuse"
+    images: Images = "run"
+    docker: str | None = None  # where the container engine listens; None: the usual places
     is_warm: bool = True  # tasks of a flow are copies of a process that has imported it
     plugin_dirs: tuple[str, ...] = ()  # folders with files of checks that pipelines may name
     masked: tuple[str, ...] = ()  # variables whose values are secrets, whatever their names say
@@ -54,6 +56,10 @@ class WorkerSettings:
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     version: str = VERSION
+
+    def contains(self, context: RunContext) -> bool:
+        """Whether the job is run in a container."""
+        return context.image is not None and self.images == "run"
 
     @property
     def max_unreported(self) -> int:

@@ -13,6 +13,7 @@ from drawbar.cli.rules import (
     AllowPlugins,
     ImagesName,
     ImagesOption,
+    Docker,
     LevelName,
     LevelOption,
     NoShell,
@@ -143,7 +144,8 @@ def up(
     workspace: WorkspaceDir = None,
     no_shell: NoShell = False,
     allow_plugins: AllowPlugins = None,
-    images: ImagesOption = ImagesName.REFUSE,
+    images: ImagesOption = ImagesName.RUN,
+    docker: Docker = None,
     warm: WarmOption = True,
     smtp: Smtp = None,
     mail_from: MailFrom = None,
@@ -171,6 +173,7 @@ def up(
     told = Telling(smtp, mail_from, tuple(notify_host or ()))
     return serve_up(data, host, port_base, slots, label or [], drain, keep, rules, told)
 
+        docker,
 
 def jobstore(
     listen: Listen = "127.0.0.1:7402",
@@ -233,7 +236,8 @@ def worker(
     workspace: WorkspaceDir = None,
     no_shell: NoShell = False,
     allow_plugins: AllowPlugins = None,
-    images: ImagesOption = ImagesName.REFUSE,
+    images: ImagesOption = ImagesName.RUN,
+    docker: Docker = None,
     warm: WarmOption = True,
 ) -> int:
     """A worker: it pulls jobs from the gateway and runs them.
@@ -267,6 +271,7 @@ def token(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
+        docker,
     """Make a token for a person or a program, to be put into DRAWBAR_TOKEN.
 
     Needs this installation's signing key: run it where a service's data directory is.

@@ -27,6 +27,7 @@ class LevelName(StrEnum):
 
 
 class ImagesName(StrEnum):
+    RUN = "run"
     REFUSE = "refuse"
     IGNORE = "ignore"
 
@@ -107,7 +108,19 @@ ImagesOption = Annotated[
     typer.Option(
         "--images",
         envvar="DRAWBAR_IMAGES",
-        help="What becomes of jobs that ask for a container: refused, or run without one.",
+        help="What becomes of jobs that ask for a container: run in one, refused, or run without.",
+        rich_help_panel=PANEL,
+    ),
+]
+Docker = Annotated[
+    str | None,
+    typer.Option(
+        "--docker",
+        metavar="ADDRESS",
+        envvar="DRAWBAR_DOCKER",
+        help="The container engine (Docker, Podman): unix:///path or tcp://host:port. "
+        "Default: $DOCKER_HOST, or the first of the usual sockets.",
+        show_default=False,
         rich_help_panel=PANEL,
     ),
 ]
@@ -129,6 +142,7 @@ class Rules(NamedTuple):
     security: "SecuritySpec"
     plugin_dirs: tuple[str, ...]
     images: "Images"
+    docker: str | None  # where the container engine listens
     is_warm: bool
 
 
@@ -141,6 +155,7 @@ def read_rules(
     no_shell: bool,
     plugins: Sequence[Path] | None,
     images: ImagesName,
+    docker: str | None,
     is_warm: bool,
 ) -> Rules:
     """Usage: a pattern is no regular expression, or a folder of plugins does not exist."""
@@ -151,12 +166,15 @@ def read_rules(
     from drawbar.cli.failures import Usage
     from shared.protocol.pipeline import SecuritySpec
 
+    from worker.runners.containers.address import SHAPES, is_address
     for pattern in patterns or ():
         try:
             re.compile(pattern)
         except (re.error, OverflowError, RecursionError) as error:
             raise Usage(f"--allow-pattern {pattern!r} is no regular expression: {error}") from None
     for folder in plugins or ():
+    if docker is not None and not is_address(docker):
+        raise Usage(f"--docker {docker!r}: give {SHAPES}")
         if not folder.is_dir():
             raise Usage(f"--allow-plugins {str(folder)!r}: there is no such folder")
     try:
@@ -171,4 +189,4 @@ def read_rules(
     except ValidationError as error:
         raise Usage(f"what may run here: {error.errors()[0]['msg']}") from None
     folders = tuple(str(folder.absolute()) for folder in plugins or ())
-    return Rules(security, folders, images.value, is_warm)
+    return Rules(security, folders, images.value, docker, is_warm)

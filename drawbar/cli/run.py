@@ -26,6 +26,7 @@ from drawbar.cli.rules import (
     AllowCommand,
     AllowPattern,
     AllowPlugins,
+    Docker,
     ImagesName,
     ImagesOption,
     LevelName,
@@ -89,7 +90,8 @@ def run(
     workspace: WorkspaceDir = None,
     no_shell: NoShell = False,
     allow_plugins: AllowPlugins = None,
-    images: ImagesOption = ImagesName.REFUSE,
+    images: ImagesOption = ImagesName.RUN,
+    docker: Docker = None,
     warm: WarmOption = True,
     smtp: Smtp = None,
     mail_from: MailFrom = None,
@@ -144,13 +146,14 @@ def run(
             no_shell,
             allow_plugins,
             images,
+            docker,
             warm,
         ),
         told=Telling(smtp, mail_from, tuple(notify_host or ())),
         as_json=as_json,
     )
-    if server is not None or images is ImagesName.REFUSE:
-        say_refused(start, is_here=server is None)
+    if server is None:
+        say_refused(start, wishes.rules)
     return run_pipeline(start, wishes)
 
 

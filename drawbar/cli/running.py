@@ -101,6 +101,8 @@ async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Sig
             images=wishes.rules.images,
             is_warm=wishes.rules.is_warm,
         )
+            docker=wishes.rules.docker,
+            outside=outside,
         try:
             await embedded.start()
             async with (

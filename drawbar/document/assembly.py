@@ -60,7 +60,8 @@ def assemble(root: Mapping, wishes: Wishes, report: Report) -> PipelineSpec | No
     environment = Environment(values["env"], wishes.env, top, budget, report)
     stages = _read_stages(top, templates, report)
     limits = blocks.read_limits(top, (), report)
-    reading = Jobs(top, values["retry"], limits, templates, report)
+    container = blocks.read_container(top, (), report)
+    reading = Jobs(top, values["retry"], limits, container, templates, report)
     _read_jobs(top, stages, reading, report)
     jobs = reading.finish(environment)
     if "jobs" not in top.nodes and not stages.nested:

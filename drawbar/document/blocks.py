@@ -12,6 +12,7 @@ from drawbar.document.mistakes import Path, Report
 from drawbar.document.nodes import Mapping, Node, Sequence
 from drawbar.document.tables import Read
 from shared.protocol.pipeline import (
+    ContainerSpec,
     Limits,
     MailServer,
     NotifyOn,
@@ -31,6 +32,11 @@ def read_retry(read: Read, path: Path, report: Report) -> dict[str, Any]:
 def read_limits(read: Read, path: Path, report: Report) -> dict[str, Any]:
     """The limits that a mapping gives itself; all in bounds."""
     return _settings("limits", Limits, read, path, report)
+
+
+def read_container(read: Read, path: Path, report: Report) -> dict[str, Any]:
+    """How a mapping wants containers to be run; all in bounds."""
+    return _settings("container", ContainerSpec, read, path, report)
 
 
 def read_security(read: Read, report: Report) -> SecuritySpec | None:

@@ -63,6 +63,43 @@ LIMITS: Final = table((
 ))
 LIMITS_BLOCK: Final = block("limits", LIMITS, "{memory: 512M, cpus: 1.5}")
 
+ARTIFACTS: Final = table((
+    Field("paths", ("paths",), k.TEXTS,
+          "Files that are kept, as patterns relative to its folder; a folder means all in it.",
+          ["dist/*", "report"]),
+    Field("when", ("when",), k.WHEN,
+          "After which ends of the job: on_success, on_failure or always. Default: always.",
+          "on_failure"),
+), required=("paths",))
+
+CACHE: Final = table((
+    Field("key", ("key",), k.TEXT, "Its name; another pipeline's of the same name is another's.",
+          "pip"),
+    Field("files", ("files",), k.TEXTS,
+          "Files whose content is part of the key: when it changes, the cache is another.",
+          ["requirements.txt"]),
+    Field("paths", ("paths",), k.TEXTS, "What is kept, as patterns or folders.", [".venv"]),
+    Field("restore_keys", ("restore_keys",), k.TEXTS,
+          "Beginnings of keys that will do when there is none of its own; the newest is taken.",
+          ["pip-"]),
+), required=("key", "paths"))
+
+CONTAINER: Final = table((
+    Field("pull", ("pull",), k.PULL,
+          "When its image is fetched: always, missing (when the engine does not have it) or never. "
+          "Default: missing.", "always"),
+    Field("network", ("network",), k.TEXT,
+          "none, host, bridge or a network of the engine's. Default: as the engine has it.",
+          "none"),
+    Field("user", ("user",), k.TEXT,
+          "Whom the command runs as: a name or number of the image's, or user:group. "
+          "Default: the image's own; on a worker that is not root, the worker's number.",
+          "1000:1000"),
+    Field("workspace", ("workspace",), k.TEXT,
+          "Where the job's folder is found in the container. Default: /workspace.", "/src"),
+))
+CONTAINER_BLOCK: Final = block("container", CONTAINER, "{pull: always, network: none}")
+
 CHECK: Final = table((
     Field("name", ("name",), k.TEXT,
           "The name under which workers know the check.", "check_file_exists"),
@@ -169,8 +206,11 @@ _JOB: Final = (
     Field("working_dir", ("working_dir", "workingDir"), k.TEXT,
           "Where it works. Default: the pipeline's, else a folder of its own.", "src"),
     Field("image", ("image", "dockerImage"), k.TEXT,
-          "The container image that it asks for; workers refuse it, or ignore the image. "
-          "Default: the pipeline's.", "debian:12"),
+          "The image of the container in which its command runs. Default: the pipeline's, else "
+          "none.", "debian:12"),
+    Field("container", ("container",), CONTAINER_BLOCK,
+          "How that is run; what it does not name is the pipeline's.",
+          {"pull": "always", "network": "none"}),
     Field("limits", ("limits",), LIMITS_BLOCK,
           "What it may take of its worker's machine; what it does not name is the pipeline's.",
           {"memory": "512M", "cpus": 1.5}),
@@ -248,6 +288,8 @@ _PIPELINE: Final = (
     Field("stages", ("stages",), k.STAGES,
           "Groups of jobs, one after another: names, or mappings of name and jobs.",
           ["build", "test"]),
+    Field("container", ("container",), CONTAINER_BLOCK,
+          "Of each job in a container, where that names no other.", {"network": "none"}),
     Field("jobs", ("jobs",), k.JOBS, "The jobs.", [{"id": "compile", "command": "make"}]),
     Field("plugins", ("plugins", "dependency_plugins"), k.TEXTS,
           "Python files with checks of its own; only on workers that allow their folder.",
@@ -329,5 +371,8 @@ def tables() -> dict[str, Table]:
         "notify": NOTIFY,
         "mail_server": MAIL_SERVER,
         "schedule": SCHEDULE,
+        "container": CONTAINER,
+        "artifacts": ARTIFACTS,
+        "cache": CACHE,
         "security": SECURITY,
     }

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from drawbar.document.blocks import read_limits, read_retry, report_bounds
+from drawbar.document.blocks import read_container, read_limits, read_retry, report_bounds
 from drawbar.document.environment import Environment
 from drawbar.document.fields import JOB
 from drawbar.document.kinds import MATRIX
@@ -19,7 +19,7 @@ from drawbar.document.nodes import Mapping, Node, Scalar
 from drawbar.document.readers import BAD, items_of
 from drawbar.document.tables import Read, read_mapping
 from drawbar.document.templates import Templates
-from shared.protocol.pipeline import MAX_JOBS, JobSpec, Limits, RetryRule
+from shared.protocol.pipeline import MAX_JOBS, ContainerSpec, JobSpec, Limits, RetryRule, When
 
 MAX_NEEDS: Final = 1_000_000  # of all jobs, written out
 
@@ -58,12 +58,14 @@ class Jobs:
         top: Read,
         retry: RetryRule,
         limits: dict[str, Any],
+        container: dict[str, Any],
         templates: Templates,
         report: Report,
     ) -> None:
         self._top = top
         self._retry = retry  # the pipeline's, which jobs build upon
         self._limits = limits  # likewise
+        self._container = container  # likewise
         self._templates = templates
         self._report = report
         self._drafts: list[_Draft] = []
@@ -148,12 +150,14 @@ class Jobs:
             read = read_mapping(filled, JOB, path, report)
         own = read_retry(read, path, report)
         limits = {**self._limits, **read_limits(read, path, report)}
+        container = read_container(read, path, report)
         values = {k: v for k, v in read.values.items() if not k.startswith("retry")}
         values.pop("matrix", None)
         values.pop("limits", None)
         name = values.get("id")
         if "id" not in read.nodes:
             report.add(node, path, "the job has no id")
+        values.pop("container", None)
         if stage is not None:
             if values.setdefault("stage", stage) != stage:
                 called = "the job" if name is None else f"job {name[:100]!r}"
@@ -166,6 +170,15 @@ class Jobs:
         if limits:
             values["limits"] = Limits.model_construct(**limits)
         if own:
+        if "image" in values:
+            container = {**self._container, **container}
+            values["container"] = ContainerSpec.model_construct(**container) if container else None
+        elif container:
+            report.add(
+                read.nodes["container"],
+                (*path, "container"),
+                "container says how a container is run, but the job has no image",
+            )
             values["retry"] = self._retry.model_copy(update=own)
         given = [n for n in _RUN if n in read.nodes and values.get(n, BAD)]
         if len(given) != 1:

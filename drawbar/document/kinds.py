@@ -13,7 +13,7 @@ from drawbar.document.nodes import Mapping as MappingNode
 from drawbar.document.nodes import Node, Scalar, Sequence
 from drawbar.document.readers import expected
 from drawbar.document.tables import Kind
-from shared.protocol.pipeline import CatchUp, NotifyOn, OnError, OnLost, Overlap, When
+from shared.protocol.pipeline import CatchUp, NotifyOn, OnError, OnLost, Overlap, Pull, When
 
 _SCALAR: Final = ["string", "number", "boolean", "null"]
 _TEMPLATE: Final = {"type": "string", "pattern": r"^\$\{\{.*\}\}$"}
@@ -116,6 +116,7 @@ STAGES: Final = Kind("stages", _as_it_is, {})
 JOBS: Final = Kind("jobs", _as_it_is, {})
 
 WHEN: Final = words("when", _named(When))
+PULL: Final = words("pull", _named(Pull))
 ON_ERROR: Final = words("on error", _named(OnError))
 ON_LOST: Final = words("on lost", _named(OnLost))
 CATCH_UP: Final = words("catch up", _named(CatchUp))

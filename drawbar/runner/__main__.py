@@ -7,6 +7,10 @@ With `--serve` it runs no task itself, but turns copies of itself into task runn
 
 import sys
 
+if sys.version_info < (3, 11):  # noqa: UP036 - in a container, whose Python is the image's
+    sys.stderr.write("drawbar: tasks need Python 3.11 or newer; this is " + sys.version + "\n")
+    sys.exit(78)  # which the supervisor knows
+
 if not __package__:
     root = __file__.rpartition("/drawbar/")[0]
     sys.path.insert(0, root)

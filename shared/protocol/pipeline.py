@@ -7,7 +7,15 @@ Durations are seconds. Semantic rules (unknown dependencies, cycles) are in
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from shared.protocol.base import MAX_INT64, Document
 
@@ -157,19 +165,35 @@ class Pull(StrEnum):
     NEVER = "never"
 
 
-_NETWORK: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"  # no other container's, which has a colon
-_USER: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$"
-_FOLDER: Final = r"^(/[A-Za-z0-9_][A-Za-z0-9_.@+-]*)+$"
+def _shaped(pattern: str, says: str) -> AfterValidator:
+    """A text that is `pattern`, whole; `says` completes a complaint about one that is not."""
+    shape = re.compile(pattern, re.ASCII)
+
+    def check(text: str) -> str:
+        if not shape.fullmatch(text):
+            raise PydanticCustomError("shape", "{says}", {"says": says})
+        return text
+
+    return AfterValidator(check)
+
+
+_WORD: Final = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+Network = Annotated[str, _shaped(_WORD, "must be none, host, bridge or the name of a network")]
+User = Annotated[str, _shaped(f"{_WORD}(:{_WORD})?", "must be a user, or user:group")]
+Folder = Annotated[
+    str,
+    Field(max_length=1_000),
+    _shaped(r"(/[A-Za-z0-9_][A-Za-z0-9_.@+-]*)+", "must be an absolute path, without '..'"),
+]
 
 
 class ContainerSpec(Document):
     """How a job's container is run, besides its image."""
 
     pull: Pull = Pull.MISSING
-    network: Annotated[str, StringConstraints(pattern=_NETWORK)] | None = None  # the engine's own
-    user: Annotated[str, StringConstraints(pattern=_USER)] | None = None  # the image's own
-    # Where the job's folder is in the container; None: /workspace.
-    workspace: Annotated[str, StringConstraints(max_length=1_000, pattern=_FOLDER)] | None = None
+    network: Network | None = None  # None: as the engine has it
+    user: User | None = None  # None: the image's own
+    workspace: Folder | None = None  # where the job's folder is in it; None: /workspace
 
 
 # -- tasks ------------------------------------------------------------------------------------

@@ -95,12 +95,12 @@ def _unpack(packed: bytes, folder: Path) -> None:
             path = temporary.joinpath(*split_path(entry.filename))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(archive.read(entry))  # no more than it says: its CRC is checked
-            path.chmod(0o400)
+            path.chmod(0o444)  # also for whoever the task is in a container
     for where, _, _ in os.walk(temporary):
-        os.chmod(where, 0o500)
+        os.chmod(where, 0o555)
     os.chmod(temporary, 0o700)  # a folder that cannot be written cannot be renamed everywhere
     os.rename(temporary, folder)
-    os.chmod(folder, 0o500)
+    os.chmod(folder, 0o555)
 
 
 def _remove(folder: Path) -> None:

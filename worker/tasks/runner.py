@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from shared.protocol.task import VERSION, StartFrame, encode_start
 from shared.runtime import Runtime
 from shared.services import Execution
 from worker.ports import Launch, Process, TaskLaunch
+from worker.runners.containers.kit import BUNDLE, PYTHON
+from worker.runners.containers.runner import ContainerRunner
 from worker.runners.shell import ShellRunner
+from worker.settings import WorkerSettings
 from worker.tasks.bundles import Bundles
 from worker.tasks.masking import Masker
 from worker.tasks.pipes import Lines, LogPipe, Writer
@@ -34,18 +38,22 @@ def python_runner() -> tuple[str, ...]:
 
 
 def task_runner(
-    shell: ShellRunner, execution: Execution, data: Path, runtime: Runtime, *, is_warm: bool = True
+    shell: ShellRunner,
+    execution: Execution,
+    data: Path,
+    runtime: Runtime,
+    settings: WorkerSettings,
 ) -> "TaskRunner":
-    """A runner of tasks and commands that keeps the tasks' files below `data`.
-
-    `is_warm`: tasks of a flow are copies of a process that has imported it, after the first.
-    """
+    """A runner of tasks and commands, on the machine and in containers, that keeps the tasks'
+    files below `data`. Containers that an earlier incarnation left are being removed."""
     bundles = Bundles(data / "bundles", execution, runtime)
     bundles.clear()
-    warm = WarmServers(shell, python_runner(), data / "warm", runtime) if is_warm else None
+    warm = WarmServers(shell, python_runner(), data / "warm", runtime) if settings.is_warm else None
     if warm is not None:
         warm.clear()
-    return TaskRunner(shell, execution, bundles, runtime, warm)
+    containers = ContainerRunner(settings, data, os.environ, runtime)
+    containers.begin()
+    return TaskRunner(shell, execution, bundles, runtime, warm, containers=containers)
 
 
 class TaskRunner:
@@ -59,23 +67,27 @@ class TaskRunner:
         runtime: Runtime,
         warm: WarmServers | None = None,
         python: Sequence[str] | None = None,
+        containers: ContainerRunner | None = None,
     ) -> None:
-        """`warm` None: every task starts cold."""
+        """`warm` None: every task starts cold. `containers` None: there are none."""
         self._shell = shell
         self._execution = execution
         self._bundles = bundles
         self._runtime = runtime
         self._warm = warm
+        self._containers = containers
         self._python = tuple(python or python_runner())
 
     async def close(self) -> None:
         """No process is kept for tasks to come. Safe to repeat."""
         if self._warm is not None:
             await self._warm.close()
+        if self._containers is not None:
+            await self._containers.close()
 
     async def start(self, launch: Launch) -> Process:
         if launch.task is None:
-            return await self._shell.start(launch)
+            return await self._runner_of(launch).start(launch)
         task, context = launch.task, launch.task.context
         assert context.task is not None, "a launch of a task is made of one"
         scope = Scope(attempt_id=context.attempt_id, worker_id=task.worker_id, fence=context.fence)
@@ -83,14 +95,25 @@ class TaskRunner:
         folder = None
         if spec.bundle is not None:
             folder = await self._bundles.open(scope, spec.bundle, task)
-        start = self._start_frame(task, None if folder is None else str(folder))
         argv = spec.runner or self._python
+        if launch.container is not None and self._containers is not None:
+            launch = await self._containers.with_task_runner(launch, folder)
+            argv = spec.runner or PYTHON
+            folder = None if folder is None else Path(BUNDLE)
+        start = self._start_frame(task, None if folder is None else str(folder))
         if folder is not None and spec.runner:  # a runner that came along
             argv = tuple(_in_bundle(word, folder) for word in argv)
         flow = None
-        if self._warm is not None and not spec.runner and context.limits is None:
+        is_plain = context.limits is None and launch.container is None
+        if self._warm is not None and not spec.runner and is_plain:
             flow = flow_of(folder, spec.file, spec.module, launch)
         return await self._begin(launch, argv, scope, start, flow)
+
+    def _runner_of(self, launch: Launch) -> ShellRunner | ContainerRunner:
+        if launch.container is None:
+            return self._shell
+        assert self._containers is not None, "a container is asked for only of a worker with some"
+        return self._containers
 
     async def attach(self, attempt_id: AttemptId) -> Process | None:
         """Commands only: a task's pipes end with its worker."""
@@ -133,12 +156,12 @@ class TaskRunner:
         warm = self._warm
         if warm is not None and flow is not None and warm.has(flow):
             with Wires(launch.log) as wires:
-                copy = await warm.start(flow, str(launch.cwd), launch.env, wires.theirs)
+                copy = await warm.start(flow, launch, wires.theirs)
                 if copy is not None:
                     return self._supervise(copy, wires, scope, start, None)
         with Wires(launch.log) as wires:
-            wanted = Launch(argv=argv, env=launch.env, cwd=launch.cwd, log=launch.log)
-            process = await self._shell.start_wired(wanted, *wires.theirs)
+            wanted = replace(launch, argv=argv)
+            process = await self._runner_of(launch).start_wired(wanted, *wires.theirs)
             return self._supervise(process, wires, scope, start, flow)
 
     def _supervise(

@@ -8,6 +8,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -15,13 +16,14 @@ import structlog
 from shared.errors import BadRequest, TooLarge
 from shared.protocol.task import FRAME_BYTES, BadFrame, encode_error
 from shared.runtime import Runtime
-from worker.ports import Exit, Process, TaskEnd
+from worker.ports import CannotStart, Exit, Process, TaskEnd
 from worker.tasks.pipes import HalfFrame, Lines, LogPipe, Oversized, Writer
 from worker.tasks.requests import Requests
 
 OVERTIME_S: Final = 10.0  # for a runner to exit, after the task has ended
 LINGER_S: Final = 30.0  # for requests that were under way when the runner exited
 GRACE_S: Final = 5.0  # between SIGTERM and SIGKILL, of a task that we end ourselves
+PYTHON_TOO_OLD: Final = 78  # drawbar/runner/__main__.py exits so; EX_CONFIG of sysexits(3)
 MOST_COMPLAINTS: Final = 100
 
 log = structlog.get_logger()
@@ -85,31 +87,36 @@ class TaskProcess:
             self._process.terminate()
 
     async def _attend(self) -> Exit:
-        """The runner has ended, and everything that it asked was answered."""
+        """The runner has ended, and everything that it asked was answered. CannotStart: it never
+        began, which shows late where it is in a container."""
+        never_began: CannotStart | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 talk = group.create_task(self._talk(), name="task requests")
                 watch = group.create_task(self._watch(), name="task overtime")
-                ended = await self._process.wait()
+                try:
+                    ended = await self._process.wait()
+                except CannotStart as error:
+                    never_began = error
                 watch.cancel()
                 self._frames.end()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LINGER_S):
-                        await asyncio.wait([talk])
+                if never_began is None:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LINGER_S):
+                            await asyncio.wait([talk])
                 talk.cancel()
         finally:
             self._frames.close()
             self._replies.close()
-        return Exit(
-            exit_code=ended.exit_code,
-            signal=ended.signal,
-            usage=ended.usage,
-            task=TaskEnd(
-                state=self._requests.state,
-                flaw=self._flaw or _how(ended),
-                artifacts=tuple(self._requests.artifacts),
-            ),
+        if never_began is not None:
+            self._log.close()
+            raise never_began
+        told = TaskEnd(
+            state=self._requests.state,
+            flaw=self._flaw or _how(ended),
+            artifacts=tuple(self._requests.artifacts),
         )
+        return replace(ended, task=told)
 
     async def _talk(self) -> None:
         """Every frame is answered, one after the other, until there are no more."""
@@ -153,6 +160,10 @@ class TaskProcess:
 
 def _how(ended: Exit) -> str:
     """For a task that did not say how it ended."""
+    if ended.lost:
+        return ended.lost
+    if ended.exit_code == PYTHON_TOO_OLD:
+        return "the task runner needs Python 3.11 or newer, and found an older one"
     if ended.signal is None:
         how = f"exited with {ended.exit_code}"
     else:
