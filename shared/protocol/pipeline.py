@@ -4,6 +4,7 @@ Durations are seconds. Semantic rules (unknown dependencies, cycles) are in
 `shared/pipeline_rules.py`; here are only names, shapes and bounds.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
