@@ -3,6 +3,7 @@
 The real ones are `worker/workspace.py` and `worker/runners/shell.py`; a simulation brings its own.
 """
 
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -48,6 +49,9 @@ class Launch:
     log: PurePath
     stdin: bytes = b""  # what the first process finds there
     attempt_id: AttemptId | None = None  # under which `Runner.attach` finds it
+    limits: Limits | None = None
+    scratch: PurePath | None = None  # the folder of its own that `limits` bounds, if it has one
+    until: float = math.inf  # when it is killed, unless `Runner.permit` says a later time
     task: TaskLaunch | None = None  # then a task runner is started, instead of `argv`
     container: ContainerLaunch | None = None  # None: on the machine itself
 
@@ -69,6 +73,9 @@ class Exit:
     signal: int | None
     usage: Usage
     task: TaskEnd | None = None
+    lost: str = ""  # why nobody knows how it ended; then neither number is set
+    breach: Breach | None = None
+    remarks: tuple[str, ...] = ()  # what else its limits did; lines for its log
 
 
 class Process(Protocol):

@@ -1,0 +1,274 @@
+"""The worker's side: a launcher that is there, and keepers borrowed from it.
+
+The launcher is found by its socket in the worker's folder; nobody else can listen there, as the
+folder is the worker's alone, and who answers is checked all the same.
+"""
+
+import asyncio
+import os
+import socket
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from worker.launcher import wire
+from worker.ports import CannotStart
+
+ANSWER_S: Final = 30.0  # on a machine that is very busy
+MOST_IDLE: Final = 32  # keepers, of a third of a MiB each
+SOCKET: Final = "socket"
+UCRED: Final = struct.Struct("3i")  # pid, uid, gid (unix(7))
+
+log = structlog.get_logger()
+
+
+class Link:
+    """One end of a conversation, read in the event loop. `heard` gets each packet, and nothing
+    once the other end is gone."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self.heard: Callable[[list[bytes], list[int]], None] = lambda *_: None
+        self.is_open = True
+        self._end = end
+        self._loop = asyncio.get_running_loop()
+        end.setblocking(False)
+        self._loop.add_reader(end, self._read)
+
+    def say(self, *parts: bytes, files: Sequence[int] = ()) -> bool:
+        """Whether it was sent: the other end is there, and keeps up."""
+        if not self.is_open:
+            return False
+        try:
+            wire.send(self._end, *parts, files=files)
+        except (wire.Gone, BlockingIOError, OSError):
+            return False
+        return True
+
+    def close(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            self._loop.remove_reader(self._end)
+            self._end.close()
+
+    def peer(self) -> tuple[int, int]:
+        """Number and user of the process that listened."""
+        packed = self._end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
+        pid, uid, _ = UCRED.unpack(packed)
+        return pid, uid
+
+    def _read(self) -> None:
+        try:
+            parts, files = wire.receive(self._end)
+        except BlockingIOError:
+            return
+        except wire.Gone:
+            self.close()
+            self.heard([], [])
+            return
+        self.heard(parts, files)
+
+
+class Keeper:
+    """A keeper that is this worker's. `heard` gets what it says; [] when it is gone for good."""
+
+    def __init__(self, number: int, link: Link, launcher: "Launcher") -> None:
+        self.link = link
+        self._number = number
+        self._launcher = launcher
+
+    def give_back(self) -> None:
+        """It has no job any more."""
+        self._launcher.take_back(self)
+
+    def slay(self) -> None:
+        """It does not answer: it is killed, and what it kept is ended by the launcher."""
+        self._launcher.slay(self._number)
+
+
+class Launcher:
+    """Started when it is first needed. One for each worker, whose `folder` holds its socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._link: Link | None = None
+        self._idle: list[Keeper] = []
+        self._waiting: list[asyncio.Future[Keeper]] = []
+        self._found: list[Keeper] | None = None
+        self._all_found: asyncio.Future[None] | None = None
+        self._started: list[int] = []  # children of this process, as long as both live
+
+    def close(self) -> None:
+        """The launcher ends, once it has no jobs that outlive this worker."""
+        for keeper in self._idle:
+            keeper.link.close()
+        self._idle.clear()
+        if self._link is not None:
+            self._link.close()
+            self._link = None
+
+    async def borrow(self) -> Keeper:
+        """A keeper without a job. CannotStart: there is none to be had."""
+        while self._idle:
+            keeper = self._idle.pop()
+            if keeper.link.is_open:
+                return keeper
+        link = self._link
+        if link is None or not link.is_open:
+            link = self._connect_or_start()
+        waiting: asyncio.Future[Keeper] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        link.say(b"keeper")
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await waiting
+        except TimeoutError:
+            raise CannotStart(f"the launcher did not answer within {ANSWER_S:g} s") from None
+        finally:
+            with suppress(ValueError):
+                self._waiting.remove(waiting)
+
+    async def found(self) -> list[Keeper]:
+        """Keepers whose jobs an earlier worker started; none when no launcher has outlived it."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        link = self._connect()
+        if link is None:
+            return []
+        self._found = []
+        self._all_found = asyncio.get_running_loop().create_future()
+        link.say(b"attach")
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._all_found
+        except TimeoutError:
+            log.warning("launcher.silent", folder=str(self.folder))
+        found, self._found = self._found, None
+        return found
+
+    def take_back(self, keeper: Keeper) -> None:
+        if keeper.link.is_open:
+            keeper.link.heard = lambda *_: None
+            if len(self._idle) < MOST_IDLE and self._link is not None and self._link.is_open:
+                self._idle.append(keeper)
+            else:
+                keeper.link.close()
+
+    def slay(self, number: int) -> None:
+        if self._link is not None:
+            self._link.say(b"slay", str(number).encode())
+
+    # -- the launcher itself -----------------------------------------------------------------
+
+    def _connect(self) -> Link | None:
+        """A launcher that is there already."""
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with _Near(self.folder) as path:
+                end.connect(path)
+        except OSError:
+            end.close()
+            return None
+        return self._listen_to(end)
+
+    def _connect_or_start(self) -> Link:
+        link = self._connect()
+        if link is not None:
+            return link
+        try:
+            self._start()
+        except OSError as error:
+            raise CannotStart(f"no launcher could be started: {error.strerror}") from error
+        link = self._connect()
+        if link is None:
+            raise CannotStart("the launcher cannot be reached")
+        return link
+
+    def _listen_to(self, end: socket.socket) -> Link:
+        if self._link is not None:
+            self._link.close()
+        self._link = link = Link(end)
+        link.heard = self._hear
+        _, uid = link.peer()
+        if uid != os.geteuid():
+            link.close()
+            raise CannotStart(f"{self.folder} belongs to somebody else's launcher (user {uid})")
+        return link
+
+    def _start(self) -> None:
+        """It listens; connections wait until it has come up."""
+        self._reap()
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with door, _Near(self.folder) as path:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+            door.bind(path)
+            door.listen(8)
+            pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", str(Path(__file__).parent), str(self.folder)],
+                {"PATH": os.defpath},
+                file_actions=[(os.POSIX_SPAWN_DUP2, door.fileno(), 0)],
+                setsid=True,
+                setsigmask=[],
+            )
+        self._started.append(pid)
+        log.debug("launcher.started", pid=pid)
+
+    def _hear(self, parts: list[bytes], files: list[int]) -> None:
+        match parts:
+            case [b"hello", version, _] if version != wire.VERSION:
+                log.warning("launcher.of_other_version", version=version.decode())
+            case [b"keeper", number]:
+                keeper = Keeper(int(number), Link(socket.socket(fileno=files.pop())), self)
+                if self._found is not None:
+                    self._found.append(keeper)
+                elif not self._hand_over(keeper):
+                    self.take_back(keeper)
+            case [b"none", why]:
+                self._fail(f"no keeper could be started: {why.decode()}")
+            case [b"all"] if self._all_found is not None and not self._all_found.done():
+                self._all_found.set_result(None)
+            case []:
+                self._fail("the launcher has ended")
+                self._reap()
+
+    def _hand_over(self, keeper: Keeper) -> bool:
+        while self._waiting:
+            waiting = self._waiting.pop(0)
+            if not waiting.done():
+                waiting.set_result(keeper)
+                return True
+        return False
+
+    def _reap(self) -> None:
+        for pid in list(self._started):
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    continue
+            self._started.remove(pid)
+
+    def _fail(self, why: str) -> None:
+        while self._waiting:
+            waiting = self._waiting.pop(0)
+            if not waiting.done():
+                waiting.set_exception(CannotStart(why))
+
+
+class _Near:
+    """The path of the socket, short enough for an address (108 bytes), whatever the folder's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._fd = -1
+
+    def __enter__(self) -> str:
+        self._fd = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._fd}/{SOCKET}"
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)

@@ -1,0 +1,297 @@
+"""Runs a command below a keeper of its own, which outlives this worker if the command may.
+
+The keeper (worker/launcher) is the parent of the whole tree and tells how it ended when nothing of
+the tree lives any more; so `wait` and `reap` come to the same.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from shared.ids import AttemptId
+from shared.protocol.gateway import Usage
+from shared.protocol.pipeline import Limits
+from shared.runtime import Runtime
+from worker.joblog import open_log
+from worker.launcher.client import ANSWER_S, Keeper, Launcher
+from worker.ports import Breach, CannotStart, Exit, Launch
+
+PATIENCE_S: Final = 10.0  # with a keeper that was told to kill; then it is killed itself
+ENDED: Final = ".ended"
+
+log = structlog.get_logger()
+
+
+class KeptProcess:
+    """A process tree below its keeper. `keeper` is None when it ended before we came."""
+
+    def __init__(
+        self,
+        keeper: Keeper | None,
+        attempt_id: AttemptId | None,
+        released: Callable[["KeptProcess"], None] = lambda _: None,
+    ) -> None:
+        self.pid = 0
+        self.attempt_id = attempt_id
+        self._keeper = keeper
+        self._released = released
+        loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[None] = loop.create_future()
+        self._exit: asyncio.Future[Exit] = loop.create_future()
+        if keeper is not None:
+            keeper.link.heard = self._hear
+
+    async def wait(self) -> Exit:
+        return await asyncio.shield(self._exit)
+
+    def terminate(self) -> None:
+        self._say(b"term")
+
+    def kill(self) -> None:
+        self._say(b"kill")
+
+    def permit(self, until: float) -> None:
+        self._say(b"until", f"{until:.6f}".encode())
+
+    async def reap(self) -> None:
+        try:
+            if not self._exit.done():
+                self.kill()
+                async with asyncio.timeout(PATIENCE_S):
+                    await self.wait()
+        except TimeoutError:
+            log.warning("runner.tree_lingers", pid=self.pid)
+            if self._keeper is not None:
+                self._keeper.slay()
+            await self.wait()
+        if self.attempt_id is None:
+            self.release()
+
+    def release(self) -> None:
+        if self._exit.done():
+            self._released(self)
+            self._say(b"release")
+            if self._keeper is not None:
+                self._keeper.give_back()
+                self._keeper = None
+
+    async def started(self) -> None:
+        """CannotStart, with the facts of an OSError where it was one."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await asyncio.shield(self._started)
+        except TimeoutError:
+            if self._keeper is not None:
+                self._keeper.slay()
+            raise CannotStart(f"the keeper did not answer within {ANSWER_S:g} s") from None
+
+    def end(self, ended: list[bytes]) -> None:
+        """How it ended is known."""
+        code, wall_s, cpu_s, peak, kind, message, *remarks = ended
+        number = int(code)
+        is_lost = kind == b"lost"
+        if self._exit.done():
+            return
+        self._exit.set_result(
+            Exit(
+                exit_code=number if number >= 0 and not is_lost else None,
+                signal=-number if number < 0 and not is_lost else None,
+                usage=Usage(wall_s=float(wall_s), cpu_s=float(cpu_s), max_rss_bytes=int(peak)),
+                lost=message.decode() if is_lost else "",
+                breach=Breach(kind.decode(), message.decode()) if kind and not is_lost else None,
+                remarks=tuple(line.decode() for line in remarks),
+            )
+        )
+
+    def _say(self, *parts: bytes) -> None:
+        if self._keeper is not None:
+            self._keeper.link.say(*parts)
+
+    def _hear(self, parts: list[bytes], files: list[int]) -> None:
+        match parts:
+            case [b"started", pid]:
+                self.pid = int(pid)
+                self._started.set_result(None)
+            case [b"failed", why]:
+                self._fail(
+                    OSError(int(why), os.strerror(int(why)))
+                    if why.isdigit()
+                    else ValueError(why.decode())
+                )
+            case [b"kept", attempt, pid]:
+                self.attempt_id, self.pid = AttemptId(attempt.decode()), int(pid)
+                self._started.set_result(None)
+            case [b"idle"]:
+                self._fail(ValueError("it keeps nothing"))
+            case [b"ended", *ended]:
+                self._fail(ValueError("its keeper was killed"))
+                self.end(ended)
+            case []:
+                # Its launcher has gone as well, or it would have spoken in its place.
+                self._fail(ValueError("its keeper has ended"))
+                self.end([b"-9", b"0", b"0", b"0", b"lost", b"its keeper has ended"])
+
+    def _fail(self, why: OSError | ValueError) -> None:
+        if not self._started.done():
+            self._started.set_exception(why)
+            self._started.exception()  # retrieved: nobody may wait for it
+
+
+class KeptRunner:
+    """`Runner` for commands of this machine."""
+
+    def __init__(self, runtime: Runtime, folder: Path) -> None:
+        self._runtime = runtime
+        self._folder = folder
+        self._launcher = Launcher(folder)
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self._named: dict[AttemptId, KeptProcess] = {}
+        self._looking = asyncio.Lock()
+        self._has_looked = False
+
+    def close(self) -> None:
+        """No more starts. Safe to repeat. What outlives this worker goes on."""
+        if self._null >= 0:
+            os.close(self._null)
+            self._null = -1
+        self._launcher.close()
+
+    async def start(self, launch: Launch) -> KeptProcess:
+        output = open_log(launch.log, os.O_WRONLY)
+        stdin = self._null
+        try:
+            if launch.stdin:
+                stdin = _in_memory(launch.stdin)
+            return await self.start_wired(launch, stdin, output, output)
+        finally:
+            os.close(output)
+            if stdin != self._null:
+                os.close(stdin)
+
+    async def start_wired(
+        self, launch: Launch, stdin: int, stdout: int, stderr: int
+    ) -> KeptProcess:
+        """The process runs with these three descriptors, which stay the caller's."""
+        if not launch.argv:
+            raise CannotStart("there is no command")
+        await self._look()
+        keeper = await self._launcher.borrow()
+        process = KeptProcess(keeper, launch.attempt_id, self._forget)
+        try:
+            if not keeper.link.say(*_packet(launch), files=(stdin, stdout, stderr)):
+                raise CannotStart("the keeper does not listen")
+            await process.started()
+        except (OSError, ValueError) as error:
+            if keeper.link.is_open:
+                keeper.give_back()
+            raise CannotStart(_why(error, launch)) from error
+        if launch.attempt_id is not None:
+            before = self._named.get(launch.attempt_id)
+            if before is not None:
+                before.release()
+            self._named[launch.attempt_id] = process
+        return process
+
+    async def attach(self, attempt_id: AttemptId) -> KeptProcess | None:
+        await self._look()
+        return self._named.get(attempt_id)
+
+    def permit(self, until: Mapping[AttemptId, float]) -> None:
+        for attempt_id, at in until.items():
+            process = self._named.get(attempt_id)
+            if process is not None:
+                process.permit(at)
+
+    async def kill_others(self, kept: Collection[AttemptId] = ()) -> list[AttemptId]:
+        """Nothing that an earlier worker started lives, but for these attempts; the others."""
+        await self._look()
+        others = [name for name in self._named if name not in kept]
+        for name in others:
+            process = self._named[name]
+            await process.reap()
+            process.release()
+        return others
+
+    # -- what an earlier worker started --------------------------------------------------------
+
+    async def _look(self) -> None:
+        """What outlived an earlier worker is known by its attempts. Asked once."""
+        async with self._looking:
+            if self._has_looked:
+                return
+            for keeper in await self._launcher.found():
+                process = KeptProcess(keeper, None, self._forget)
+                try:
+                    await process.started()
+                except (OSError, ValueError):
+                    keeper.give_back()  # it has no job
+                    continue
+                if process.attempt_id:
+                    self._named[process.attempt_id] = process
+                else:
+                    await process.reap()
+            self._read_endings()
+            self._has_looked = True
+
+    def _read_endings(self) -> None:
+        """Those that ended while no worker was there."""
+        for path in sorted(self._folder.glob(f"*{ENDED}")):
+            attempt_id = AttemptId(path.stem)
+            process = KeptProcess(None, attempt_id, self._forget)
+            pid, _, *ended = path.read_bytes().split(b"\0")
+            process.pid = int(pid)
+            process.end(ended)
+            self._named[attempt_id] = process
+
+    def _forget(self, process: KeptProcess) -> None:
+        attempt_id = process.attempt_id
+        if attempt_id is not None and self._named.get(attempt_id) is process:
+            del self._named[attempt_id]
+            (self._folder / f"{attempt_id}{ENDED}").unlink(missing_ok=True)
+
+
+def _packet(launch: Launch) -> list[bytes]:
+    """The launch in words. ValueError: one of them has a NUL, which ends it for the kernel."""
+    words = [
+        launch.attempt_id or "",
+        str(launch.cwd),
+        "" if launch.scratch is None else str(launch.scratch),
+        "" if launch.limits is None else _written(launch.limits),
+        f"{launch.until:f}",
+        str(len(launch.argv)),
+        *launch.argv,
+        *(f"{name}={value}" for name, value in launch.env.items()),
+    ]
+    packet = [os.fsencode(word) for word in words]
+    if any(b"\0" in word for word in packet):
+        raise ValueError("embedded null byte")
+    return [b"start", *packet]
+
+
+def _written(limits: Limits) -> str:
+    given = limits.model_dump(exclude_none=True)
+    return ",".join(f"{name}={value!r}" for name, value in given.items())
+
+
+def _in_memory(data: bytes) -> int:
+    """A file without a name, to be read from its beginning."""
+    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _why(error: OSError | ValueError, launch: Launch) -> str:
+    command = launch.argv[0]
+    if isinstance(error, ValueError):
+        return f"cannot start {command!r}: {error}"
+    if not os.path.isdir(launch.cwd):
+        return f"the working directory {str(launch.cwd)!r} does not exist"
+    if isinstance(error, FileNotFoundError):
+        return f"no such command: {command!r}"
+    return f"cannot start {command!r}: {error.strerror}"
