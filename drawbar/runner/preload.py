@@ -35,13 +35,14 @@ class Preloaded:
     def __init__(self, wanted: dict[str, Any], output: int) -> None:
         """`output`: where to read what this process writes to stdout and stderr. Unfit."""
         own = set(sys.modules)
-        descriptors = _descriptors()
+        descriptors, folder = _descriptors(), os.getcwd()
         open_log()
+        os.set_blocking(1, False)  # 2 is the same pipe: what prints too much fails, and waits not
         try:
             self.module: ModuleType = load(wanted)
         except Unusable as error:
             raise Unfit(str(error)) from None
-        _reject_leftovers(descriptors)
+        _reject_leftovers(descriptors, folder)
         self.output = _read(output)
         self.modules = set(sys.modules)
         self._files = _stamps(set(sys.modules) - own, wanted["folder"])
@@ -53,7 +54,7 @@ class Preloaded:
         return any(_stamp(path) != stamp for path, stamp in self._files.items())
 
 
-def _reject_leftovers(descriptors: set[str]) -> None:
+def _reject_leftovers(descriptors: set[str], folder: str) -> None:
     """Unfit: copies would share what a module made, or would lack it."""
     if current.was_missed():
         raise Unfit("a module asks for its task when it is imported")
@@ -67,7 +68,9 @@ def _reject_leftovers(descriptors: set[str]) -> None:
         raise Unfit("a module starts a timer when it is imported")
     if _shares_memory():
         raise Unfit("a module shares memory with others when it is imported")
-    if os.listdir("."):
+    if os.getcwd() != folder:
+        raise Unfit("a module changes its working directory when it is imported")
+    if os.listdir():
         raise Unfit("a module writes into its working directory when it is imported")
 
 

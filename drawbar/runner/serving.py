@@ -31,7 +31,8 @@ INT = 4  # bytes of a descriptor in a control message
 MARK = b"DRAWBAR_ATTEMPT_ID="  # as in worker/runners/groups.py
 ENV_START, ENV_END = 47, 48  # of proc(5) stat, counted after the command
 PAGE = os.sysconf("SC_PAGE_SIZE")
-LEFT_OUT = ("_ctypes", "_socket", "select", "resource", __name__, "drawbar.runner.preload")
+# Fresh interpreters that run tasks have not imported these; here they are hidden from the flow.
+LEFT_OUT = ("_ctypes", "_socket", "gc", "resource", "select", __name__, "drawbar.runner.preload")
 
 
 def serve() -> int:
@@ -44,14 +45,14 @@ def serve() -> int:
     fflush = _ctypes.dlsym(libc, "fflush")
     # Orphans of copies become our children: nothing of a task outlives it.
     _ctypes.call_function(_ctypes.dlsym(libc, "prctl"), (PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))
-    before = {name: sys.modules.pop(name) for name in LEFT_OUT if name in sys.modules}
+    hidden = {name: sys.modules.pop(name) for name in LEFT_OUT if name in sys.modules}
     try:
         flow = Preloaded(wanted, output)
     except Unfit as error:
         _send(link, cold=str(error))
         return 0
+    hidden.clear()
     os.chdir("/")
-    del before
     _send(link, ready=_resident_bytes())
     return _Server(link, flow, mark, fflush, wanted["idle_s"]).run()
 
@@ -107,7 +108,7 @@ class _Server:
             if "signal" in asked:
                 self._signal(asked["pid"], asked["signal"])
             elif "permit" in asked:
-                self._until |= {pid: at for pid, at in asked["permit"] if pid in self._attempts}
+                self._permit(asked["permit"])
             else:
                 self._start(asked, descriptors)
         finally:
@@ -135,8 +136,17 @@ class _Server:
         pidfd = os.pidfd_open(pid)
         self._copies[pidfd] = pid
         self._attempts[pid] = asked["env"].get(MARK[:-1].decode(), "")
+        if asked["until"] is not None:
+            self._until[pid] = asked["until"]
         self._poll.register(pidfd, select.POLLIN)
         _send(self._link, pidfd, started=number, pid=pid)
+
+    def _permit(self, times: list[tuple[int, float | None]]) -> None:
+        for pid, at in times:
+            if at is None:
+                self._until.pop(pid, None)
+            elif pid in self._attempts:
+                self._until[pid] = at
 
     def _signal(self, pid: int, number: int) -> None:
         """To the group of a copy that has not been reaped, and so its number is its own."""

@@ -37,9 +37,14 @@ class TaskStage:
     """A task runner on this machine, with an execution API in memory."""
 
     def __init__(
-        self, folder: Path, runtime: Runtime | None = None, *, is_warm: bool = False
+        self,
+        folder: Path,
+        runtime: Runtime | None = None,
+        *,
+        is_warm: bool = False,
+        warms_first: bool = True,
     ) -> None:
-        """`is_warm`: each task finds a server that has imported its flow."""
+        """`is_warm`: there are warm servers, and, if it `warms_first`, one for each first task."""
         self.folder = folder
         self.runtime = runtime or SystemRuntime()
         self.execution = MemoryExecution()
@@ -48,7 +53,7 @@ class TaskStage:
         self.bundles.clear()
         self.warm = WarmServers(self.shell, python_runner(), folder / "warm", self.runtime)
         self.warm.clear()
-        self._is_warm = is_warm
+        self._warms_first = is_warm and warms_first
         warm = self.warm if is_warm else None
         self.runner = TaskRunner(self.shell, self.execution, self.bundles, self.runtime, warm)
         self.cwd = folder / "cwd"
@@ -121,7 +126,7 @@ class TaskStage:
                 is_stopped=lambda: False,
             ),
         )
-        if self._is_warm:
+        if self._warms_first:
             await self.warm_up(spec, launch)
         return await self.runner.start(launch), log
 

@@ -1,6 +1,7 @@
 """One warm server, as its worker sees it: a process that was started, and a socket to it."""
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -63,7 +64,7 @@ class WarmServer:
         await asyncio.shield(self._ready)
 
     async def start(
-        self, cwd: str, env: Mapping[str, str], descriptors: Sequence[int]
+        self, cwd: str, env: Mapping[str, str], until: float, descriptors: Sequence[int]
     ) -> WarmProcess:
         """A copy runs with these descriptors, which stay the caller's.
 
@@ -73,7 +74,8 @@ class WarmServer:
         number = self._count
         answer = self._starting[number] = self._loop.create_future()
         try:
-            send(self._link, {"start": number, "cwd": cwd, "env": dict(env)}, descriptors)
+            ask = {"start": number, "cwd": cwd, "env": dict(env)}
+            send(self._link, ask | {"until": _time(until)}, descriptors)
             async with asyncio.timeout(START_S):
                 pid, pidfd = await answer
         except (OSError, TimeoutError) as error:
@@ -89,9 +91,11 @@ class WarmServer:
 
     def permit(self, until: Mapping[AttemptId, float]) -> None:
         """Copies for these attempts are killed at these times, also when the worker is stopped."""
-        times = {self._attempts[one]: at for one, at in until.items() if one in self._attempts}
+        times = [
+            (self._attempts[one], _time(at)) for one, at in until.items() if one in self._attempts
+        ]
         if times:
-            self._tell({"permit": list(times.items())})
+            self._tell({"permit": times})
 
     def leave(self) -> None:
         """No more copies are wanted; it ends when those that run have ended."""
@@ -186,3 +190,8 @@ class WarmServer:
         else:
             self._ready.set_exception(error)
             self._ready.exception()  # retrieved: perhaps nobody waits for it
+
+
+def _time(at: float) -> float | None:
+    """JSON knows no infinity."""
+    return at if math.isfinite(at) else None

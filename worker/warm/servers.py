@@ -85,8 +85,8 @@ class WarmServers:
     async def close(self) -> None:
         """No server lives, and none is started. Safe to repeat."""
         async with self._starting:
-            for flow in list(self._servers):
-                self._retire(flow)
+            for server in list(self._alive):
+                await server.end()
             await self._bury()
 
     async def prepare(self, flow: Flow) -> None:
@@ -112,7 +112,7 @@ class WarmServers:
             server.permit(until)
 
     async def start(
-        self, flow: Flow, cwd: str, env: Mapping[str, str], descriptors: Sequence[int]
+        self, flow: Flow, launch: Launch, descriptors: Sequence[int]
     ) -> WarmProcess | None:
         """The task's process, with these descriptors, which stay the caller's. None: start it
         cold, and with other descriptors."""
@@ -120,12 +120,12 @@ class WarmServers:
         if server is None:
             return None
         self._servers[flow] = server  # the most recently used
-        who = {name: env[name] for name in IDENTITY if name in env}
+        who = {name: launch.env[name] for name in IDENTITY if name in launch.env}
         try:
             async with asyncio.timeout(IMPORT_S):
                 await server.ready()
             self._make_room(flow, server.resident_bytes)
-            return await server.start(cwd, who, descriptors)
+            return await server.start(str(launch.cwd), who, launch.until, descriptors)
         except Unfit as error:
             self._give_up(flow, str(error))
         except TimeoutError:
