@@ -6,6 +6,7 @@ the store; after a restart it is armed again from what the store holds.
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
 
@@ -13,10 +14,14 @@ from jobstore.followers import Recent
 from jobstore.leases import Lease, LeaseBook
 from jobstore.store.interface import JobStore, Leftovers
 from jobstore.store.journal import ENDS, Change
+from jobstore.store.late import HEARD_AGAIN, LATE
 from jobstore.watchers import Watchers
 from shared.deadlines import Deadlines
 from shared.protocol.jobs import Event
 from shared.runtime import Runtime
+
+# What happens to an attempt without ending it.
+ASIDE: Final = ("attempt.reported_late", LATE, HEARD_AGAIN)
 
 log = structlog.get_logger()
 
@@ -74,6 +79,12 @@ class Keeper:
         if self._rests.take_due(now):
             await store.serve_waiting()
 
+    async def note_late_once(self, store: JobStore) -> None:
+        """Heartbeats that are missing, or came again, are in the record. Holds nothing else up."""
+        late, heard = self._leases.take_late(self._runtime.mono())
+        if late or heard:
+            await store.note_beats(late, heard)
+
     def note(self, changes: Sequence[Change]) -> None:
         """Leases, timers, followers and the log know what was committed."""
         now = self._runtime.mono()
@@ -98,7 +109,7 @@ class Keeper:
         elif event.kind == "job.running" and attempt_id is not None:
             self._leases.start(attempt_id, _lease_of(event, seq), now)
             self._queue_timeouts.disarm(seq)
-        elif event.kind == "attempt.reported_late":
+        elif event.kind in ASIDE:
             return
         elif event.kind == "job.cancel_requested" and attempt_id is not None:
             self._leases.cancel(attempt_id)

@@ -6,12 +6,16 @@ learns of claims, starts and ends from the store's committed changes, so it cann
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 from jobstore.store.expire import Expired
 from jobstore.store.interface import LiveAttempt
 from shared.deadlines import Deadlines
 from shared.ids import AttemptId
 from shared.protocol.gateway import LeaseBeat, Verdict
+
+LATE: Final = "late"  # instead of a phase: nobody knows what the job is at
+MISSED: Final = 2.5  # beats: two are missing, and a third has had time to come
 
 
 @dataclass(slots=True)
@@ -24,17 +28,21 @@ class Lease:
     fence: int
     is_running: bool = False
     is_cancelled: bool = False
+    is_late: bool = False  # its last heartbeat was followed by none when two were due
     phase: str | None = None  # what the job is at, by the last heartbeat
 
 
 class LeaseBook:
     """Every live attempt and when its lease ends."""
 
-    def __init__(self, *, start_ttl_s: float, lease_s: float) -> None:
+    def __init__(self, *, start_ttl_s: float, lease_s: float, heartbeat_s: float) -> None:
         self._start_ttl_s = start_ttl_s
         self._lease_s = lease_s
         self._leases: dict[str, Lease] = {}
+        self._late_after_s = MISSED * heartbeat_s
         self._deadlines: Deadlines[str] = Deadlines()
+        self._beats_due: Deadlines[str] = Deadlines()  # of what runs: when it is late
+        self._heard_again: list[str] = []
 
     def get(self, attempt_id: AttemptId) -> Lease | None:
         return self._leases.get(attempt_id)
@@ -56,11 +64,14 @@ class LeaseBook:
         self._leases[attempt_id] = lease
         ttl = self._lease_s if lease.is_running else self._start_ttl_s
         self._deadlines.arm(attempt_id, now + ttl)
+        if lease.is_running:
+            self._beats_due.arm(attempt_id, now + self._late_after_s)
 
     def start(self, attempt_id: str, lease: Lease, now: float) -> None:
         """The attempt runs; its lease lasts lease_s from now, even if it was about to lapse."""
         self._leases.setdefault(attempt_id, lease).is_running = True
         self._deadlines.arm(attempt_id, now + self._lease_s)
+        self._beats_due.arm(attempt_id, now + self._late_after_s)
 
     def cancel(self, attempt_id: str) -> None:
         """Its worker is told to stop it, at the next beat."""
@@ -72,6 +83,7 @@ class LeaseBook:
         """Nobody holds this lease any more."""
         self._leases.pop(attempt_id, None)
         self._deadlines.disarm(attempt_id)
+        self._beats_due.disarm(attempt_id)
 
     def beat(self, worker_id: str, beat: LeaseBeat, now: float) -> Verdict:
         """A running lease that is this worker's now lasts lease_s from `now`."""
@@ -84,24 +96,39 @@ class LeaseBook:
         ):
             return Verdict.GONE
         self._deadlines.arm(beat.attempt_id, now + self._lease_s)
+        self._beats_due.arm(beat.attempt_id, now + self._late_after_s)
+        if lease.is_late:
+            lease.is_late = False
+            self._heard_again.append(beat.attempt_id)
         lease.phase = beat.phase
         return Verdict.CANCEL if lease.is_cancelled else Verdict.RENEWED
 
     def phases_of(self, run_id: int) -> dict[int, str]:
         """What the running jobs of the run are at, by their place in the queue."""
         return {
-            lease.job_seq: lease.phase
+            lease.job_seq: LATE if lease.is_late else lease.phase or ""
             for lease in self._leases.values()
-            if lease.run_id == run_id and lease.is_running and lease.phase is not None
+            if lease.run_id == run_id
+            and lease.is_running
+            and (lease.is_late or lease.phase is not None)
         }
+
+    def take_late(self, now: float) -> tuple[list[str], list[str]]:
+        """Attempts that have become late since the last look, and those that were heard again."""
+        late = self._beats_due.take_due(now)
+        for attempt_id in late:
+            self._leases[attempt_id].is_late = True
+        heard, self._heard_again = self._heard_again, []
+        return late, [attempt_id for attempt_id in heard if attempt_id in self._leases]
 
     def take_expired(self, now: float) -> list[Expired]:
         """Attempts whose lease has ended. From here on a beat for them comes too late."""
-        return [
-            Expired(attempt_id, self._leases.pop(attempt_id).is_running)
-            for attempt_id in self._deadlines.take_due(now)
-        ]
+        due = self._deadlines.take_due(now)
+        for attempt_id in due:
+            self._beats_due.disarm(attempt_id)
+        return [Expired(attempt_id, self._leases.pop(attempt_id).is_running) for attempt_id in due]
 
     def forgive(self, now: float) -> None:
         """This service slept: silence was its own, so every lease lasts lease_s from now."""
         self._deadlines.postpone_all(now + self._lease_s)
+        self._beats_due.postpone_all(now + self._late_after_s)

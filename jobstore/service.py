@@ -112,6 +112,7 @@ class JobStoreService:
         """Set when the store failed, or what happens by itself does not happen any more: this
         process has to end, and recover at its next start."""
         return self._loops.failure
+        self._loops.every("jobstore.late", KEEP_EVERY_S, self._note_late_once)
 
     async def start(self) -> None:
         """Leases that were held are granted anew, waits begin again, and verbs are served."""
@@ -328,3 +329,6 @@ class JobStoreService:
             if not await self._artifacts.has(sha256):
                 raise BadPipeline(f"the files {sha256} of its tasks did not come with it")
         return pipeline.model_copy(update={"bundle": None})
+    async def _note_late_once(self) -> None:
+        await self._keeper.note_late_once(self._store)
+

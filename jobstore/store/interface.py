@@ -102,6 +102,9 @@ class JobStore(Protocol):
     async def wake(self, job_seqs: Sequence[int]) -> None:
         """Those that still wait for their next try are queued."""
 
+    async def note_beats(self, late: Sequence[str], heard: Sequence[str]) -> None:
+        """Events tell which running attempts miss heartbeats, or were heard again."""
+
     async def time_out_queued(self, job_seq: int) -> bool:
         """False: claimed just now, ask again. True: it timed out, or is past queueing."""
 

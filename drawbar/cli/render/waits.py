@@ -14,6 +14,7 @@ _HELD: Final[Mapping[str, str]] = {
 _PHASES: Final[Mapping[str, str]] = {
     "pre_checks": "pre-checks",
     "post_checks": "post-checks",
+    "late": "late: its worker misses heartbeats",
 }
 
 
