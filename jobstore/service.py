@@ -74,7 +74,9 @@ class JobStoreService:
         self._runtime = runtime
         self._store = SqliteJobStore(path, runtime=runtime, on_commit=self._on_commit)
         self._leases = LeaseBook(
-            start_ttl_s=self._settings.start_ttl_s, lease_s=self._settings.lease_s
+            start_ttl_s=self._settings.start_ttl_s,
+            lease_s=self._settings.lease_s,
+            heartbeat_s=self._settings.heartbeat_s,
         )
         self._watchers = Watchers()
         recent = Recent()

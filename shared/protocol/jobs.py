@@ -117,7 +117,6 @@ class JobView(Message):
     allow_failure: bool
     held_for: HeldFor | None = None
     phase: str | None = None  # of a job that runs: pre_checks | executing | post_checks | late
-    deferral: Deferral | None = None  # while it waits without a worker
     matrix: dict[str, str] = Field(default_factory=dict)
     marked_by: str | None = None  # who took it for a success
     instances: int | None = None  # of a task that is mapped: the jobs that it has become
