@@ -65,13 +65,27 @@ def is_same_secret(given: str, expected: str) -> bool:
 def load_secrets_key(folder: Path, runtime: Runtime) -> str:
     """What `folder` has to encrypt variables and connections with, made if it is not there yet."""
     path = folder / "secrets.key"
-
-    def make() -> bytes:
-        seed = sha256(b"drawbar secrets key\0" + runtime.new_secret().encode()).digest()
-        return base64.urlsafe_b64encode(seed) + b"\n"
-
-    create_once(path, make, runtime)
+    create_once(path, lambda: _new_secrets_key(runtime), runtime)
     return read_whole(path).decode("ascii", "replace")
+
+
+def add_secrets_key(path: Path, runtime: Runtime) -> str:
+    """A new key stands above those in the file, which is whole at every moment; the new line."""
+    line = _new_secrets_key(runtime)
+    temporary = path.with_name(f".{path.name}.{runtime.new_id()}")
+    content = line + read_whole(path)
+    try:
+        _write_new(temporary, content)
+        os.rename(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise Misconfigured(f"cannot write {path}: {error.strerror}", path=str(path)) from None
+    return line.decode()
+
+
+def _new_secrets_key(runtime: Runtime) -> bytes:
+    seed = sha256(b"drawbar secrets key\0" + runtime.new_secret().encode()).digest()
+    return base64.urlsafe_b64encode(seed) + b"\n"
 
 
 def read_whole(path: Path) -> bytes:
@@ -90,22 +104,31 @@ def create_once(path: Path, make: Callable[[], bytes], runtime: Runtime) -> None
     temporary = path.with_name(f".{path.name}.{runtime.new_id()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            os.write(fd, make())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        _write_new(temporary, make())
         try:
             os.link(temporary, path)
         except FileExistsError:
             pass  # another daemon was first, and its file is whole: use that
         finally:
             os.unlink(temporary)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(path.parent)
     except OSError as error:
         raise Misconfigured(f"cannot create {path}: {error.strerror}", path=str(path)) from None
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """The file is new, whole on disk, and readable by its owner only."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(fd, content)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -88,7 +88,7 @@ async def job_service(
         if not follows:
             with held_to_look(place) as is_ours:
                 if is_ours:
-                    async with _from_disk(place / "jobstore") as jobs:
+                    async with _from_disk(place) as jobs:
                         yield jobs
                     return
     async with _asked(server or JOBSTORE_URL, data) as jobs:
@@ -104,14 +104,19 @@ async def _asked(url: str, data: Path | None) -> AsyncIterator[WholeJobService]:
 
 
 @asynccontextmanager
-async def _from_disk(folder: Path) -> AsyncIterator[WholeJobService]:
+async def _from_disk(place: Path) -> AsyncIterator[WholeJobService]:
+    from jobstore.execution_data.vault import Vault, keys_from
     from jobstore.service import JobStoreService
     from shared import logs
     from shared.files import DiskFiles
 
     runtime = SystemRuntime()
     logs.configure(runtime, level="error")
-    jobs = JobStoreService(folder / "jobs.db", DiskFiles(folder / "files", runtime), runtime)
+    folder = place / "jobstore"
+    vault = Vault(keys_from(place / "keys", runtime, os.environ))
+    jobs = JobStoreService(
+        folder / "jobs.db", DiskFiles(folder / "files", runtime), runtime, vault=vault
+    )
     try:
         await jobs.start()
         yield jobs

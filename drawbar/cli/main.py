@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 import typer
 
 from drawbar.cli import (
+    components,
     daemons,
     decisions,
     documents,
@@ -20,12 +21,14 @@ from drawbar.cli import (
     run,
     runs,
     schedules,
+    values,
     workers,
 )
 
 RUN: Final = "Run pipelines"
 LOOK: Final = "Look at runs"
 WHEN: Final = "Run by the clock"
+SHARE: Final = "Share values"
 FLEET: Final = "Workers"
 SERVE: Final = "Serve"
 
@@ -75,6 +78,18 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (FLEET, "worker-resume", workers.resume),
     (FLEET, "worker-stop", workers.stop),
     (FLEET, "worker-set", workers.change),
+    (SHARE, "variables", values.variables),
+    (SHARE, "variables list", values.variables_list),
+    (SHARE, "variables get", values.variables_get),
+    (SHARE, "variables set", values.variables_set),
+    (SHARE, "variables delete", values.variables_delete),
+    (SHARE, "variables rotate-keys", values.rotate_keys),
+    (SHARE, "connections", values.connections),
+    (SHARE, "connections list", values.connections_list),
+    (SHARE, "connections get", values.connections_get),
+    (SHARE, "connections set", values.connections_set),
+    (SHARE, "connections delete", values.connections_delete),
+    (SERVE, "components", components.components),
     (SERVE, "up", daemons.up),
     (SERVE, "jobstore", daemons.jobstore),
     (SERVE, "registry", daemons.registry),

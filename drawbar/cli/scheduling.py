@@ -30,7 +30,9 @@ def check_place(context: typer.Context) -> None:
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
             flag, verb = max(parameter.opts, key=len), context.invoked_subcommand
-            raise Usage(f"write {flag} behind the subcommand: drawbar schedules {verb} … {flag}")
+            raise Usage(
+                f"write {flag} behind the subcommand: drawbar {context.info_name} {verb} … {flag}"
+            )
 
 
 def list_schedules(server: str | None, data: Path | None, as_json: bool) -> None:
