@@ -66,6 +66,14 @@ class TaskEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class Breach:
+    """A limit that a job went beyond, for which all of it was killed; `message` has the numbers."""
+
+    kind: str  # oom | pids | disk | lease: the time up to which it was permitted
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """How a process ended: exactly one of the two numbers is set, unless that was `lost`."""
 
@@ -88,9 +96,6 @@ class Process(Protocol):
 
     def terminate(self) -> None:
         """SIGTERM to the whole group. Safe when it is gone."""
-    lost: str = ""  # why nobody knows how it ended; then neither number is set
-    breach: Breach | None = None
-    remarks: tuple[str, ...] = ()  # what else its limits did; lines for its log
 
     def kill(self) -> None:
         """SIGKILL to the whole group. Safe when it is gone."""
