@@ -55,9 +55,9 @@ class Embedded:
         security: SecuritySpec | None = None,
         plugin_dirs: tuple[str, ...] = (),
         images: Images = "refuse",
-        is_warm: bool = True,
         docker: str | None = None,
         outside: Outside | None = None,
+        is_warm: bool = True,
         settings: JobStoreSettings = SETTINGS,
     ) -> None:
         """Jobs run below `base_dir` (None: in scratch folders) with `job_env` below their own."""
@@ -74,8 +74,8 @@ class Embedded:
             security=security or SecuritySpec(),
             plugin_dirs=plugin_dirs,
             images=images,
-            is_warm=is_warm,
             docker=docker,
+            is_warm=is_warm,
         )
         self.jobs = JobStoreService(
             data / "jobstore" / "jobs.db",

@@ -139,6 +139,8 @@ def explain(result: Result) -> Reason | None:
             return Reason(who="job", what="postcheck", message=result.message)
         case Outcome.FORBIDDEN:
             return Reason(who="worker", what="forbidden", message=result.message)
+        case Outcome.CONTAINER_LOST:
+            return Reason(who="worker", what="container_lost", message=result.message)
         case Outcome.TASK_BROKEN:
             return Reason(who="job", what="task_broken", message=result.message)
         case Outcome.TASK_ENDED:
@@ -152,8 +154,6 @@ def _explain_task(result: Result) -> Reason:
         case Skip():
             what = "skipped"
         case Reschedule():
-        case Outcome.CONTAINER_LOST:
-            return Reason(who="worker", what="container_lost", message=result.message)
             what = "rescheduled"
         case Defer():
             message = f"this version cannot wait for a trigger ({result.task.trigger.kind})"

@@ -11,9 +11,9 @@ from drawbar.cli.rules import (
     AllowCommand,
     AllowPattern,
     AllowPlugins,
+    Docker,
     ImagesName,
     ImagesOption,
-    Docker,
     LevelName,
     LevelOption,
     NoShell,
@@ -168,12 +168,12 @@ def up(
         no_shell,
         allow_plugins,
         images,
+        docker,
         warm,
     )
     told = Telling(smtp, mail_from, tuple(notify_host or ()))
     return serve_up(data, host, port_base, slots, label or [], drain, keep, rules, told)
 
-        docker,
 
 def jobstore(
     listen: Listen = "127.0.0.1:7402",
@@ -257,6 +257,7 @@ def worker(
         no_shell,
         allow_plugins,
         images,
+        docker,
         warm,
     )
     return serve_worker(
@@ -271,7 +272,6 @@ def token(
     data: Data = None,
     as_json: Json = False,
 ) -> None:
-        docker,
     """Make a token for a person or a program, to be put into DRAWBAR_TOKEN.
 
     Needs this installation's signing key: run it where a service's data directory is.

@@ -165,16 +165,16 @@ def read_rules(
 
     from drawbar.cli.failures import Usage
     from shared.protocol.pipeline import SecuritySpec
-
     from worker.runners.containers.address import SHAPES, is_address
+
     for pattern in patterns or ():
         try:
             re.compile(pattern)
         except (re.error, OverflowError, RecursionError) as error:
             raise Usage(f"--allow-pattern {pattern!r} is no regular expression: {error}") from None
-    for folder in plugins or ():
     if docker is not None and not is_address(docker):
         raise Usage(f"--docker {docker!r}: give {SHAPES}")
+    for folder in plugins or ():
         if not folder.is_dir():
             raise Usage(f"--allow-plugins {str(folder)!r}: there is no such folder")
     try:

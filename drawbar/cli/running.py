@@ -99,10 +99,10 @@ async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Sig
             security=wishes.rules.security,
             plugin_dirs=wishes.rules.plugin_dirs,
             images=wishes.rules.images,
-            is_warm=wishes.rules.is_warm,
-        )
             docker=wishes.rules.docker,
             outside=outside,
+            is_warm=wishes.rules.is_warm,
+        )
         try:
             await embedded.start()
             async with (

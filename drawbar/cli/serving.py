@@ -193,6 +193,7 @@ def _worker_settings(
         security=rules.security,
         plugin_dirs=rules.plugin_dirs,
         images=rules.images,
+        docker=rules.docker,
         is_warm=rules.is_warm,
     )
 
@@ -214,7 +215,6 @@ def _say_what_it_waits_for(drain_s: float | None) -> Callable[[int], None]:
 
 def submit_line(jobstore_url: str, place: Path) -> str:
     """The command that reaches this job service from any shell of this user."""
-        docker=rules.docker,
     words = ["drawbar", "submit", "FILE"]
     if jobstore_url != JOBSTORE_URL:
         words += ["--server", jobstore_url]

@@ -154,10 +154,10 @@ class Jobs:
         values = {k: v for k, v in read.values.items() if not k.startswith("retry")}
         values.pop("matrix", None)
         values.pop("limits", None)
+        values.pop("container", None)
         name = values.get("id")
         if "id" not in read.nodes:
             report.add(node, path, "the job has no id")
-        values.pop("container", None)
         if stage is not None:
             if values.setdefault("stage", stage) != stage:
                 called = "the job" if name is None else f"job {name[:100]!r}"
@@ -167,9 +167,6 @@ class Jobs:
         for place in _INHERITED:
             if place in self._top.values:
                 values.setdefault(place, self._top.values[place])
-        if limits:
-            values["limits"] = Limits.model_construct(**limits)
-        if own:
         if "image" in values:
             container = {**self._container, **container}
             values["container"] = ContainerSpec.model_construct(**container) if container else None
@@ -179,6 +176,9 @@ class Jobs:
                 (*path, "container"),
                 "container says how a container is run, but the job has no image",
             )
+        if limits:
+            values["limits"] = Limits.model_construct(**limits)
+        if own:
             values["retry"] = self._retry.model_copy(update=own)
         given = [n for n in _RUN if n in read.nodes and values.get(n, BAD)]
         if len(given) != 1:

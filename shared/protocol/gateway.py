@@ -291,8 +291,8 @@ class Outcome(StrEnum):
     FORBIDDEN = "forbidden"  # never started: the worker's policy, or the pipeline's, forbids it
     ARTIFACT_ERROR = "artifact_error"  # the job exited 0, but an artifact could not be collected
     TASK_ENDED = "task_ended"  # the task said how it ended, other than by success: `task` is set
-    TASK_BROKEN = "task_broken"  # the task runner ended without saying so, or against the protocol
     CONTAINER_LOST = "container_lost"  # somebody removed it, or its engine went away
+    TASK_BROKEN = "task_broken"  # the task runner ended without saying so, or against the protocol
 
 
 class Result(Message):

@@ -323,6 +323,7 @@ class JobSpec(Document):
     env: dict[EnvName, Text] = Field(default_factory=dict)
     working_dir: Text | None = None
     image: Annotated[Text, Field(min_length=1)] | None = None  # of the container it asks for
+    container: ContainerSpec | None = None  # how that is run
     limits: Limits | None = None
     timeout_s: Duration | None = None
     queue_timeout_s: Duration | None = None
@@ -336,7 +337,6 @@ class JobSpec(Document):
     priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
     allow_failure: bool = False
     on_lost: OnLost = OnLost.REQUEUE
-    container: ContainerSpec | None = None  # how that is run
     when: When = When.ON_SUCCESS
     lock: Name | None = None  # jobs of the same lock run one at a time, across runs
     approve: bool = False  # waits for a person before it is queued
