@@ -6,6 +6,7 @@ is first used, so that a task starts without code that it does not need.
 
 TYPE_CHECKING = False  # as typing has it, without its import
 if TYPE_CHECKING:
+    from drawbar.sdk import triggers as triggers
     from drawbar.sdk.asking import artifacts as artifacts
     from drawbar.sdk.asking import connections as connections
     from drawbar.sdk.asking import mask as mask
@@ -34,6 +35,7 @@ _MODULES = {
     "tasks": ("Task", "task"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+_MODULE_OF["triggers"] = "triggers"  # a module as a whole
 
 __all__ = sorted(_MODULE_OF)
 
@@ -44,7 +46,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'drawbar' has no attribute {name!r}")
     from importlib import import_module
 
-    value: object = getattr(import_module(f"drawbar.sdk.{module}"), name)
+    found: object = import_module(f"drawbar.sdk.{module}")
+    value = found if name == module else getattr(found, name)
     globals()[name] = value
     return value
 

@@ -24,6 +24,8 @@ from jobstore.routes import add_people_routes
 from jobstore.schedules.routes import add_schedule_routes
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
+from jobstore.triggers.ports import Outside
+from jobstore.triggers.routes import add_wait_routes
 from shared.components import ComponentRunner, Running
 from shared.daemon import Part, run_until_signalled
 from shared.files import DiskFiles
@@ -53,24 +55,28 @@ async def serve(
     port: int,
     settings: JobStoreSettings | None = None,
     notices: NoticeSettings | None = None,
+    outside: Outside | None = None,
     started: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Served until SIGTERM or SIGINT; raises what the service failed with.
 
     `data` is the service's own folder, held by the caller. `started` is told the URL.
     """
+    outside = outside or Outside()
     service = JobStoreService(
         data / "jobs.db",
         DiskFiles(data / "files", runtime),
         runtime,
         settings,
         Vault(keys_from(data.parent / "keys", runtime, os.environ)),
+        outside,
     )
     app = build_app(service, Verifier(keys.signing.public_key(), runtime), service.execution)
     server = Server(app, host, port)
 
     def announce() -> None:
         log.info("jobstore.started", url=server.url)
+        outside.doorstep_at(server.url)
         started(server.url)
 
     parts = beside(service, notices, runtime)
@@ -87,6 +93,7 @@ def beside(
 
     return [
         component("keeper", Running(service)),
+        component("triggerer", Running(service.triggers)),
         component("scheduler", service.scheduler()),
         component("notifier", new_postman(service, notices, runtime)),
     ]
@@ -117,6 +124,7 @@ def build_app(
     add_history_routes(app, service, verifier)
     add_schedule_routes(app, service, verifier)
     add_notice_routes(app, service, verifier)
+    add_wait_routes(app, service, verifier)
     add_value_routes(app, service, verifier)
     add_component_routes(app, service, through_gateway(verifier))
     add_component_list(app, service, verifier)

@@ -10,7 +10,7 @@ from jobstore.settings import JobStoreSettings
 from jobstore.store.journal import from_us
 from jobstore.store.run import Started
 from shared.ids import JobId, RunId
-from shared.protocol.execution import RunFacts
+from shared.protocol.execution import Resumption, RunFacts
 from shared.protocol.gateway import DependencyResult, RunContext, RunRequest, TaskContext
 from shared.protocol.pipeline import DEFAULT_TIMEOUT_S, JobSpec, RetryRule, TaskSpec
 from shared.protocol.states import JobStatus
@@ -64,8 +64,12 @@ def run_context(ask: RunRequest, started: Started, settings: JobStoreSettings) -
 
 def _task(spec: TaskSpec, started: Started, params: dict[str, JsonValue]) -> TaskContext:
     at = None if started.scheduled_for is None else from_us(started.scheduled_for)
+    resume = started.resume
     return TaskContext(
-        spec=spec, run=RunFacts(logical_date=at, params=params), map_index=started.map_index
+        spec=spec,
+        run=RunFacts(logical_date=at, params=params),
+        map_index=started.map_index,
+        resume=None if resume is None else Resumption.model_validate_json(resume),
     )
 
 

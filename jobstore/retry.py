@@ -3,16 +3,14 @@
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from jobstore.states import JobEvent
+from jobstore.triggers.kinds import BadTrigger, read_trigger
 from shared.protocol.execution import Defer, Fail, Reschedule, Retry, Skip
 from shared.protocol.gateway import Outcome, Result
 from shared.protocol.jobs import Reason
 from shared.protocol.pipeline import JobSpec, OnLost, RetryOn, RetryRule
-
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,6 @@ def judge_result(
     since_first_try_s: float,
     cancelled: Reason | None,
     is_stopped: bool = False,
-    now: datetime = EPOCH,
     rng: random.Random,
 ) -> Verdict:
     """What a worker's report means. `tries` includes this one; `cancelled` is why an operator or
@@ -47,9 +44,8 @@ def judge_result(
         return Verdict(JobEvent.REQUEUE, reason, spends_try=False)
     if isinstance(result.task, Skip):
         return Verdict(JobEvent.SKIP, reason)
-    if isinstance(result.task, Reschedule) and not is_stopped:
-        wait_s = max(0.0, (result.task.at - now).total_seconds())
-        return Verdict(JobEvent.RETRY, reason, delay_s=wait_s, spends_try=False)
+    if isinstance(result.task, Defer | Reschedule):
+        return _judge_wait(result.task, is_stopped=is_stopped)
     kind, event = _KINDS.get(result.outcome, (RetryOn.FAILED, JobEvent.FAIL))
     rule = job.retry or RetryRule()
     # Only an exit that failed has a code to go by: one that a check called bad has exited 0.
@@ -57,7 +53,6 @@ def judge_result(
     if (
         not is_stopped
         and result.outcome is not Outcome.FORBIDDEN  # the same policy would forbid it again
-        and not isinstance(result.task, Defer)
         and not (isinstance(result.task, Fail) and not result.task.may_retry)
         and _may_retry(rule, kind, exit_code, tries=tries, since_first_try_s=since_first_try_s)
     ):
@@ -65,6 +60,20 @@ def judge_result(
         wait_s = delay_s(rule, tries, rng) if wished is None else wished
         return Verdict(JobEvent.RETRY, reason, delay_s=wait_s)
     return Verdict(event, reason)
+
+
+def _judge_wait(task: Defer | Reschedule, *, is_stopped: bool) -> Verdict:
+    """The task frees its slot, if what it waits for means anything, and its run goes on."""
+    if is_stopped:
+        why = Reason(who="job", what="fail_fast", message="another job failed")
+        return Verdict(JobEvent.SKIP, why)
+    if isinstance(task, Reschedule):
+        return Verdict(JobEvent.RESCHEDULE, None, spends_try=False)
+    try:
+        read_trigger(task.trigger)
+    except BadTrigger as bad:  # it would be as wrong the next time
+        return Verdict(JobEvent.FAIL, Reason(who="job", what="trigger", message=str(bad)))
+    return Verdict(JobEvent.DEFER, None, spends_try=False)
 
 
 def judge_loss(
@@ -153,11 +162,6 @@ def _explain_task(result: Result) -> Reason:
     match result.task:
         case Skip():
             what = "skipped"
-        case Reschedule():
-            what = "rescheduled"
-        case Defer():
-            message = f"this version cannot wait for a trigger ({result.task.trigger.kind})"
-            return Reason(who="platform", what="deferred", message=message)
         case _:
             what = "task_failed"
     return Reason(who="job", what=what, message=result.message)

@@ -28,6 +28,9 @@ from jobstore.store.claim import Granted
 from jobstore.store.journal import Change
 from jobstore.store.sqlite import SqliteJobStore
 from jobstore.store.submit import bundles_of
+from jobstore.triggers.ports import Outside
+from jobstore.triggers.service import WaitService
+from jobstore.triggers.triggerer import Triggerer
 from jobstore.watchers import Watchers
 from shared.errors import (
     BadPipeline,
@@ -39,9 +42,11 @@ from shared.loops import Loops
 from shared.pipeline_rules import find_mistakes
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
+from shared.protocol.execution import Connection, GetConnection
 from shared.protocol.history import JobHistory, PruneReply, PruneRequest, RunDiff
 from shared.protocol.notifications import NotificationList
 from shared.protocol.pipeline import PipelineSpec
+from shared.protocol.questions import AnswerRequest, PostCallback, QuestionList
 from shared.protocol.schedules import (
     BackfillList,
     BackfillRequest,
@@ -68,8 +73,10 @@ class JobStoreService:
         runtime: Runtime,
         settings: JobStoreSettings | None = None,
         vault: Vault | None = None,
+        outside: Outside | None = None,
     ) -> None:
-        """Without a vault there are neither variables nor connections."""
+        """Without a vault there are neither variables nor connections; without `outside` no
+        triggers that look at files or servers, and no callbacks."""
         self._settings = settings or JobStoreSettings()
         self._runtime = runtime
         self._store = SqliteJobStore(path, runtime=runtime, on_commit=self._on_commit)
@@ -104,10 +111,16 @@ class JobStoreService:
         self._schedules = ScheduleService(self._store.database, runtime)
         self.outbox = Outbox(self._store.database)
         self.components = ComponentService(self._store.database, runtime)
+        outside = outside or Outside()
+        self._waits = WaitService(self._store, self._store.database, outside, runtime)
         self.values = Values(self._store.database, vault or Vault(no_keys))
         self.execution = ExecutionService(
-            self._store.database, self._artifacts, self._leases, self.values
+            self._store.database, self._artifacts, self._leases, self.values, self._waits
         )
+        self.triggers = Triggerer(
+            self._store, self._store.database, outside, self._connection, runtime
+        )
+        self._loops.add("jobstore.triggerer", self._watch_triggers)
 
     @property
     def failure(self) -> "asyncio.Future[None]":
@@ -120,10 +133,12 @@ class JobStoreService:
         """Leases that were held are granted anew, waits begin again, and verbs are served."""
         self._keeper.restore(await self._store.start())
         await self._artifacts.clear_incoming(self._is_live)
+        await self.triggers.start()
         await self._loops.start()
 
     async def stop(self) -> None:
         await self._loops.stop()
+        await self.triggers.stop()
         await self._store.stop()
 
     # -- the worker's verbs, in the order in which a job meets them ----------------------------
@@ -211,7 +226,8 @@ class JobStoreService:
         return j.RunList(runs=tuple(await self._store.list_runs(ask)))
 
     async def show_run(self, run_id: RunId) -> j.RunView:
-        return await self._store.show_run(run_id, self._leases.phases_of(run_id))
+        looks = self.triggers.last_looks(run_id)
+        return await self._store.show_run(run_id, self._leases.phases_of(run_id), looks)
 
     async def list_attempts(self, run_id: RunId, job_id: JobId) -> j.AttemptList:
         return j.AttemptList(attempts=tuple(await self._store.list_attempts(run_id, job_id)))
@@ -282,6 +298,17 @@ class JobStoreService:
     async def list_notifications(self, run_id: RunId) -> NotificationList:
         return await self.outbox.list_notifications(run_id)
 
+    # -- what reaches jobs that wait, which is kept next door ----------------------------------
+
+    async def list_questions(self, run_id: RunId | None) -> QuestionList:
+        return await self._waits.list_questions(run_id)
+
+    async def answer(self, ask: AnswerRequest) -> None:
+        await self._waits.answer(ask)
+
+    async def post_callback(self, ask: PostCallback) -> None:
+        await self._waits.post_callback(ask)
+
     def scheduler(self) -> Scheduler:
         """The part that starts runs when they are due. At most one may be started."""
         return Scheduler(self._store.database, self, self._runtime)
@@ -297,11 +324,18 @@ class JobStoreService:
     async def _watch_store(self) -> None:
         await asyncio.shield(self._store.failure)
 
+    async def _watch_triggers(self) -> None:
+        await asyncio.shield(self.triggers.failure)
+
+    async def _connection(self, name: str) -> Connection:
+        return await self.values.get_connection(GetConnection(name=name))
+
     async def _keep_once(self) -> None:
         await self._keeper.keep_once(self._store, max_lost=self._settings.max_lost)
 
     def _on_commit(self, changes: Sequence[Change]) -> None:
         self._keeper.note(changes)
+        self.triggers.note(changes)
         for change in changes:
             attempt_id = change.event.attempt_id
             if change.event.kind == "attempt.lost" and attempt_id is not None:

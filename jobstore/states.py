@@ -31,6 +31,8 @@ class JobEvent(StrEnum):
     FAIL_POSTCHECK = "fail_postcheck"  # it exited 0, and what it was to make is not as it should be
     TIME_OUT = "time_out"
     RETRY = "retry"  # failed, tries remain
+    DEFER = "defer"  # a task frees its slot until its trigger fires; costs no try
+    RESCHEDULE = "reschedule"  # a task frees its slot until a time; costs no try
     REQUEUE = "requeue"  # its worker was lost, or had to leave
     SKIP = "skip"  # what it needs did not come about, the run was stopped, or a person said so
     CANCEL = "cancel"
@@ -66,6 +68,7 @@ class StageEvent(StrEnum):
 
 
 E = JobEvent
+ASLEEP: Final = (S.DEFERRED, S.RESCHEDULED)  # tasks that wait without a worker
 
 # fmt: off
 JOB: Final[Mapping[tuple[JobStatus, JobEvent], JobStatus]] = {
@@ -104,11 +107,22 @@ JOB: Final[Mapping[tuple[JobStatus, JobEvent], JobStatus]] = {
     (S.RETRYING, E.TIME_OUT): S.TIMEOUT,
     (S.RETRYING, E.FAIL_PRECHECK):  S.PRECHECK_FAILED,
     (S.RETRYING, E.FAIL_POSTCHECK): S.POSTCHECK_FAILED,
-    (S.RETRYING, E.SKIP):     S.SKIPPED,    # a task asked for a later time, and had not failed
+    (S.RUNNING,  E.DEFER):    S.DEFERRED,
+    (S.RUNNING,  E.RESCHEDULE):     S.RESCHEDULED,
+    (S.DEFERRED, E.QUEUE):    S.QUEUED,     # its trigger fired: it goes on with the event
+    (S.DEFERRED, E.HOLD):     S.HELD,
+    (S.DEFERRED, E.RETRY):    S.RETRYING,   # nothing came in time, or nothing can: a failed try
+    (S.DEFERRED, E.FAIL):     S.FAILED,
+    (S.DEFERRED, E.TIME_OUT): S.TIMEOUT,
+    (S.DEFERRED, E.SKIP):     S.SKIPPED,    # its run stopped
+    (S.RESCHEDULED, E.QUEUE): S.QUEUED,     # its time has come
+    (S.RESCHEDULED, E.HOLD):  S.HELD,
+    (S.RESCHEDULED, E.SKIP):  S.SKIPPED,
     **{(s, E.CANCEL): S.CANCELLED
-       for s in (S.BLOCKED, S.HELD, S.QUEUED, S.CLAIMED, S.RUNNING, S.RETRYING)},
+       for s in (S.BLOCKED, S.HELD, S.QUEUED, S.CLAIMED, S.RUNNING, S.RETRYING, *ASLEEP)},
     **{(s, E.MARK): S.SUCCESS
-       for s in (S.BLOCKED, S.HELD, S.QUEUED, S.RETRYING, *FAILURES, S.SKIPPED, S.CANCELLED)},
+       for s in (S.BLOCKED, S.HELD, S.QUEUED, S.RETRYING, *ASLEEP, *FAILURES, S.SKIPPED,
+                 S.CANCELLED)},
     (S.SKIPPED,  E.REVIVE):   S.BLOCKED,
 }
 

@@ -135,6 +135,12 @@ class UnknownBundle(NotFound):
     code = "unknown_bundle"
 
 
+class UnknownCallback(NotFound):
+    """There is no such callback, or its secret is another one."""
+
+    code = "unknown_callback"
+
+
 class AttemptArchived(ServiceError):
     """The attempt ended long ago and was put away. Stop the process, if there is one."""
 

@@ -17,6 +17,7 @@ from shared.protocol import registry as r
 from shared.protocol import values as v
 from shared.protocol.history import JobHistory, PruneReply, PruneRequest, RunDiff
 from shared.protocol.notifications import NotificationList
+from shared.protocol.questions import AnswerRequest, PostCallback, QuestionList
 from shared.protocol.schedules import (
     BackfillList,
     BackfillRequest,
@@ -120,6 +121,9 @@ class Execution(Protocol):
 
     async def list_dependencies(self, scope: e.Scope, ask: e.ListDependencies) -> g.Dependencies:
         """The jobs that this one needed, as they are now."""
+
+    async def new_callback(self, scope: e.Scope, ask: e.NewCallback) -> e.Callback:
+        """Conflict: nobody could reach this job service by HTTP."""
 
     def read_bundle(self, scope: e.Scope, sha256: str) -> Body:
         """The files that the run's tasks are in. UnknownBundle."""
@@ -246,6 +250,19 @@ class SharedValues(Protocol):
         open all there is, and nothing was changed."""
 
 
+class Waits(Protocol):
+    """What reaches jobs that wait without a worker."""
+
+    async def list_questions(self, run_id: RunId | None) -> QuestionList:
+        """Those that are open, of one run or of all, the oldest first."""
+
+    async def answer(self, ask: AnswerRequest) -> None:
+        """The task goes on with the answer. Safe to repeat. Conflict: nothing is asked."""
+
+    async def post_callback(self, ask: PostCallback) -> None:
+        """The task goes on with the message. Safe to repeat. Conflict: another one came before."""
+
+
 class Components(Protocol):
     """The record of the long-running parts. All verbs but the last are those of a part's runner.
 
@@ -272,7 +289,7 @@ class HasComponents(Protocol):
     def components(self) -> Components: ...
 
 
-class WholeJobService(JobService, History, Schedules, Notices, HasComponents, Protocol):
+class WholeJobService(JobService, History, Schedules, Notices, Waits, HasComponents, Protocol):
     """Everything that the job service does for people."""
 
     @property

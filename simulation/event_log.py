@@ -9,7 +9,8 @@ from shared.protocol.states import JobStatus
 from simulation.final_state import FinalState
 
 ENDS = frozenset(f"job.{status.value}" for status in JobStatus if status.is_ended)
-FREES = ENDS | {"job.refused", "job.lapsed", "job.requeued", "job.retrying"}
+SLEEPS = {"job.retrying", "job.deferred", "job.rescheduled"}
+FREES = ENDS | SLEEPS | {"job.refused", "job.lapsed", "job.requeued"}
 
 
 @dataclass
@@ -59,7 +60,7 @@ def check_locks(final: FinalState, pipelines: Mapping[str, PipelineSpec]) -> Ite
         if event.kind in ("job.queued", "job.claimed"):
             if holders.setdefault(lock, job) != job:
                 yield f"{job} has the lock {lock!r}, which {holders[lock]} holds"
-        elif event.kind in ENDS | {"job.retrying"} and holders.get(lock) == job:
+        elif event.kind in ENDS | SLEEPS and holders.get(lock) == job:
             del holders[lock]
 
 

@@ -11,6 +11,10 @@ from datetime import datetime, timedelta
 
 from drawbar.sdk.durations import Duration, seconds_of
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from drawbar.sdk.triggers import Trigger
+
 MAX_REASON = 2_000
 
 
@@ -48,26 +52,32 @@ class Retry(Outcome):
 class Defer(Outcome):
     """The task waits without a worker, then goes on with `resume(event, **arguments)`.
 
-    `trigger` is its kind and what that kind wants: Defer("delta", seconds=90, resume=go_on).
-    `resume` is a function of the task's own module, or its name.
+    `trigger` is made by `drawbar.triggers`, or it is a kind and what that kind wants:
+    Defer("delta", seconds=90, resume=go_on). `resume` is a function of the task's own module, or
+    its name; so is `on_timeout`, which is called when the trigger has not fired within `timeout`.
+    Without `on_timeout` the try has failed then.
     """
 
     def __init__(
         self,
-        trigger: str,
+        trigger: str | Trigger,
         *,
         resume: object,
         arguments: Mapping[str, object] | None = None,
         timeout: Duration | None = None,
+        on_timeout: object = None,
         **params: object,
     ) -> None:
+        kind = trigger if isinstance(trigger, str) else trigger.kind
+        given = {} if isinstance(trigger, str) else trigger.params
         super().__init__(
             "defer",
-            f"waits for {trigger}",
-            trigger={"kind": trigger, "params": params},
-            next_method=resume if isinstance(resume, str) else _name_of(resume),
+            f"waits for {kind}",
+            trigger={"kind": kind, "params": {**given, **params}},
+            next_method=_name_of(resume),
             arguments=dict(arguments or {}),
             timeout_s=None if timeout is None else seconds_of(timeout),
+            on_timeout=None if on_timeout is None else _name_of(on_timeout),
         )
 
 
@@ -86,5 +96,5 @@ class Reschedule(Outcome):
 def _name_of(function: object) -> str:
     name = getattr(function, "__qualname__", None)
     if not isinstance(name, str) or "<" in name:
-        raise ValueError(f"resume must be a function at the top of the task's module: {function!r}")
+        raise ValueError(f"it must be a function at the top of the task's module: {function!r}")
     return name

@@ -5,6 +5,7 @@ from jobstore.execution_data.dependencies import dependencies_of
 from jobstore.execution_data.values import Values
 from jobstore.execution_data.xcoms import XComs
 from jobstore.leases import Lease, LeaseBook
+from jobstore.triggers.service import WaitService
 from shared.errors import StaleFence, UnknownAttempt, UnknownBundle
 from shared.protocol import execution as e
 from shared.protocol.gateway import Dependencies
@@ -16,12 +17,18 @@ class ExecutionService:
     """XComs and bundles of the run, and the variables and connections that all runs share."""
 
     def __init__(
-        self, database: Database, artifacts: Artifacts, leases: LeaseBook, values: Values
+        self,
+        database: Database,
+        artifacts: Artifacts,
+        leases: LeaseBook,
+        values: Values,
+        waits: WaitService,
     ) -> None:
         self._db = database
         self._artifacts = artifacts
         self._leases = leases
         self._values = values
+        self._waits = waits
         self._xcoms = XComs(database, artifacts)
 
     # -- variables and connections ---------------------------------------------------------------
@@ -90,6 +97,9 @@ class ExecutionService:
         return await self._db.read(lambda conn: dependencies_of(conn, lease.job_seq))
 
     # -- bundles ---------------------------------------------------------------------------------
+
+    async def new_callback(self, scope: e.Scope, ask: e.NewCallback) -> e.Callback:
+        return await self._waits.new_callback((await self._lease(scope)).job_seq)
 
     async def read_bundle(self, scope: e.Scope, sha256: str) -> Body:
         lease = await self._lease(scope)

@@ -1,6 +1,6 @@
 """A run or a job is cancelled: what has not started ends at once, what runs is told to stop."""
 
-from jobstore.states import JobEvent
+from jobstore.states import ASLEEP, JobEvent
 from jobstore.store.admit import give_up_place
 from jobstore.store.reads import find_job, no_such_run
 from jobstore.store.row import ROW, Ended, JobRow, job_row
@@ -17,6 +17,7 @@ ENDS_AT_ONCE = (
     JobStatus.QUEUED,
     JobStatus.CLAIMED,
     JobStatus.RETRYING,
+    *ASLEEP,
 )
 _STATES = ", ".join(f"'{s}'" for s in (*ENDS_AT_ONCE, JobStatus.RUNNING))
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 from jobstore.retry import judge_result
 from jobstore.states import AttemptEvent, JobEvent
 from jobstore.store.claim import Held, check_holder, find_attempt, move_attempt
-from jobstore.store.journal import from_us
+from jobstore.store.defer import put_to_sleep
 from jobstore.store.stopwatch import Stopwatch
 from jobstore.store.verdict import follow, judge_branch, tried_of
 from jobstore.store.work import Work
 from shared.errors import ResultConflict, StaleFence
-from shared.protocol.execution import Succeed
+from shared.protocol.execution import Defer, Reschedule, Succeed
 from shared.protocol.gateway import FinishRequest, Outcome, Result
 from shared.protocol.states import AttemptStatus, JobStatus
 
@@ -61,12 +61,17 @@ def finish_attempt(
         since_first_try_s=tried.elapsed_s,
         cancelled=tried.cancelled,
         is_stopped=tried.is_stopped,
-        now=from_us(work.tx.now_us),
         rng=rng,
     )
     chosen = ask.result.task.follow if isinstance(ask.result.task, Succeed) else None
     if chosen is not None and verdict.event is JobEvent.SUCCEED:
         verdict = judge_branch(work, held, chosen) or verdict
+    more = None
+    if isinstance(ask.result.task, Defer | Reschedule) and verdict.event in (
+        JobEvent.DEFER,
+        JobEvent.RESCHEDULE,
+    ):
+        more = put_to_sleep(work, held, ask.result.task)
     receipt_id = work.tx.new_id()
     job_status = follow(
         work,
@@ -76,6 +81,7 @@ def finish_attempt(
         tried,
         exit_code=ask.result.exit_code,
         chosen=chosen,
+        more=more,
     )
     move_attempt(
         work,
@@ -107,6 +113,8 @@ def outcome_of(result: Result) -> str:
     """How the attempt itself ended, whatever follows for its job."""
     if result.outcome is Outcome.EXITED and result.exit_code == 0:
         return JobStatus.SUCCESS
+    if isinstance(result.task, Defer | Reschedule):
+        return JobStatus.DEFERRED if isinstance(result.task, Defer) else JobStatus.RESCHEDULED
     kept = (
         Outcome.TIMEOUT,
         Outcome.CANCELLED,

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from jobstore.store.claim import Granted
 from jobstore.store.decided import PLAIN, Origin
+from jobstore.store.defer import Fired, Lapsed
 from jobstore.store.expire import Expired
 from jobstore.store.finish import Accepted, Late
 from jobstore.store.journal import Change
@@ -102,8 +103,11 @@ class JobStore(Protocol):
     async def wake(self, job_seqs: Sequence[int]) -> None:
         """Those that still wait for their next try are queued."""
 
-    async def note_beats(self, late: Sequence[str], heard: Sequence[str]) -> None:
-        """Events tell which running attempts miss heartbeats, or were heard again."""
+    async def wake_up(self, fired: Sequence[Fired]) -> None:
+        """Those that still wait for this go on with what came about."""
+
+    async def give_up_waiting(self, lapsed: Sequence[Lapsed]) -> None:
+        """Those that still wait for this wait no more: it did not come about."""
 
     async def time_out_queued(self, job_seq: int) -> bool:
         """False: claimed just now, ask again. True: it timed out, or is past queueing."""
@@ -115,7 +119,9 @@ class JobStore(Protocol):
 
     async def list_runs(self, ask: j.RunFilter) -> list[j.RunSummary]: ...
 
-    async def show_run(self, run_id: int, phases: Mapping[int, str]) -> j.RunView: ...
+    async def show_run(
+        self, run_id: int, phases: Mapping[int, str], looks: Mapping[int, str]
+    ) -> j.RunView: ...
 
     async def list_attempts(self, run_id: int, job_id: str) -> list[j.AttemptView]: ...
 

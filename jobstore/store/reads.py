@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -36,8 +36,11 @@ def list_runs(conn: sqlite3.Connection, ask: j.RunFilter) -> list[j.RunSummary]:
     return [j.RunSummary(**_run_facts(conn, row)) for row in rows]
 
 
-def show_run(conn: sqlite3.Connection, run_id: int, phases: Mapping[int, str]) -> j.RunView:
-    """`phases` says of jobs that run, by queue place, what they are at."""
+def show_run(
+    conn: sqlite3.Connection, run_id: int, phases: Mapping[int, str], looks: Mapping[int, str]
+) -> j.RunView:
+    """By queue place, `phases` says of jobs that run what they are at, `looks` of deferred ones
+    what was seen the last time."""
     row = conn.execute(f"SELECT {_RUN} FROM run WHERE id = ?", (run_id,)).fetchone()
     if row is None:
         raise no_such_run(run_id)
@@ -58,10 +61,27 @@ def show_run(conn: sqlite3.Connection, run_id: int, phases: Mapping[int, str]) -
         " FROM job WHERE run_id = ? ORDER BY seq",
         (run_id,),
     ).fetchall()
+    deferrals = {
+        found[0]: found
+        for found in conn.execute(
+            "SELECT deferral.job_seq, deferral.kind, deferral.says, deferral.since,"
+            " deferral.timeout_s FROM job JOIN deferral ON deferral.job_seq = job.seq"
+            " WHERE job.run_id = ?",
+            (run_id,),
+        ).fetchall()
+    }
     return j.RunView(
         **_run_facts(conn, row),
         stages=tuple(j.StageView(name=name, status=status) for name, status in stages),
-        jobs=tuple(_job_view(job, attempts.get(job[0], 0), phases.get(job[0])) for job in jobs),
+        jobs=tuple(
+            _job_view(
+                job,
+                attempts.get(job[0], 0),
+                phases.get(job[0]),
+                _deferral(deferrals.get(job[0]), looks.get(job[0])),
+            )
+            for job in jobs
+        ),
     )
 
 
@@ -233,7 +253,19 @@ def _run_facts(conn: sqlite3.Connection, row: tuple[Any, ...]) -> dict[str, Any]
     }
 
 
-def _job_view(row: tuple[Any, ...], attempts: int, phase: str | None) -> j.JobView:
+def _deferral(row: tuple[Any, ...] | None, last_look: str | None) -> j.Deferral | None:
+    if row is None:
+        return None
+    _, kind, told, since, timeout_s = row
+    until = None if timeout_s is None else from_us(since) + timedelta(seconds=timeout_s)
+    return j.Deferral(
+        trigger=kind, says=told, since=from_us(since), until=until, last_look=last_look
+    )
+
+
+def _job_view(
+    row: tuple[Any, ...], attempts: int, phase: str | None, deferral: j.Deferral | None
+) -> j.JobView:
     spec = json.loads(row[2])
     return j.JobView(
         id=row[1],
@@ -248,6 +280,7 @@ def _job_view(row: tuple[Any, ...], attempts: int, phase: str | None) -> j.JobVi
         allow_failure=bool(row[8]),
         held_for=row[11],
         phase=phase if row[3] == JobStatus.RUNNING else None,
+        deferral=deferral,
         matrix=spec.get("matrix", {}),
         marked_by=row[12],
         instances=row[13],

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from jobstore.states import JOB, LIVE, AttemptEvent, JobEvent, RunEvent, after
 from jobstore.store.claim import check_holder, find_attempt, move_attempt
+from jobstore.store.defer import keep_xcoms
 from jobstore.store.stopwatch import Stopwatch
 from jobstore.store.work import Work
 from shared.errors import StaleFence
@@ -23,6 +24,7 @@ class Started(NamedTuple):
     dependencies: list[tuple[str, str, int | None]]  # job id, status, exit code
     map_index: int | None = None
     scheduled_for: int | None = None  # microseconds
+    resume: str | None = None  # Resumption as JSON, of a task that was deferred
 
 
 _RUNNING = after(JOB, JobStatus.CLAIMED, JobEvent.RUN)
@@ -52,6 +54,7 @@ def run_attempt(work: Work, ask: RunRequest, *, watch: Stopwatch) -> Started:
             " started_at = coalesce(started_at, ?) WHERE seq = ? AND status = ? RETURNING tries",
             (_RUNNING, work.tx.now_us, held.seq, JobStatus.CLAIMED),
         ).fetchone()
+        keep_xcoms(work, held.seq, ask.attempt_id)
         if tries == 1:
             watch.start(held.seq, work.tx.mono)
         work.record(
@@ -73,9 +76,10 @@ def run_attempt(work: Work, ask: RunRequest, *, watch: Stopwatch) -> Started:
         stands_for,
         map_index,
         scheduled_for,
+        resume,
     ) = work.conn.execute(
         "SELECT job.spec, job.tries, run.name, run.status, run.settings,"
-        " coalesce(job.mapped_by, job.seq), job.map_index, run.scheduled_for FROM job"
+        " coalesce(job.mapped_by, job.seq), job.map_index, run.scheduled_for, job.resume FROM job"
         " JOIN run ON run.id = job.run_id WHERE job.seq = ?",
         (held.seq,),
     ).fetchone()
@@ -97,4 +101,5 @@ def run_attempt(work: Work, ask: RunRequest, *, watch: Stopwatch) -> Started:
         dependencies,
         map_index,
         scheduled_for,
+        resume,
     )

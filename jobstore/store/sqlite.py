@@ -16,6 +16,7 @@ from jobstore.store.approve import approve_job
 from jobstore.store.cancel import cancel_job, cancel_run
 from jobstore.store.claim import Granted, Selector, refuse_job
 from jobstore.store.decided import PLAIN, Origin
+from jobstore.store.defer import Fired, Lapsed, give_up_waiting, wake_up
 from jobstore.store.expire import Expired, expire_lease, time_out_queued, wake_jobs
 from jobstore.store.finish import Accepted, Late, finish_attempt
 from jobstore.store.interface import Leftovers, LiveAttempt, OnCommit
@@ -26,12 +27,14 @@ from jobstore.store.past import PastRun, past_run
 from jobstore.store.run import Started, run_attempt
 from jobstore.store.stopwatch import Stopwatch
 from jobstore.store.submit import digest_of, submit_run
+from jobstore.store.told import answer_question, open_callback, post_callback
 from jobstore.store.waiting import WaitingRoom
 from jobstore.store.work import Batch, Work
 from shared.errors import UnknownAttempt
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol.pipeline import PipelineSpec
+from shared.protocol.questions import AnswerRequest, PostCallback
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
 from shared.runtime import Runtime
 from shared.sqlite import Database, Tx
@@ -163,8 +166,33 @@ class SqliteJobStore:
     async def wake(self, job_seqs: Sequence[int]) -> None:
         await self._must_write(wake_jobs, list(job_seqs))
 
+    async def wake_up(self, fired: Sequence[Fired]) -> None:
+        def call(work: Work) -> None:
+            for one in fired:
+                wake_up(work, one)
+
+        await self._must_write(call)
+
+    async def give_up_waiting(self, lapsed: Sequence[Lapsed]) -> None:
+        def call(work: Work) -> None:
+            for one in lapsed:
+                give_up_waiting(work, one, watch=self._stopwatch, rng=self._rng)
+
+        await self._must_write(call)
+
     async def time_out_queued(self, job_seq: int) -> bool:
         return await self._must_write(time_out_queued, job_seq)
+
+    # -- others, to jobs that wait ------------------------------------------------------------
+
+    async def answer_question(self, ask: AnswerRequest) -> None:
+        await self._write(answer_question, ask)
+
+    async def post_callback(self, ask: PostCallback) -> None:
+        await self._write(post_callback, ask.callback_id, ask.secret, ask.event)
+
+    async def open_callback(self, job_seq: int, secret: str) -> str:
+        return await self._write(open_callback, job_seq, secret)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -184,8 +212,12 @@ class SqliteJobStore:
     async def list_runs(self, ask: j.RunFilter) -> list[j.RunSummary]:
         return await self._db.read(partial(reads.list_runs, ask=ask))
 
-    async def show_run(self, run_id: int, phases: Mapping[int, str]) -> j.RunView:
-        return await self._db.read(partial(reads.show_run, run_id=run_id, phases=phases))
+    async def show_run(
+        self, run_id: int, phases: Mapping[int, str], looks: Mapping[int, str]
+    ) -> j.RunView:
+        return await self._db.read(
+            partial(reads.show_run, run_id=run_id, phases=phases, looks=looks)
+        )
 
     async def list_attempts(self, run_id: int, job_id: str) -> list[j.AttemptView]:
         return await self._db.read(partial(reads.list_attempts, run_id=run_id, job_id=job_id))

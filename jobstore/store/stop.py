@@ -1,6 +1,6 @@
 """A failure stops its run, where the pipeline's on_error says so: one look at the run, once."""
 
-from jobstore.states import AttemptEvent, JobEvent
+from jobstore.states import ASLEEP, AttemptEvent, JobEvent
 from jobstore.store.claim import move_attempt
 from jobstore.store.row import ROW, Ended, JobRow, job_row
 from jobstore.store.work import Work
@@ -19,6 +19,7 @@ _OPEN = ", ".join(
         JobStatus.CLAIMED,
         JobStatus.RUNNING,
         JobStatus.RETRYING,
+        *ASLEEP,
     )
 )
 
@@ -41,7 +42,7 @@ def stop_run(work: Work, run_id: int, failed: str, on_error: OnError) -> list[tu
         ).fetchall(),
     ):
         if job.status is JobStatus.RETRYING:
-            ended.append((job, _end_by_last_try(work, job, why)))
+            ended.append((job, _end_by_last_try(work, job)))
         elif job.status is not JobStatus.RUNNING:
             ended.append((job, skip_stopped(work, job, why)))
         elif on_error is OnError.CANCEL:
@@ -55,13 +56,11 @@ def skip_stopped(work: Work, job: JobRow, why: str) -> Ended:
     return job.after(to, by_failure=True)
 
 
-def _end_by_last_try(work: Work, job: JobRow, why: str) -> Ended:
+def _end_by_last_try(work: Work, job: JobRow) -> Ended:
     """A job that waits for its next try ends as the last one did, for the same reason."""
     what, exit_code = work.conn.execute(
         "SELECT reason ->> 'what', exit_code FROM job WHERE seq = ?", (job.seq,)
     ).fetchone()
-    if what == "rescheduled":
-        return skip_stopped(work, job, why)
     event = _OF_LAST_TRY.get(what, JobEvent.FAIL)
     to = work.move_job(job.seq, job.status, event, ended_at=work.tx.now_us)
     work.record(

@@ -1,15 +1,15 @@
 """What a verdict on an attempt depends on, and what it does to the job."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from jobstore.retry import Verdict
-from jobstore.states import JobEvent
+from jobstore.states import ASLEEP, JobEvent
 from jobstore.store.admit import give_up_place
 from jobstore.store.claim import Held
 from jobstore.store.row import find_row
 from jobstore.store.settle import settle
-from jobstore.store.stop import FAIL_FAST, skip_stopped
+from jobstore.store.stop import FAIL_FAST, has_place, skip_stopped
 from jobstore.store.stopwatch import Stopwatch
 from jobstore.store.unblock import leave_out
 from jobstore.store.work import Work
@@ -69,10 +69,12 @@ def follow(
     *,
     exit_code: int | None,
     chosen: Sequence[str] | None = None,
+    was: JobStatus = JobStatus.RUNNING,
+    more: Mapping[str, object] | None = None,
 ) -> JobStatus:
-    """The verdict has happened to a running job; the status that it led to.
+    """The verdict has happened to a job that `was` running, or deferred; the status it led to.
 
-    `chosen`: of its dependents, those that go on after its success; None: all.
+    `chosen`: of its dependents, those that go on after its success; None: all. `more`: facts.
     """
     columns: dict[str, object] = {
         "exit_code": exit_code,
@@ -82,10 +84,12 @@ def follow(
     }
     if verdict.event is JobEvent.RETRY:
         columns["delay_s"] = verdict.delay_s
-    elif verdict.event is not JobEvent.REQUEUE:
+    elif verdict.event not in (JobEvent.REQUEUE, JobEvent.DEFER, JobEvent.RESCHEDULE):
         columns["ended_at"] = work.tx.now_us
-    status = work.move_job(held.seq, JobStatus.RUNNING, verdict.event, **columns)
-    facts: dict[str, object] = {"fence": held.fence, "exit_code": exit_code}
+    if verdict.event is not JobEvent.REQUEUE:  # the next try begins at the beginning
+        columns["resume"] = None
+    status = work.move_job(held.seq, was, verdict.event, **columns)
+    facts: dict[str, object] = {"fence": held.fence, "exit_code": exit_code, **(more or {})}
     if verdict.reason is not None:
         facts["reason"] = verdict.reason.what
     if verdict.event is JobEvent.RETRY:
@@ -112,5 +116,6 @@ def follow(
             ended += leave_out(work, held.run_id, held.seq, chosen)
         settle(work, held.run_id, ended)
     # After settling, so that the highest priority gets the room.
-    give_up_place(work, job, was_admitted=True)
+    if was not in ASLEEP:
+        give_up_place(work, job, was_admitted=has_place(was))
     return status

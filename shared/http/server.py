@@ -110,7 +110,13 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
     except ConnectionError:
         raise  # the caller is gone; nobody reads an answer
     except Exception as error:
-        return error_response(as_service_error(error, f"{request.method} {request.path}"))
+        return error_response(as_service_error(error, f"{request.method} {_route(request)}"))
+
+
+def _route(request: web.Request) -> str:
+    """The path without what stands in for its parts: a callback's secret is one of these."""
+    resource = request.match_info.route.resource
+    return request.path if resource is None else resource.canonical
 
 
 def as_service_error(error: Exception, where: str) -> ServiceError:
@@ -160,6 +166,11 @@ def describe(error: ValidationError) -> BadRequest:
 async def read_message(request: web.Request, model: type[M], limit: int = BODY_BYTES) -> M:
     """The body as a message. An empty body is an empty object."""
     return model.model_validate_json(await _read_body(request, limit) or b"{}")
+
+
+async def read_bytes(request: web.Request, limit: int) -> bytes:
+    """The body, whatever it is. TooLarge: it has more than `limit` bytes."""
+    return await _read_body(request, limit)
 
 
 def reply(message: BaseModel, status: int = 200) -> web.Response:

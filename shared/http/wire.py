@@ -14,6 +14,7 @@ from shared.protocol import gateway as g
 from shared.protocol import jobs as j
 from shared.protocol import registry as r
 from shared.protocol.base import Fence, Message
+from shared.protocol.questions import AnswerRequest
 from shared.protocol.schedules import BackfillRequest
 from shared.protocol.states import Desired
 
@@ -92,6 +93,7 @@ RETRY: Final = Split(j.RetryRequest, "idempotency_key", "run_id")
 CANCEL: Final = Split(j.CancelRequest, "run_id")
 APPROVE: Final = Split(j.ApproveRequest, "run_id", "job_id", "by")  # who, says the token
 MARK: Final = Split(j.MarkRequest, "run_id", "job_id", "by")
+ANSWER: Final = Split(AnswerRequest, "run_id", "job_id", "by")
 BACKFILL: Final = Split(BackfillRequest, "idempotency_key", "name")
 CREATE_COMPONENT: Final = Split(c.CreateComponent, "owner")
 BEAT_COMPONENT: Final = Split(c.ComponentBeat, "owner", "component_id")

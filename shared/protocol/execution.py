@@ -201,6 +201,22 @@ class ListDependencies(Message):
     ask: Literal["list_dependencies"] = "list_dependencies"
 
 
+# -- callbacks --------------------------------------------------------------------------------
+
+
+class NewCallback(Message):
+    """A URL for somebody else, to which one message can be posted."""
+
+    ask: Literal["new_callback"] = "new_callback"
+
+
+class Callback(Message):
+    """Wait for it with the trigger `callback`. Whoever knows the URL can post: it is a secret."""
+
+    callback_id: str
+    url: str = Field(repr=False)
+
+
 DataRequest = (
     GetVariable
     | SetVariable
@@ -217,6 +233,7 @@ DataRequest = (
     | SetXCom
     | DeleteXCom
     | ListXComs
+    | NewCallback
 )
 
 # -- the end of an attempt --------------------------------------------------------------------
@@ -258,13 +275,17 @@ class TriggerSpec(Message):
 
 
 class Defer(Message):
-    """Free the slot; when the trigger fires, go on in `next_method` with its event."""
+    """Free the slot; when the trigger fires, go on in `next_method` with its event.
+
+    Where it has not fired within `timeout_s`, go on in `on_timeout`; without that, the try failed.
+    """
 
     ask: Literal["defer"] = "defer"
     trigger: TriggerSpec
     next_method: str = Field(min_length=1, max_length=500)
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
     timeout_s: float | None = Field(default=None, ge=0, le=MAX_DURATION_S)
+    on_timeout: str | None = Field(default=None, min_length=1, max_length=500)
 
 
 class Reschedule(Message):

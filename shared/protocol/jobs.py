@@ -104,6 +104,16 @@ class AttemptView(Message):
     evidence: dict[str, Any] | None  # a report that came too late, kept
 
 
+class Deferral(Message):
+    """What a deferred or rescheduled job waits for."""
+
+    trigger: str  # time | delta | file | http | run | job | callback | question
+    says: str  # for people: "for the file /in/orders.csv"
+    since: datetime
+    until: datetime | None  # its timeout
+    last_look: str | None = None  # what was seen, where it is looked at again and again
+
+
 class JobView(Message):
     id: JobId
     stage: str | None
@@ -117,6 +127,7 @@ class JobView(Message):
     allow_failure: bool
     held_for: HeldFor | None = None
     phase: str | None = None  # of a job that runs: pre_checks | executing | post_checks | late
+    deferral: Deferral | None = None  # while it waits without a worker
     matrix: dict[str, str] = Field(default_factory=dict)
     marked_by: str | None = None  # who took it for a success
     instances: int | None = None  # of a task that is mapped: the jobs that it has become

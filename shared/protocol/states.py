@@ -32,6 +32,8 @@ class JobStatus(StrEnum):
     CLAIMED = "claimed"  # leased, not yet running
     RUNNING = "running"
     RETRYING = "retrying"  # waits for its next try
+    DEFERRED = "deferred"  # a task that waits for a trigger, without a worker
+    RESCHEDULED = "rescheduled"  # a task that begins again at a time
     SUCCESS = "success"
     FAILED = "failed"
     TIMEOUT = "timeout"

@@ -54,6 +54,14 @@ CREATE TABLE bundle (
   PRIMARY KEY (run_id, sha256)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX bundle_sha256 ON bundle (sha256);
+CREATE TABLE callback (
+  id          TEXT    PRIMARY KEY,
+  job_seq     INTEGER NOT NULL,
+  secret_hash BLOB    NOT NULL,
+  event       TEXT,
+  posted_at   INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX callback_job ON callback (job_seq);
 CREATE TABLE component (
   id          TEXT    PRIMARY KEY,
   owner       TEXT    NOT NULL,
@@ -74,6 +82,24 @@ CREATE TABLE connection (
   name   TEXT PRIMARY KEY,
   sealed BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE deferral (
+  job_seq     INTEGER PRIMARY KEY,
+  fence       INTEGER NOT NULL,
+  kind        TEXT    NOT NULL,
+  params      TEXT    NOT NULL,
+  says        TEXT    NOT NULL,
+  next_method TEXT,
+  arguments   TEXT    NOT NULL,
+  timeout_s   REAL,
+  on_timeout  TEXT,
+  since       INTEGER NOT NULL
+) STRICT;
+CREATE TRIGGER deferral_is_over AFTER UPDATE OF status ON job
+WHEN OLD.status IN ('deferred', 'rescheduled') AND NEW.status <> OLD.status
+BEGIN
+  DELETE FROM deferral WHERE job_seq = OLD.seq;
+END;
+CREATE INDEX deferral_question ON deferral (job_seq) WHERE kind = 'question';
 CREATE TABLE edge (
   upstream   INTEGER NOT NULL,
   downstream INTEGER NOT NULL,
@@ -112,7 +138,7 @@ CREATE TABLE job (
   exit_code     INTEGER,
   reason        TEXT,
   started_at    INTEGER,
-  ended_at      INTEGER, condition TEXT NOT NULL DEFAULT 'on_success', failures INTEGER NOT NULL DEFAULT 0, is_main INTEGER NOT NULL DEFAULT 0, watches_run INTEGER NOT NULL DEFAULT 0, lock TEXT, held_for TEXT, needs_approval INTEGER NOT NULL DEFAULT 0, approved_by TEXT, marked_by TEXT, elapsed_s REAL NOT NULL DEFAULT 0, successes INTEGER NOT NULL DEFAULT 0, mapping TEXT, mapped_by INTEGER, map_index INTEGER,
+  ended_at      INTEGER, condition TEXT NOT NULL DEFAULT 'on_success', failures INTEGER NOT NULL DEFAULT 0, is_main INTEGER NOT NULL DEFAULT 0, watches_run INTEGER NOT NULL DEFAULT 0, lock TEXT, held_for TEXT, needs_approval INTEGER NOT NULL DEFAULT 0, approved_by TEXT, marked_by TEXT, elapsed_s REAL NOT NULL DEFAULT 0, successes INTEGER NOT NULL DEFAULT 0, mapping TEXT, mapped_by INTEGER, map_index INTEGER, resume TEXT,
   UNIQUE (run_id, id)
 ) STRICT;
 CREATE INDEX job_held     ON job (run_id, priority DESC, seq) WHERE held_for = 'max_workers';
@@ -141,6 +167,11 @@ FROM job
 JOIN run ON run.id = job.run_id
 LEFT JOIN attempt ON attempt.id = job.attempt_id;
 CREATE INDEX job_instances ON job (mapped_by, map_index) WHERE mapped_by IS NOT NULL;
+CREATE TRIGGER job_is_pruned AFTER DELETE ON job
+BEGIN
+  DELETE FROM deferral WHERE job_seq = OLD.seq;
+  DELETE FROM callback WHERE job_seq = OLD.seq;
+END;
 CREATE INDEX job_locked   ON job (lock, priority DESC, seq) WHERE held_for = 'lock';
 CREATE INDEX job_queued   ON job (selector_id, priority DESC, seq) WHERE status = 'queued';
 CREATE INDEX job_retrying ON job (seq) WHERE status = 'retrying';

@@ -108,6 +108,10 @@ class MemoryExecution:
         self._meet(ask.ask, scope)
         return Dependencies(dependencies=tuple(self.dependencies))
 
+    async def new_callback(self, scope: e.Scope, ask: e.NewCallback) -> e.Callback:
+        self._meet(ask.ask, scope)
+        return e.Callback(callback_id="cb-1", url="http://here/v1/callbacks/cb-1/very-secret")
+
     async def read_bundle(self, scope: e.Scope, sha256: str) -> AsyncIterator[bytes]:
         self._meet("read_bundle", scope)
         if sha256 not in self.bundles:

@@ -10,7 +10,8 @@ from tests.support.cluster import Cluster
 
 ENDS = frozenset(f"job.{status.value}" for status in ENDED)
 OPENS = "job.claimed"
-CLOSES = frozenset({"job.refused", "job.lapsed", "job.requeued", "job.retrying"}) | ENDS
+SLEEPS = frozenset({"job.retrying", "job.deferred", "job.rescheduled"})
+CLOSES = frozenset({"job.refused", "job.lapsed", "job.requeued"}) | SLEEPS | ENDS
 
 
 async def assert_sound(cluster: Cluster, run_ids: Iterable[RunId]) -> None:

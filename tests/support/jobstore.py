@@ -11,6 +11,7 @@ from pathlib import Path
 from jobstore.execution_data.vault import Vault, keys_from
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
+from jobstore.triggers.ports import Outside
 from shared.files import DiskFiles
 from shared.ids import ClaimId, JobId, RunId, WorkerId
 from shared.protocol import execution as e
@@ -196,13 +197,16 @@ class Hands:
 
 @asynccontextmanager
 async def hands_on(
-    folder: Path, runtime: ManualRuntime | None = None, settings: JobStoreSettings | None = None
+    folder: Path,
+    runtime: ManualRuntime | None = None,
+    settings: JobStoreSettings | None = None,
+    outside: Outside | None = None,
 ) -> AsyncIterator[Hands]:
     """A job service on `folder`, started, and stopped afterwards."""
     runtime = runtime or ManualRuntime()
     files = DiskFiles(folder / "files", runtime)
     vault = Vault(keys_from(folder / "keys", runtime, {}))
-    service = JobStoreService(folder / "jobs.db", files, runtime, settings, vault)
+    service = JobStoreService(folder / "jobs.db", files, runtime, settings, vault, outside)
     await service.start()
     try:
         yield Hands(service, runtime)

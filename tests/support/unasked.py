@@ -3,6 +3,7 @@
 from shared.ids import JobId, RunId
 from shared.protocol.history import JobHistory, PruneReply, PruneRequest, RunDiff
 from shared.protocol.notifications import NotificationList
+from shared.protocol.questions import AnswerRequest, PostCallback, QuestionList
 from shared.protocol.schedules import (
     BackfillList,
     BackfillRequest,
@@ -57,4 +58,13 @@ class Unasked:
         raise AssertionError
 
     async def list_notifications(self, run_id: RunId) -> NotificationList:
+        raise AssertionError
+
+    async def list_questions(self, run_id: RunId | None) -> QuestionList:
+        raise AssertionError
+
+    async def answer(self, ask: AnswerRequest) -> None:
+        raise AssertionError
+
+    async def post_callback(self, ask: PostCallback) -> None:
         raise AssertionError

@@ -91,6 +91,10 @@ ASKED: list[tuple[t.Request, bytes]] = [
         e.Reschedule(at=datetime(2026, 1, 1, 13, 0, tzinfo=UTC), reason="not there yet"),
         t.encode_reply(23, None),
     ),
+    (
+        e.NewCallback(),
+        t.encode_reply(24, e.Callback(callback_id="0189", url="https://jobs/v1/callbacks/0189/s")),
+    ),
 ]
 
 
@@ -100,8 +104,8 @@ def conversation() -> str:
     for number, (request, reply) in enumerate(ASKED, start=1):
         lines += [b"< " + t.encode_request(number, request), b"> " + reply]
     lines += [
-        b'< {"id":24,"ask":"get_variable","key":"none"}\n',
-        b"> " + t.encode_error(24, UnknownVariable(key="none")),
+        b'< {"id":25,"ask":"get_variable","key":"none"}\n',
+        b"> " + t.encode_error(25, UnknownVariable(key="none")),
         b"< this is no frame\n",
         b"> " + t.encode_error(None, BadRequest("not a line of JSON")),
     ]

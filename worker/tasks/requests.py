@@ -89,6 +89,8 @@ class Requests:
                 self._mask(answer.value)
             case e.Connection():
                 self._mask(*secrets_of(answer))
+            case e.Callback():
+                self._mask(answer.url.rpartition("/")[2])  # the rest of the URL is no secret
             case _:
                 pass
         return answer

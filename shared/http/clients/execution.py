@@ -76,6 +76,9 @@ class ExecutionClient:
     async def list_dependencies(self, scope: e.Scope, ask: e.ListDependencies) -> Dependencies:
         return await self._ask(scope, ask, Dependencies)
 
+    async def new_callback(self, scope: e.Scope, ask: e.NewCallback) -> e.Callback:
+        return await self._ask(scope, ask, e.Callback)
+
     async def read_bundle(self, scope: e.Scope, sha256: str) -> Body:
         path = wire.path("v1", "attempts", scope.attempt_id, "bundles", sha256)
         headers = {wire.WORKER: scope.worker_id, wire.FENCE: str(scope.fence)}

@@ -15,6 +15,7 @@ from shared.http.clients.history import HistoryVerbs
 from shared.http.clients.notices import NoticesClient
 from shared.http.clients.schedules import SchedulesClient
 from shared.http.clients.values import ValuesClient
+from shared.http.clients.waits import WaitsClient
 from shared.http.event_stream import EVENT_STREAM, read_events
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol import jobs as j
@@ -25,7 +26,7 @@ M = TypeVar("M", bound=BaseModel)
 SUBMIT_S = 60.0  # a document may have a hundred thousand jobs
 
 
-class JobsClient(GatewayClient, HistoryVerbs, SchedulesClient, NoticesClient):
+class JobsClient(GatewayClient, HistoryVerbs, SchedulesClient, NoticesClient, WaitsClient):
     """`WholeJobService` over HTTP. Unary verbs are retried for `retry_for_s`."""
 
     @property
