@@ -13,6 +13,7 @@ from typing import Final
 
 from shared.ids import AttemptId
 from shared.protocol.gateway import ArtifactEntry, Usage
+from shared.protocol.pipeline import CacheSpec
 from simulation.history import History
 from simulation.process import Process
 from worker.ports import (
@@ -77,8 +78,19 @@ class SimFolder:
     async def append_log(self, line: str) -> None:
         self.output += f"{line}\n".encode()
 
-    async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
-        self.inputs[path] = b"".join([piece async for piece in body])
+    async def place_input(self, entry: ArtifactEntry, body: AsyncIterator[bytes]) -> None:
+        self.inputs[entry.path] = b"".join([piece async for piece in body])
+
+    async def place_known(self, entry: ArtifactEntry) -> bool:
+        return False
+
+    async def restore_cache(
+        self, pipeline: str, cache: CacheSpec, is_stopped: Callable[[], bool]
+    ) -> tuple[str, str | None]:
+        return cache.key, None
+
+    async def save_cache(self, pipeline: str, cache: CacheSpec, key: str) -> int | None:
+        return None
 
     async def find_artifacts(
         self, globs: Sequence[str], limits: ArtifactLimits = USUAL_LIMITS

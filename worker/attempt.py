@@ -184,6 +184,8 @@ class Attempt:
         promised = context.artifacts if wanted[context.artifacts_when] else ()
         globs = (*promised, *self._execution.published)
         limits = self._execution.artifact_limits
+        if is_good:
+            await self._execution.save_cache(context)
         if not globs or files is None or result.outcome not in LEAVES_ARTIFACTS:
             return (), result
         if is_good:

@@ -15,6 +15,7 @@ import structlog
 
 from shared.faultpoints import faultpoint
 from shared.protocol.gateway import Outcome, Result, RunContext, Usage
+from shared.protocol.pipeline import CacheSpec
 from worker.checking import POST, PRE, checks_launch, flaw_of, needs_look
 from worker.crew import Crew
 from worker.environment import filled, job_env, secrets_in
@@ -72,6 +73,7 @@ class Execution:
         self.published: tuple[str, ...] = ()  # globs of artifacts that a task named while it ran
         self._holder = holder
         self._attempt_id = holder.attempt_id
+        self._cache_key: str | None = None  # under which something may be kept
         self.part_bytes: int | None = None  # of artifacts, as the job service takes them
         self.artifact_limits = ArtifactLimits()
         self._masker = Masker()
@@ -131,6 +133,8 @@ class Execution:
             await self._say(f"image {context.image!r} ignored: runs on the machine", files)
         if context.inputs:
             await self._place_inputs(context, files)
+        if context.cache is not None:
+            await self._restore_cache(context.cache, context.pipeline, files)
         keeper = Gatekeeper(settings.security, context)
         if not keeper.is_idle:
             context = await self._admit(keeper, with_command(context), files)
@@ -167,6 +171,32 @@ class Execution:
         except TimeoutError:
             late = f"inputs did not arrive within {context.timeout_s:g} s"
             raise CannotCollect(late) from None
+
+    async def _restore_cache(self, cache: CacheSpec, pipeline: str, files: AttemptFiles) -> None:
+        """The job finds what it asked for, if that is here. Without it, it runs as well."""
+        try:
+            key, found = await files.restore_cache(pipeline, cache, lambda: self._is_stopped)
+        except CannotCollect as error:
+            await self._say(f"cache {cache.key!r}: {error}", files)
+            return
+        if found != key:
+            self._cache_key = key
+        await self._say(
+            f"cache {key!r}: " + ("nothing kept" if found is None else f"restored {found!r}"),
+            files,
+        )
+
+    async def save_cache(self, context: RunContext) -> None:
+        """After a success: a later run finds what the job left, unless it had it already."""
+        key, files = self._cache_key, self.files
+        if context.cache is None or key is None or files is None:
+            return
+        try:
+            kept = await files.save_cache(context.pipeline, context.cache, key)
+            words = "there is no room for it" if kept is None else f"{kept:,} files kept"
+        except CannotCollect as error:
+            words = str(error)
+        await self._say(f"cache {key!r}: {words}", files)
 
     async def _admit(
         self, keeper: Gatekeeper, context: RunContext, files: AttemptFiles

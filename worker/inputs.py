@@ -61,6 +61,8 @@ class Inputs:
         for entry in listed.artifacts:
             if self._is_stopped():
                 return
+            if await files.place_known(entry):
+                continue
             body = self._gateway.read_input(
                 InputRequest(
                     attempt_id=ask.attempt_id,
@@ -71,7 +73,7 @@ class Inputs:
                 )
             )
             async with asyncio.timeout(CALL_TIMEOUT_S + entry.size_bytes / MIN_BYTES_PER_S):
-                await files.place_input(entry.path, _verified(entry, body))
+                await files.place_input(entry, _verified(entry, body))
 
 
 async def _verified(entry: ArtifactEntry, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

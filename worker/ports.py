@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from shared.ids import AttemptId, WorkerId
 from shared.protocol.execution import AttemptState
 from shared.protocol.gateway import ArtifactEntry, RunContext, Usage
+from shared.protocol.pipeline import CacheSpec
 from shared.protocol.pipeline import CacheSpec, ContainerSpec, Limits
 
 
@@ -154,8 +155,19 @@ class AttemptFiles(Protocol):
     async def append_log(self, line: str) -> None:
         """The line is the log's last. CannotStart: the log cannot be written."""
 
-    async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
-        """An artifact of a dependency is in the working directory at `path`."""
+    async def place_input(self, entry: ArtifactEntry, body: AsyncIterator[bytes]) -> None:
+        """An artifact of a dependency is in the working directory, and may be kept for others."""
+
+    async def place_known(self, entry: ArtifactEntry) -> bool:
+        """Whether the artifact was at hand, and is in the working directory now, verified."""
+
+    async def restore_cache(
+        self, pipeline: str, cache: CacheSpec, is_stopped: Callable[[], bool]
+    ) -> tuple[str, str | None]:
+        """The cache's whole key, and that of the one whose files are there now; None: of none."""
+
+    async def save_cache(self, pipeline: str, cache: CacheSpec, key: str) -> int | None:
+        """How many files are kept under the key; None: they cannot be."""
 
     async def find_artifacts(
         self, globs: Sequence[str], limits: ArtifactLimits = USUAL_LIMITS

@@ -48,7 +48,6 @@ class WorkerSettings:
     max_log_bytes: int = 4 << 30  # of one attempt: what is longer loses its middle
     max_artifact_bytes: int = 16 << 30  # of one
     max_artifacts_bytes: int = 64 << 30  # of one attempt, together
-    store_bytes: int = 10 << 30  # on disk, of inputs and caches that may be wanted again
     grace_s: float = 10.0  # between SIGTERM and SIGKILL
     wait_s: float = 20.0  # how long a poll may wait for a job
     announce_s: float = 5.0  # a claim that the registry has not acknowledged by then is refused

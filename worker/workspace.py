@@ -8,21 +8,32 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from shared.ids import AttemptId
 from shared.protocol.gateway import ArtifactEntry
+from shared.protocol.pipeline import CacheSpec
 from shared.runtime import Runtime
 from shared.services import PIECE_BYTES
 from worker import tree
+from worker.artifacts.caches import Caches
 from worker.artifacts.collecting import BLOCK_BYTES, collect
+from worker.artifacts.store import Store
 from worker.joblog import open_log, punch
 from worker.ports import USUAL_LIMITS, ArtifactLimits, CannotCollect, CannotStart
 from worker.spares import Spares
 
 SAFE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
+
+
+class Shelf:
+    """What attempts may want that earlier ones had."""
+
+    def __init__(self, root: Path, runtime: Runtime) -> None:
+        self.store = Store(root / "store", runtime)
+        self.caches = Caches(root / "caches", self.store, runtime)
 
 
 class DiskFiles:
@@ -32,12 +43,19 @@ class DiskFiles:
     """
 
     def __init__(
-        self, log: Path, cwd: Path, scratch: Path | None, spares: Spares, runtime: Runtime
+        self,
+        log: Path,
+        cwd: Path,
+        scratch: Path | None,
+        spares: Spares,
+        shelf: "Shelf",
+        runtime: Runtime,
     ) -> None:
         self.log = log
         self.cwd = cwd
         self._scratch = scratch
         self._spares = spares
+        self._shelf = shelf
         self._runtime = runtime
         self._inode: int | None = None  # of the log, when it was looked at last
 
@@ -82,7 +100,29 @@ class DiskFiles:
         finally:
             os.close(fd)
 
-    async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
+    async def place_input(self, entry: ArtifactEntry, body: AsyncIterator[bytes]) -> None:
+        await self._place(entry.path, self._shelf.store.keeping(entry, body))
+
+    async def place_known(self, entry: ArtifactEntry) -> bool:
+        if not self._shelf.store.has(entry.sha256):
+            return False
+        try:
+            await self._place(entry.path, self._shelf.store.read(entry.sha256))
+        except CannotCollect:  # fetched anew, it is placed; or the same error comes for good
+            return False
+        return True
+
+    async def restore_cache(
+        self, pipeline: str, cache: CacheSpec, is_stopped: Callable[[], bool]
+    ) -> tuple[str, str | None]:
+        caches, cwd = self._shelf.caches, str(self.cwd)
+        key = await caches.key_of(cache, cwd)
+        return key, await caches.restore(pipeline, cache, key, cwd, is_stopped)
+
+    async def save_cache(self, pipeline: str, cache: CacheSpec, key: str) -> int | None:
+        return await self._shelf.caches.save(pipeline, cache, key, str(self.cwd))
+
+    async def _place(self, path: str, body: AsyncIterator[bytes]) -> None:
         offload = self._runtime.offload
         temporary = f".{self.log.stem}.part"
         root = str(self.cwd)
@@ -136,6 +176,7 @@ class DiskWorkspace:
         self._base_dir = base_dir
         self._runtime = runtime
         self._spares = Spares(root)
+        self._shelf = Shelf(root.parent, runtime)
 
     def left_behind(self) -> list[str]:
         """Attempts of an earlier incarnation that may have been started: their logs are here."""
@@ -145,6 +186,7 @@ class DiskWorkspace:
         """The root exists, and holds nothing of an earlier incarnation."""
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._spares.forget()
+        self._shelf.store.open()
         for entry in sorted(self._root.iterdir()):
             if entry.is_dir() and not entry.is_symlink():
                 _remove_tree(entry)
@@ -168,7 +210,7 @@ class DiskWorkspace:
             _check_folder(cwd)
         log = self._root / f"{attempt_id}.log"
         self._spares.take_log(log)
-        return DiskFiles(log, cwd, scratch, self._spares, self._runtime)
+        return DiskFiles(log, cwd, scratch, self._spares, self._shelf, self._runtime)
 
     def _make_scratch(self, scratch: Path, working_dir: str | None) -> Path:
         """An empty folder, and in it the one that the job names."""

@@ -100,6 +100,27 @@ CONTAINER: Final = table((
 ))
 CONTAINER_BLOCK: Final = block("container", CONTAINER, "{pull: always, network: none}")
 
+ARTIFACTS: Final = table((
+    Field("paths", ("paths",), k.TEXTS,
+          "Files that are kept, as patterns relative to its folder; a folder means all in it.",
+          ["dist/*", "report"]),
+    Field("when", ("when",), k.WHEN,
+          "After which ends of the job: on_success, on_failure or always. Default: always.",
+          "on_failure"),
+), required=("paths",))
+
+CACHE: Final = table((
+    Field("key", ("key",), k.TEXT, "Its name; another pipeline's of the same name is another's.",
+          "pip"),
+    Field("files", ("files",), k.TEXTS,
+          "Files whose content is part of the key: when it changes, the cache is another.",
+          ["requirements.txt"]),
+    Field("paths", ("paths",), k.TEXTS, "What is kept, as patterns or folders.", [".venv"]),
+    Field("restore_keys", ("restore_keys",), k.TEXTS,
+          "Beginnings of keys that will do when there is none of its own; the newest is taken.",
+          ["pip-"]),
+), required=("key", "paths"))
+
 CHECK: Final = table((
     Field("name", ("name",), k.TEXT,
           "The name under which workers know the check.", "check_file_exists"),
@@ -225,8 +246,13 @@ _JOB: Final = (
           [{"name": "check_file_exists", "params": {"path": "in.csv"}}]),
     Field("post_checks", ("post_checks",), CHECKS, "What must be true before it has succeeded.",
           [{"name": "check_no_ora_errors", "params": {"log_file": "logs/*.log"}}]),
-    Field("artifacts", ("artifacts",), k.TEXTS,
-          "Files that are kept, as patterns relative to its folder.", ["dist/*"]),
+    Field("artifacts", ("artifacts",),
+          k.artifacts(block("artifacts", ARTIFACTS, "{paths: [dist/*], when: always}")),
+          "Files that are kept, as patterns relative to its folder, or a mapping with `paths` "
+          "and `when`.", ["dist/*"]),
+    Field("cache", ("cache",), k.cache(block("cache", CACHE, "{key: pip, paths: [.venv]}")),
+          "Files that it finds again in a later run, if its worker still has them.",
+          {"key": "pip", "files": ["requirements.txt"], "paths": [".venv"]}),
     Field("inputs", ("inputs",), k.TEXTS,
           "Those of its needs whose artifacts are put into its folder first.", ["fetch"]),
     Field("requires", ("requires",), k.VARIABLES, "Labels that a worker must have.",
@@ -367,6 +393,8 @@ def tables() -> dict[str, Table]:
         "retry": RETRY,
         "limits": LIMITS,
         "container": CONTAINER,
+        "artifacts": ARTIFACTS,
+        "cache": CACHE,
         "artifacts": ARTIFACTS,
         "cache": CACHE,
         "check": CHECK,

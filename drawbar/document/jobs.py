@@ -153,6 +153,9 @@ class Jobs:
         container = read_container(read, path, report)
         values = {k: v for k, v in read.values.items() if not k.startswith("retry")}
         values.pop("matrix", None)
+        if isinstance(artifacts := values.get("artifacts"), dict):
+            values["artifacts"] = artifacts["paths"]
+            values["artifacts_when"] = artifacts.get("when", When.ALWAYS)
         values.pop("limits", None)
         values.pop("container", None)
         name = values.get("id")

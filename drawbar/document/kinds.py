@@ -157,6 +157,29 @@ def schedule(settings: Kind) -> Kind:
     return Kind("schedule or cron", read, {}, settings.block)
 
 
+def artifacts(settings: Kind) -> Kind:
+    """A mapping of such settings, or paths alone."""
+
+    def read(node: Node, path: Path, report: Report) -> Any:
+        if not isinstance(node, MappingNode):
+            return readers.texts(node, path, report)
+        found = settings.read(node, path, report)
+        return _needing("paths", found, node, path, "the artifacts have no paths", report)
+
+    return Kind("artifacts", read, _TEXTS, settings.block)
+
+
+def cache(settings: Kind) -> Kind:
+    """A mapping of such settings, with a key and paths."""
+
+    def read(node: Node, path: Path, report: Report) -> Any:
+        found = settings.read(node, path, report)
+        found = _needing("key", found, node, path, "the cache has no key", report)
+        return _needing("paths", found, node, path, "the cache has no paths", report)
+
+    return Kind(settings.name, read, {}, settings.block)
+
+
 def _needing(field: str, found: Any, node: Node, path: Path, message: str, report: Report) -> Any:
     """What was read of `node`, BAD without that field; the report says why, once."""
     if found is readers.BAD or field in found:

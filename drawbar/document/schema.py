@@ -63,6 +63,8 @@ def _value(field: Field, names: dict[int, str], values: dict[str, Any]) -> dict[
         case "checks":
             items = {"anyOf": [{"type": "string"}, inner]}
             return {"type": ["array", "null"], "items": items}
+        case "artifacts":
+            return {"anyOf": [*kind.schema["anyOf"], inner]}
         case "schedule or cron":
             return {"anyOf": [{"type": "string"}, inner]}
         case "jobs":

@@ -1,12 +1,13 @@
 """Processes that run when a test says so, and files that live in memory."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import PurePath
 
 from shared.ids import AttemptId
 from shared.protocol.gateway import ArtifactEntry, Usage
+from shared.protocol.pipeline import CacheSpec
 from worker.ports import (
     USUAL_LIMITS,
     ArtifactLimits,
@@ -124,8 +125,19 @@ class MemoryFiles:
     async def append_log(self, line: str) -> None:
         self.log_bytes += f"{line}\n".encode()
 
-    async def place_input(self, path: str, body: AsyncIterator[bytes]) -> None:
-        self.placed[path] = b"".join([piece async for piece in body])
+    async def place_input(self, entry: ArtifactEntry, body: AsyncIterator[bytes]) -> None:
+        self.placed[entry.path] = b"".join([piece async for piece in body])
+
+    async def place_known(self, entry: ArtifactEntry) -> bool:
+        return False
+
+    async def restore_cache(
+        self, pipeline: str, cache: CacheSpec, is_stopped: Callable[[], bool]
+    ) -> tuple[str, str | None]:
+        return cache.key, None
+
+    async def save_cache(self, pipeline: str, cache: CacheSpec, key: str) -> int | None:
+        return None
 
     async def find_artifacts(
         self, globs: Sequence[str], limits: ArtifactLimits = USUAL_LIMITS

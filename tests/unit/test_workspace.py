@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from shared.ids import AttemptId
+from shared.protocol.gateway import ArtifactEntry
 from shared.runtime import SystemRuntime
 from worker.ports import CannotCollect, CannotStart
 from worker.workspace import DiskFiles, DiskWorkspace
@@ -34,6 +35,11 @@ def write(files: DiskFiles, *paths: str) -> None:
 
 async def found(files: DiskFiles, *globs: str) -> list[str]:
     return [entry.path for entry in await files.find_artifacts(globs)]
+
+
+def an_entry(path: str) -> ArtifactEntry:
+    """Also with a path that no service would accept."""
+    return ArtifactEntry.model_construct(path=path, size_bytes=1, sha256="0" * 64)
 
 
 async def body(*pieces: bytes) -> AsyncIterator[bytes]:
@@ -206,7 +212,7 @@ async def test_no_symlink_leads_out(files: DiskFiles, tmp_path: Path) -> None:
     with pytest.raises(CannotCollect):
         [piece async for piece in files.read_artifact("folder/key")]
     with pytest.raises(CannotCollect):
-        await files.place_input("folder/key", body(b"overwritten"))
+        await files.place_input(an_entry("folder/key"), body(b"overwritten"))
     assert (secret / "key").read_text() == "secret"
 
 
@@ -256,7 +262,7 @@ async def test_an_artifact_is_read_in_pieces(files: DiskFiles) -> None:
 
 
 async def test_an_input_is_placed_whole_with_its_folders(files: DiskFiles) -> None:
-    await files.place_input("dist/deep/a", body(b"one", b"two"))
+    await files.place_input(an_entry("dist/deep/a"), body(b"one", b"two"))
 
     assert (files.cwd / "dist/deep/a").read_bytes() == b"onetwo"
     assert os.listdir(files.cwd / "dist/deep") == ["a"]
@@ -268,7 +274,7 @@ async def test_an_input_that_breaks_off_leaves_nothing(files: DiskFiles) -> None
         raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError):
-        await files.place_input("dist/a", broken())
+        await files.place_input(an_entry("dist/a"), broken())
 
     assert os.listdir(files.cwd / "dist") == []
 
@@ -276,7 +282,7 @@ async def test_an_input_that_breaks_off_leaves_nothing(files: DiskFiles) -> None
 @pytest.mark.parametrize("path", ["../x", "/tmp/x", "a/../../x", "a\nb"])
 async def test_an_input_cannot_leave_its_directory(files: DiskFiles, path: str) -> None:
     with pytest.raises(CannotCollect):
-        await files.place_input(path, body(b"x"))
+        await files.place_input(an_entry(path), body(b"x"))
 
 
 async def test_an_input_replaces_a_symlink_and_not_what_it_points_to(
@@ -285,7 +291,7 @@ async def test_an_input_replaces_a_symlink_and_not_what_it_points_to(
     (tmp_path / "precious").write_text("precious")
     (files.cwd / "a").symlink_to(tmp_path / "precious")
 
-    await files.place_input("a", body(b"x"))
+    await files.place_input(an_entry("a"), body(b"x"))
 
     assert (tmp_path / "precious").read_text() == "precious"
     assert (files.cwd / "a").read_text() == "x"
