@@ -6,6 +6,7 @@ from jobstore.store.reads import find_job, no_such_run
 from jobstore.store.row import ROW, Ended, JobRow, job_row
 from jobstore.store.settle import settle
 from jobstore.store.stop import end_unstarted, has_place, tell_to_stop
+from jobstore.store.unfold import UNFOLDED
 from jobstore.store.work import Work
 from shared.errors import Conflict
 from shared.protocol.jobs import Reason
@@ -38,13 +39,18 @@ def cancel_run(work: Work, run_id: int, why: str) -> None:
 
 
 def cancel_job(work: Work, run_id: int, job_id: str, why: str) -> None:
-    """The job has ended, or is told to, if it runs. Conflict: it has ended otherwise."""
+    """The job has ended, or is told to, if it runs. Conflict: it has ended otherwise.
+
+    A mapped job is cancelled in its instances, and ends when the last of them has.
+    """
     seq = find_job(work.conn, run_id, job_id)
-    (raw,) = work.conn.execute("SELECT status FROM job WHERE seq = ?", (seq,)).fetchone()
+    raw, mapping = work.conn.execute(
+        "SELECT status, mapping FROM job WHERE seq = ?", (seq,)
+    ).fetchone()
     status = JobStatus(raw)
     if status.is_ended and status is not JobStatus.CANCELLED:
         raise Conflict(f"job {job_id!r} has ended: {status.value}", state=status.value)
-    _cancel(work, run_id, "seq = ?", (seq,), why)
+    _cancel(work, run_id, "mapped_by = ?" if mapping == UNFOLDED else "seq = ?", (seq,), why)
 
 
 def _cancel(work: Work, run_id: int, where: str, parameters: tuple[int, ...], why: str) -> None:

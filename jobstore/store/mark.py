@@ -9,9 +9,10 @@ from jobstore.states import RUN, STAGE, JobEvent, RunEvent, StageEvent, after
 from jobstore.store.admit import give_up_place
 from jobstore.store.reads import find_job
 from jobstore.store.rejudge import left_out, rejudge
-from jobstore.store.row import find_row
+from jobstore.store.row import ROW, JobRow, find_row, job_row
 from jobstore.store.settle import settle
 from jobstore.store.stop import has_place
+from jobstore.store.unfold import UNFOLDED
 from jobstore.store.work import Work
 from shared.errors import Conflict
 from shared.protocol.jobs import MarkRequest, Reason
@@ -19,15 +20,42 @@ from shared.protocol.states import FAILURES, JobStatus, RunStatus, StageStatus
 
 
 def mark_job(work: Work, ask: MarkRequest) -> None:
-    """The job is a success. One that is a success is left as it is. Conflict: a worker has it."""
+    """The job is a success. One that is a success is left as it is. Conflict: a worker has it.
+
+    A mapped job is marked in those of its instances that neither succeeded nor were skipped; when
+    the last of them is a success, so is the job, unless it had ended: then it is marked as well.
+    """
     job = find_row(work, find_job(work.conn, ask.run_id, ask.job_id))
     if job.status is JobStatus.SUCCESS:
         return
-    if job.status in (JobStatus.CLAIMED, JobStatus.RUNNING):
-        raise Conflict(
-            f"job {ask.job_id!r} is {job.status.value}: wait for its end, or cancel it first",
-            state=job.status.value,
-        )
+    marked = [job, *(_instances(work, job.seq) if _is_unfolded(work, job.seq) else ())]
+    for one in marked:
+        if one.status in (JobStatus.CLAIMED, JobStatus.RUNNING):
+            raise Conflict(
+                f"job {one.job_id!r} is {one.status.value}: wait for its end, or cancel it first",
+                state=one.status.value,
+            )
+    if len(marked) > 1 and not job.status.is_ended:
+        marked.remove(job)  # it ends as its instances do
+    for one in reversed(marked):  # who stands for others is a success after they are
+        _mark(work, ask, one)
+
+
+def _is_unfolded(work: Work, seq: int) -> bool:
+    (mapping,) = work.conn.execute("SELECT mapping FROM job WHERE seq = ?", (seq,)).fetchone()
+    return bool(mapping == UNFOLDED)
+
+
+def _instances(work: Work, seq: int) -> list[JobRow]:
+    """Those that may be marked, in their order."""
+    found = work.conn.execute(
+        f"SELECT {ROW} FROM job WHERE mapped_by = ? ORDER BY map_index", (seq,)
+    ).fetchall()
+    good = (JobStatus.SUCCESS, JobStatus.SKIPPED)
+    return [one for one in map(job_row, found) if one.status not in good]
+
+
+def _mark(work: Work, ask: MarkRequest, job: JobRow) -> None:
     message = f"taken for a success by {ask.by}" + (f": {ask.reason}" if ask.reason else "")
     reason = Reason(who="operator", what="marked", message=message)
     columns: dict[str, object] = {"marked_by": ask.by, "reason": reason.model_dump_json()}
@@ -37,7 +65,7 @@ def mark_job(work: Work, ask: MarkRequest) -> None:
     work.record(
         "job.marked",
         ask.run_id,
-        ask.job_id,
+        job.job_id,
         job_seq=job.seq,
         by=ask.by,
         reason=ask.reason,
