@@ -53,6 +53,7 @@ class TaskStage:
         self.bundles.clear()
         self.warm = WarmServers(self.shell, python_runner(), folder / "warm", self.runtime)
         self.warm.clear()
+        self.is_warm = is_warm
         self._warms_first = is_warm and warms_first
         warm = self.warm if is_warm else None
         self.runner = TaskRunner(self.shell, self.execution, self.bundles, self.runtime, warm)
