@@ -80,6 +80,7 @@ async def run_beside_others(stage: TaskStage, body: str, file: str | None = None
     after = await stage.run(neighbour)
     assert (after.result.outcome, after.log) == (Outcome.EXITED, "up\n")
     if stage.is_warm:
+        assert isinstance(first, list)
         assert [False, *first[1:]] == stage.execution.xcoms[RETURNED]  # the server lives on
     return ended
 
@@ -141,6 +142,7 @@ AT_IMPORT = """
 """
 
 
+@pytest.mark.parametrize("stage", ["warm"], indirect=True)
 @pytest.mark.parametrize(
     ("top", "says"),
     [
@@ -159,6 +161,7 @@ async def test_a_module_that_ends_its_interpreter_says_why_and_disturbs_nobody(
     assert says in ended.result.message
 
 
+@pytest.mark.parametrize("stage", ["warm"], indirect=True)
 @pytest.mark.parametrize("name", ["shared", "worker", "drawbar", "json"])
 async def test_a_flow_with_a_name_of_ours_disturbs_nobody(stage: TaskStage, name: str) -> None:
     text = "@task\ndef go(): print(__name__, __file__)\nwith pipeline('p'): go()\n"
