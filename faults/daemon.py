@@ -15,6 +15,7 @@ from faults.files import FaultyFiles
 from faults.hops import Side, around
 from faults.injector import Injector
 from faults.plan import PointPlan
+from faults.told import told
 from shared.errors import Misconfigured
 from shared.faultpoints import injector as point_injector
 from shared.files import Files
@@ -112,8 +113,4 @@ def plan_from(path: Path, text: bytes) -> PointPlan:
     except yaml.YAMLError as error:
         raise Misconfigured(f"{path}: {error}") from None
     except ValidationError as error:
-        wrong = [
-            f"{'.'.join(str(step) for step in mistake['loc'])}: {mistake['msg']}"
-            for mistake in error.errors()
-        ]
-        raise Misconfigured(f"{path}: {'; '.join(wrong)}") from None
+        raise Misconfigured(f"{path}: {told(error)}") from None

@@ -16,6 +16,7 @@ from drawbar.cli import (
     decisions,
     documents,
     executioner,
+    faults,
     history,
     outputs,
     run,
@@ -31,6 +32,7 @@ WHEN: Final = "Run by the clock"
 SHARE: Final = "Share values"
 FLEET: Final = "Workers"
 SERVE: Final = "Serve"
+BREAK: Final = "Break on purpose"
 
 app = typer.Typer(
     name="drawbar",
@@ -96,6 +98,8 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (SERVE, "gateway", daemons.gateway),
     (SERVE, "worker", daemons.worker),
     (SERVE, "token", daemons.token),
+    (BREAK, "faults", faults.faults),
+    (BREAK, "faults proxy", faults.proxy),
 )
 
 

@@ -8,11 +8,11 @@ from worker.settings import RegistryPolicy
 LONGEST_GRACE_S: Final = 86_400.0
 
 
-def parse_address(listen: str) -> tuple[str, int]:
+def parse_address(listen: str, option: str = "--listen") -> tuple[str, int]:
     """Host and port of HOST:PORT, [HOST]:PORT or :PORT (every interface)."""
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise Usage(f"--listen takes HOST:PORT, for example 127.0.0.1:7402; found {listen!r}")
+        raise Usage(f"{option} takes HOST:PORT, for example 127.0.0.1:7402; found {listen!r}")
     return host.strip("[]") or "0.0.0.0", int(port)
 
 

@@ -4,6 +4,7 @@ It listens on one port for one server. Faults are put up and taken down while it
 """
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack, suppress
@@ -34,6 +35,7 @@ class Proxy:
         name: str,
         upstream: tuple[str, int],
         runtime: Runtime,
+        rng: random.Random,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -45,7 +47,7 @@ class Proxy:
         self.host = host
         self.port = port
         self.protocol = protocol
-        self.board = Board(runtime.random, told)
+        self.board = Board(rng, told)
         self._runtime = runtime
         self._passing = Passing()
         self._listener: socket.socket | None = None

@@ -4,9 +4,9 @@
 """
 
 from enum import StrEnum
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from shared.protocol.base import Document
 
@@ -105,6 +105,12 @@ class Stall(_Fault):
     way: Way = Way.BOTH
     after_bytes: Count = 0
 
+    @model_validator(mode="after")
+    def _says_which_way(self) -> "Stall":
+        if self.kind == "partition_one_way" and self.way is Way.BOTH:
+            raise ValueError("say which way: up or down")
+        return self
+
 
 class HalfOpen(_Fault):
     """Power was lost at the other end: nothing arrives any more, and nobody says so."""
@@ -197,3 +203,25 @@ OfRequest = DupRequest | LateRequest | ReorderRequests | KeepaliveRace | Answere
 OfResponse = LostResponse | BadResponse
 ProxyFault = Annotated[OfConnect | OfStream | OfRequest | OfResponse, Field(discriminator="kind")]
 PROXY_FAULTS: Final[TypeAdapter[list[ProxyFault]]] = TypeAdapter(list[ProxyFault])
+
+
+def _kinds() -> dict[str, dict[str, str]]:
+    """Each fault by its kind, with its own fields and their defaults."""
+    found = {}
+    for model in (
+        *get_args(OfConnect),
+        *get_args(OfStream),
+        *get_args(OfRequest),
+        *get_args(OfResponse),
+    ):
+        fields = {
+            name: "" if field.is_required() else str(getattr(field.default, "value", field.default))
+            for name, field in model.model_fields.items()
+            if name not in ("kind", "probability", "times")
+        }
+        for kind in get_args(model.model_fields["kind"].annotation):
+            found[kind] = fields
+    return found
+
+
+KINDS: Final = _kinds()

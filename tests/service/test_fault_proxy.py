@@ -1,6 +1,7 @@
 """The proxy between a real client and a real server: what each fault does to them."""
 
 import asyncio
+import random
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -85,6 +86,7 @@ async def serving(protocol: Any = "http") -> AsyncIterator[Served]:
             "x",
             ("127.0.0.1", port),
             SystemRuntime(),
+            random.Random(1),
             protocol=protocol,
             told=lambda kind, facts: told.append(kind),
         )

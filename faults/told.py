@@ -1,0 +1,11 @@
+"""What is wrong with a document of faults, in words."""
+
+from pydantic import ValidationError
+
+
+def told(error: ValidationError) -> str:
+    """Every mistake with its place, in one line."""
+    return "; ".join(
+        f"{'.'.join(str(step) for step in mistake['loc'])}: {mistake['msg']}"
+        for mistake in error.errors()
+    )
