@@ -21,8 +21,8 @@ from jobstore.store.expire import Expired, expire_lease, time_out_queued, wake_j
 from jobstore.store.finish import Accepted, Late, finish_attempt
 from jobstore.store.interface import Leftovers, LiveAttempt, OnCommit
 from jobstore.store.journal import ENDS
-from jobstore.store.mark import mark_job
 from jobstore.store.late import note_beats
+from jobstore.store.mark import mark_job
 from jobstore.store.past import PastRun, past_run
 from jobstore.store.run import Started, run_attempt
 from jobstore.store.stopwatch import Stopwatch
@@ -163,6 +163,9 @@ class SqliteJobStore:
 
         await self._must_write(call)
 
+    async def note_beats(self, late: Sequence[str], heard: Sequence[str]) -> None:
+        await self._must_write(note_beats, late, heard)
+
     async def wake(self, job_seqs: Sequence[int]) -> None:
         await self._must_write(wake_jobs, list(job_seqs))
 
@@ -198,9 +201,6 @@ class SqliteJobStore:
 
     async def attempt_state(self, attempt_id: str) -> str:
         row = await self._db.read(
-    async def note_beats(self, late: Sequence[str], heard: Sequence[str]) -> None:
-        await self._must_write(note_beats, late, heard)
-
             lambda conn: conn.execute(
                 "SELECT status FROM attempt WHERE id = ?", (attempt_id,)
             ).fetchone()
