@@ -53,6 +53,9 @@ class SimWorkspace:
         self.folders[folder.cwd] = folder
         return folder
 
+    async def reopen(self, attempt_id: AttemptId, working_dir: str | None) -> "SimFolder":
+        raise CannotStart("nothing survives the worker")
+
 
 class SimFolder:
     """`AttemptFiles` in memory."""
@@ -60,6 +63,7 @@ class SimFolder:
     def __init__(self, workspace: SimWorkspace, attempt_id: AttemptId) -> None:
         self.attempt_id = attempt_id
         self.cwd = PurePath("attempts", attempt_id, "work")
+        self.scratch: PurePath | None = None
         self.log = PurePath("attempts", attempt_id, "log")
         self.output = bytearray()
         self.files: dict[str, bytes] = {}
@@ -109,6 +113,9 @@ class SimFolder:
 
     async def read_artifact(self, path: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
         yield self.files[path][offset:]
+
+    async def sync(self, artifacts: Sequence[str]) -> None:
+        """Memory is as durable as it gets."""
 
     async def remove(self) -> None:
         self._workspace.folders.pop(self.cwd, None)

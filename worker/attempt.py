@@ -2,6 +2,8 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
+from typing import Final
 
 import structlog
 
@@ -21,11 +23,16 @@ from shared.protocol.pipeline import When
 from worker.backoff import Backoff
 from worker.crew import Crew
 from worker.execution import Execution, Stop
+from worker.outbox.interface import CannotKeep
+from worker.outbox.record import Record, lasting
 from worker.ports import CannotCollect, Process
 from worker.presence import NotAcknowledged
 from worker.report import Report, spoiled
 
 CALL_TIMEOUT_S = 10.0
+_UNBEGUN: Final = Result(
+    outcome=Outcome.DRAINED, message="the worker was restarted before the job began"
+)
 LEAVES_ARTIFACTS = (
     Outcome.EXITED,
     Outcome.SIGNALED,
@@ -53,6 +60,7 @@ class Attempt:
         self._is_gone = False
         self._is_reporting = False
         self._has_slot = True
+        self._is_task = False
         crew.slots.take(claim.slots)
 
     @property
@@ -65,6 +73,11 @@ class Attempt:
         """What was started last."""
         return self._execution.process
 
+    @property
+    def survives(self) -> bool:
+        """Whether a successor can go on with it, if this worker ends now."""
+        return self._is_reporting or (self._execution.survives and not self._is_task)
+
     async def live(self) -> None:
         """The attempt was refused, dropped, or executed and reported."""
         try:
@@ -72,23 +85,60 @@ class Attempt:
                 if self._declined is not None:
                     raise NotAcknowledged(self._declined)
                 await self._crew.presence.announce()
-            except NotAcknowledged as error:
+                self._begin()
+            except (NotAcknowledged, CannotKeep) as error:
                 await self._refuse(str(error))
                 return
             context = await self._run()
-            if context is None:
-                return
-            result = await self._execution.run(context)
-            self._vacate()
-            self._is_reporting = True
-            artifacts, result = await self._collect(context, result)
-            await self._report(result, artifacts)
+            if context is not None:
+                await self._hand_in(context, await self._execution.run(context))
+            await self._settle()
         finally:
-            self._crew.leases.drop(self.attempt_id)
-            self._vacate()
-            self._crew.slots.settled()
+            self._leave()
+
+    async def live_on(self, record: Record) -> None:
+        """What an earlier worker began was gone on with, as far as it had come, and reported."""
+        context = record.context
+        try:
+            if context is None:  # it may have asked to run it, but has not begun
+                await self._report(_UNBEGUN, ())
+            elif record.result is not None:
+                self._vacate()
+                await self._execution.reopen(context, record)
+                await self._hand_in(context, record.result)
+            else:
+                await self._hand_in(context, await self._execution.go_on(context, record))
+            await self._settle()
+        finally:
+            self._leave()
+
+    async def _hand_in(self, context: RunContext, result: Result) -> None:
+        """The result has its receipt, or there will never be one."""
+        crew, done = self._crew, self._execution
+        self._vacate()
+        self._is_reporting = True
+        await faultpoint("worker.result.unnoted")
+        crew.outbox.note(self.attempt_id, result=result, usage=done.usage, published=done.published)
+        await faultpoint("worker.result.noted")
+        done.release()
+        artifacts, result = await self._collect(context, result)
+        await faultpoint("worker.artifacts.collected")
+        await self._expect(artifacts)
+        await self._report(result, artifacts)
+
+    async def _settle(self) -> None:
+        """Nothing is kept of the attempt."""
+        await faultpoint("worker.settle.before")
+        self._crew.parking.forget(self.attempt_id)
+        await self._crew.outbox.settle(self.attempt_id)
+        await faultpoint("worker.settle.after")
         if self._execution.files is not None:
             await self._execution.files.remove()
+
+    def _leave(self) -> None:
+        self._crew.leases.drop(self.attempt_id)
+        self._vacate()
+        self._crew.slots.settled()
 
     # -- interruptions -----------------------------------------------------------------------
 
@@ -106,9 +156,17 @@ class Attempt:
     def fence_off(self, grace_s: float) -> None:
         self._stop(Stop.FENCED, "the lease could not be renewed in time", grace_s)
 
-    def drain(self) -> None:
+    def drain(self, grace_s: float) -> None:
         """The worker leaves and cannot wait for this job."""
-        self._stop(Stop.DRAINED, "the worker had to leave", self._crew.settings.grace_s)
+        self._stop(Stop.DRAINED, "the worker had to leave", grace_s)
+
+    def preempt(self) -> None:
+        """Somebody stops the worker at once, whatever it runs."""
+        self._stop(Stop.PREEMPTED, "the worker was stopped at once", 0.0)
+
+    def abandon(self) -> None:
+        """The worker ends at once, and kills the job: that costs the job no try."""
+        self._stop(Stop.PREEMPTED, "the worker was stopped", 0.0)
 
     def _stop(self, stop: Stop, why: str, grace_s: float) -> None:
         if not self._is_reporting:
@@ -138,6 +196,16 @@ class Attempt:
                 await self._crew.runtime.sleep(backoff.next_s())
             else:
                 return
+
+    def _begin(self) -> None:
+        """A successor will know of the attempt. CannotKeep."""
+        self._crew.outbox.begin(
+            Record(
+                claim=self._claim.model_copy(update={"token": None}),
+                worker_id=self.worker_id,
+                since=self._crew.runtime.mono(),
+            )
+        )
 
     async def _run(self) -> RunContext | None:
         """The try is counted and the lease held; or None: the job is not ours to start.
@@ -170,6 +238,14 @@ class Attempt:
                 # After a long while of asking little of the lease may be left. Then the fence
                 # is due at once, unless the next heartbeat is quicker.
                 crew.leases.hold(self, context, first_sent_at)
+                self._is_task = context.task is not None
+                crew.outbox.note(
+                    self.attempt_id,
+                    context=lasting(context),
+                    is_task=context.task is not None,
+                    held_at=crew.runtime.mono(),
+                )
+                await faultpoint("worker.run.after")
                 return context
 
     # -- report ------------------------------------------------------------------------------
@@ -198,6 +274,15 @@ class Attempt:
             with suppress(CannotCollect):
                 found |= {e.path: e for e in await files.find_artifacts([glob], limits)}
         return tuple(found[path] for path in sorted(found)), result
+
+    async def _expect(self, artifacts: tuple[ArtifactEntry, ...]) -> None:
+        """If the receipt is late, what the job left is made to survive a loss of power."""
+        files, crew = self._execution.files, self._crew
+        if files is None:
+            return
+        size = await files.log_size() + sum(entry.size_bytes for entry in artifacts)
+        crew.outbox.hold(self.attempt_id, size)
+        crew.parking.expect(self.attempt_id, partial(files.sync, [e.path for e in artifacts]))
 
     async def _report(self, result: Result, artifacts: tuple[ArtifactEntry, ...]) -> None:
         crew, done = self._crew, self._execution

@@ -7,6 +7,8 @@ from shared.services import Gateway
 from worker.alarms import Alarms
 from worker.lease import Leases
 from worker.logstream import LogStreams
+from worker.outbox.interface import Outbox
+from worker.outbox.parking import Parking
 from worker.polling import Slots
 from worker.ports import Runner, Workspace
 from worker.presence import Presence
@@ -27,3 +29,5 @@ class Crew:
     leases: Leases
     alarms: Alarms
     streams: LogStreams
+    outbox: Outbox
+    parking: Parking

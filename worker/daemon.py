@@ -1,12 +1,14 @@
 """The worker: its parts put together, and its life from start to drain or stop."""
 
 import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Final
 
 import structlog
 
 from shared.ids import AttemptId, WorkerId
 from shared.protocol.gateway import Claim
-from shared.protocol.registry import StatusReply
+from shared.protocol.registry import Finding, StatusReply
 from shared.protocol.states import Desired, WorkerStatus
 from shared.runtime import Runtime
 from shared.services import Gateway, Registry
@@ -14,12 +16,20 @@ from worker.alarms import Alarms
 from worker.attempt import Attempt
 from worker.bell import Bell
 from worker.crew import Crew
+from worker.health import Health
 from worker.lease import Leases
 from worker.logstream import LogStreams
+from worker.outbox.interface import Outbox
+from worker.outbox.memory import MemoryOutbox
+from worker.outbox.parking import Parking
+from worker.outbox.record import Record
 from worker.polling import Poller, Slots
 from worker.ports import Runner, Workspace
 from worker.presence import Load, Presence
 from worker.settings import WorkerSettings
+
+FIRST_BEAT_S: Final = 1.0
+HAND_OVER_S: Final = 5.0  # beyond the grace, for reports of what cannot be left running
 
 log = structlog.get_logger()
 
@@ -39,17 +49,26 @@ class Worker:
         runner: Runner,
         workspace: Workspace,
         runtime: Runtime,
+        outbox: Outbox | None = None,
+        health: Health | None = None,
     ) -> None:
+        """Without an outbox, what it leaves behind is lost with it; without health it is fit."""
         loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = loop.create_future()
         self.failure: asyncio.Future[None] = loop.create_future()
         self._runtime = runtime
         self._grace_s = settings.grace_s
-        self._slots = Slots(settings, runtime)
+        self._outbox = outbox or MemoryOutbox()
+        self._slots = Slots(settings, runtime, self._outbox)
         self._alarms = Alarms(runtime)
+        self._parking = Parking(self._outbox, runtime, self._alarms)
         self._streams = LogStreams(runtime)
-        self._leases = Leases(gateway, runtime, self._alarms, grace_s=settings.grace_s)
-        self._presence = Presence(settings, registry, runtime, self._load, self._obey)
+        self._leases = Leases(
+            gateway, runtime, self._alarms, runner, self._outbox, grace_s=settings.grace_s
+        )
+        self._health = health or Health((), runtime)
+        self._health.changed = self._note_health
+        self._presence = Presence(settings, registry, runtime, self._load, self._obey, self._adopt)
         self._poller = Poller(settings, gateway, runtime, self._presence, self._slots, self._accept)
         self._crew = Crew(
             settings=settings,
@@ -62,10 +81,15 @@ class Worker:
             leases=self._leases,
             alarms=self._alarms,
             streams=self._streams,
+            outbox=self._outbox,
+            parking=self._parking,
         )
         self._attempts: dict[AttemptId, Attempt] = {}
         self._desired = Desired.RUN
         self._wishes = Bell(runtime)  # `_desired` changed, or the last attempt ended
+        self._asks_anew = False  # slots or labels are others than those of the poll that waits
+        self._ends = Bell(runtime)  # an attempt has ended while the worker hands over
+        self._hands_over = False
         self._drain_ends_at = float("inf")
         self._owner: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -94,6 +118,25 @@ class Worker:
         if self._owner is not None:
             await asyncio.wait([self._owner])
 
+    async def hand_over(self) -> None:
+        """The worker has ended, and what can do without it runs on: a successor finds it.
+
+        Tasks cannot, as their pipes end here, nor can a job that has not begun: they are stopped,
+        which costs them no try.
+        """
+        self.begin_drain(None)
+        for attempt in self._attempts.values():
+            if not attempt.survives:
+                attempt.drain(self._grace_s)
+        try:
+            async with asyncio.timeout(self._grace_s + HAND_OVER_S):
+                while not all(a.survives for a in self._attempts.values()):
+                    await self._ends.wait()
+        except TimeoutError:
+            log.warning("worker.handed_over_late", running=self.busy)
+        self._hands_over = True
+        await self.stop()
+
     async def stop(self) -> None:
         """Nothing of the worker lives: its jobs were killed, their leases will run out."""
         owner = self._owner
@@ -108,7 +151,8 @@ class Worker:
         try:
             await self._live()
         except asyncio.CancelledError:
-            await self._kill_all()
+            if not self._hands_over:
+                await self._kill_all()
             self._end(None)
         except BaseExceptionGroup as failed:
             await self._kill_all()
@@ -123,8 +167,13 @@ class Worker:
                 group.create_task(self._alarms.run(), name="alarms"),
                 group.create_task(self._leases.run(), name="heartbeats"),
                 group.create_task(self._streams.run(group), name="logs"),
+                group.create_task(self._parking.run(), name="parking"),
                 group.create_task(self._report(), name="presence"),
+                group.create_task(self._health.run(), name="health"),
             ]
+            if left := self._outbox.left():
+                self._take_up(left, group)
+                loops.append(group.create_task(self._renew_first(), name="first heartbeat"))
             await self._poll_as_wished(group)
             while self._attempts:
                 await self._wishes.wait()
@@ -140,13 +189,15 @@ class Worker:
         self.begin_drain(None)
 
     async def _poll_as_wished(self, group: asyncio.TaskGroup) -> None:
-        """Jobs are asked for while the wish is to run; returns when it is to drain."""
+        """Jobs are asked for while the worker may run some; returns when it is to drain."""
+        await self._health.look_once()
         while not self._is_leaving:
-            if self._desired is Desired.PAUSE:
+            if not self._wants_jobs:
                 await self._wishes.wait()
                 continue
+            self._asks_anew = False
             polling = group.create_task(self._poller.run(), name="polling")
-            while self._wants_jobs:
+            while self._wants_jobs and not self._asks_anew:
                 await self._wishes.wait()
             polling.cancel()
             await asyncio.wait([polling])
@@ -154,6 +205,7 @@ class Worker:
 
     def begin_drain(self, deadline_s: float | None) -> None:
         """No more jobs are asked for; `done` is set when the rest has ended. See `drain`."""
+        self._parking.hurry()
         if deadline_s is not None:
             ends_at = self._runtime.mono() + deadline_s
             if ends_at < self._drain_ends_at:
@@ -164,6 +216,10 @@ class Worker:
     def _obey(self, reply: StatusReply) -> None:
         """What the operator wants, as the last report brought it."""
         if reply.desired is Desired.STOP:
+            if reply.is_now and self._grace_s > 0:
+                self._grace_s = 0.0
+                for attempt in self._attempts.values():
+                    attempt.preempt()
             self.begin_drain(0)
         elif self._is_leaving:
             return  # only a stop goes beyond a drain
@@ -171,6 +227,22 @@ class Worker:
             self.begin_drain(reply.deadline_s)
         else:
             self._want(reply.desired)
+
+    def _adopt(self, slots: int | None, labels: Mapping[str, str] | None) -> None:
+        """Operators changed with what the worker asks. Where slots are fewer, what runs goes on."""
+        changes = [
+            slots is not None and self._slots.resize(slots),
+            labels is not None and self._poller.relabel(labels),
+        ]
+        if any(changes):
+            log.info("worker.set", slots=slots, labels=labels)
+            self._asks_anew = True
+            self._presence.changed()
+            self._wishes.ring()
+
+    def _note_health(self) -> None:
+        self._presence.changed()
+        self._wishes.ring()
 
     def _want(self, desired: Desired) -> None:
         if desired is not self._desired:
@@ -181,7 +253,7 @@ class Worker:
 
     @property
     def _wants_jobs(self) -> bool:
-        return self._desired is Desired.RUN
+        return self._desired is Desired.RUN and self._health.flaw is None
 
     @property
     def _is_leaving(self) -> bool:
@@ -193,23 +265,50 @@ class Worker:
         if claim.attempt_id not in self._attempts and self._group is not None:
             attempt = Attempt(claim, worker_id, self._crew)
             self._attempts[claim.attempt_id] = attempt
-            self._group.create_task(self._attend(attempt), name="attempt")
+            self._group.create_task(self._attend(attempt, attempt.live()), name="attempt")
             if not self._wants_jobs:
-                attempt.decline(f"the worker was told to {self._desired}")
+                attempt.decline(self._why_not())
 
-    async def _attend(self, attempt: Attempt) -> None:
-        await attempt.live()
+    def _why_not(self) -> str:
+        if self._desired is Desired.RUN and self._health.flaw is not None:
+            return f"the worker is not fit: {self._health.flaw}"
+        return f"the worker was told to {self._desired}"
+
+    def _take_up(self, left: Sequence[Record], group: asyncio.TaskGroup) -> None:
+        """What an earlier worker left is gone on with."""
+        log.warning("worker.took_up", attempts=[record.attempt_id for record in left])
+        now = self._runtime.mono()
+        for record in left:
+            attempt = Attempt(record.claim, record.worker_id, self._crew)
+            self._attempts[attempt.attempt_id] = attempt
+            if record.context is not None:
+                held_at, beat_at = record.held_at, self._outbox.beat_at
+                was_renewed = held_at is not None and beat_at > held_at
+                since = min(now, beat_at if was_renewed else record.since)
+                self._leases.hold(attempt, record.context, since)
+            group.create_task(self._attend(attempt, attempt.live_on(record)), name="attempt")
+
+    async def _renew_first(self) -> None:
+        """The leases that were taken up are renewed as soon as may be: little may be left."""
+        await self._presence.enrolled.wait()
+        await self._leases.beat_once(FIRST_BEAT_S)
+
+    async def _attend(self, attempt: Attempt, life: Awaitable[None]) -> None:
+        await life
         del self._attempts[attempt.attempt_id]
+        self._ends.ring()
         if not self._attempts:
             self._presence.changed()
             self._wishes.ring()
 
     def _stop_all(self) -> None:
         for attempt in self._attempts.values():
-            attempt.drain()
+            attempt.drain(self._grace_s)
 
     async def _kill_all(self) -> None:
-        """No process of any attempt lives."""
+        """No process of any attempt lives. A successor will report that it was us."""
+        for attempt in self._attempts.values():
+            attempt.abandon()
         processes = [a.process for a in self._attempts.values() if a.process is not None]
         for process in processes:
             process.kill()
@@ -221,11 +320,20 @@ class Worker:
             status = WorkerStatus.DRAINING
         elif self._attempts:
             status = WorkerStatus.WORKING
-        elif self._desired is Desired.PAUSE:
+        elif not self._wants_jobs:
             status = WorkerStatus.PAUSED
         else:
             status = WorkerStatus.READY
-        return Load(status, tuple(self._attempts), self._slots.free)
+        return Load(status, tuple(self._attempts), self._slots.free, self._findings())
+
+    def _findings(self) -> tuple[Finding, ...]:
+        """What the registry is told, with what keeps the worker from jobs for other reasons."""
+        found = self._health.findings
+        if (trouble := self._outbox.trouble) is not None:
+            found = (*found, Finding(name="outbox", is_good=False, says=trouble[:500]))
+        if (late := self._leases.late) is not None:
+            found = (*found, Finding(name="heartbeat", is_good=False, says=late))
+        return found
 
     def _end(self, failure: BaseException | None) -> None:
         for end in (self.done, self.failure):

@@ -6,8 +6,9 @@ known only when the last post-check has passed.
 
 import asyncio
 import glob
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from enum import StrEnum
 from typing import Final
 
@@ -17,11 +18,13 @@ from shared.faultpoints import faultpoint
 from shared.protocol.gateway import Outcome, Result, RunContext, Usage
 from shared.protocol.pipeline import CacheSpec
 from worker.checking import POST, PRE, checks_launch, flaw_of, needs_look
+from worker.containing import container_of, folder_of, why_refused
 from worker.crew import Crew
-from worker.environment import filled, job_env, secrets_in
+from worker.environment import job_env, secrets_in
 from worker.inputs import Inputs
 from worker.lease import Holder
 from worker.logstream import LogStream
+from worker.outbox.record import RESUMED, Record, lasting
 from worker.policy.gatekeeper import Forbidden, Gatekeeper
 from worker.ports import (
     ArtifactLimits,
@@ -47,6 +50,7 @@ class Stop(StrEnum):
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     DRAINED = "drained"
+    PREEMPTED = "preempted"
     GONE = "gone"
     FENCED = "fenced"
 
@@ -55,9 +59,11 @@ OUTCOME_OF: Mapping[Stop, Outcome] = {
     Stop.TIMEOUT: Outcome.TIMEOUT,
     Stop.CANCELLED: Outcome.CANCELLED,
     Stop.DRAINED: Outcome.DRAINED,
+    Stop.PREEMPTED: Outcome.PREEMPTED,
     Stop.GONE: Outcome.DRAINED,  # evidence only: the job service has moved on
     Stop.FENCED: Outcome.DRAINED,  # the job is not to blame, should the result count after all
 }
+BROKEN: Mapping[str, Outcome] = {"oom": Outcome.OOM, "lease": Outcome.DRAINED}
 DURING: Mapping[str, str] = {PRE: " in its pre-checks", POST: " in its post-checks"}
 
 
@@ -83,6 +89,9 @@ class Execution:
         self._why = ""
         self._is_running = False
         self._is_timed = False
+        self._is_contained = False
+        self._pid: int | None = None  # of the process that was started last
+        self._deadline: float | None = None  # when the time of all phases is over
         self._kill_at = float("inf")
 
     def stop(self, stop: Stop, why: str, grace_s: float) -> None:
@@ -90,11 +99,17 @@ class Execution:
         is_first = self._stopped is None
         if is_first:
             self._stopped, self._why = stop, why
+            self._crew.outbox.note(self._attempt_id, stop=stop.value, why=why)
             log.info("attempt.stopped", attempt_id=self._attempt_id, stop=stop.value, why=why)
         if self._is_running and self.process is not None:
             if is_first:
                 self.process.terminate()
             self._arm_kill(grace_s)
+
+    @property
+    def survives(self) -> bool:
+        """Whether a successor can go on with what runs."""
+        return self._is_running and self.phase in RESUMED and not self._is_contained
 
     @property
     def _is_stopped(self) -> bool:
@@ -103,8 +118,34 @@ class Execution:
 
     async def run(self, context: RunContext) -> Result:
         """How it ended. Nothing that was started lives any more."""
+        return await self._ended(self._go_through(context))
+
+    async def go_on(self, context: RunContext, record: Record) -> Result:
+        """The same for what an earlier worker has begun, as far as that is known."""
+        return await self._ended(self._go_on(context, record))
+
+    async def reopen(self, context: RunContext, record: Record) -> None:
+        """What an earlier worker left of an attempt that has ended can be reported."""
+        self._take_up(record)
         try:
-            return await self._go_through(context)
+            env = job_env(self._crew.settings, context, self._attempt_id)
+            self._mask(env, context)
+            self.files = await self._reopened(context, env)
+        except CannotStart as error:  # this worker's settings name another folder, or none
+            log.error("attempt.files_lost", attempt_id=self._attempt_id, error=str(error))
+            return
+        self._listen(self.files)
+        if self.stream is not None:
+            self._crew.streams.close(self.stream)
+
+    def release(self) -> None:
+        """No successor finds the last process any more: how it all ended was noted."""
+        if self.process is not None:
+            self.process.release()
+
+    async def _ended(self, way: Awaitable[Result]) -> Result:
+        try:
+            return await way
         except Forbidden as error:
             return _failure(Outcome.FORBIDDEN, self._masker.mask_text(str(error)))
         except CannotStart as error:
@@ -120,16 +161,15 @@ class Execution:
 
     async def _go_through(self, context: RunContext) -> Result:
         settings = self._crew.settings
-        if context.image is not None and settings.images == "refuse":
+        refusal = why_refused(settings, context)
+        if refusal is not None:
             # Before its folder is opened, which may be one that only the image has.
-            raise Forbidden(_no_containers(context.image))
+            raise Forbidden(refusal)
         env = job_env(settings, context, self._attempt_id)
         self._mask(env, context)
-        folder = context.working_dir
-        if folder is not None:
-            folder = filled(folder, env, "the working directory")
+        folder = folder_of(settings, context, env)
         files = self.files = await self._crew.workspace.open(self._attempt_id, folder)
-        if context.image is not None:
+        if context.image is not None and not settings.contains(context):
             await self._say(f"image {context.image!r} ignored: runs on the machine", files)
         if context.inputs:
             await self._place_inputs(context, files)
@@ -137,25 +177,86 @@ class Execution:
             await self._restore_cache(context.cache, context.pipeline, files)
         keeper = Gatekeeper(settings.security, context)
         if not keeper.is_idle:
-            context = await self._admit(keeper, with_command(context), files)
-        if needs_look(context) and not self._is_stopped:
-            flaw = await self._check(PRE, context, env, files)
+            admitted = await self._admit(keeper, with_command(context), files)
+            if admitted is not context:
+                context = admitted
+                self._crew.outbox.note(self._attempt_id, context=lasting(context))
+        return await self._carry_out(PRE, context, env, files, None)
+
+    async def _carry_out(
+        self,
+        phase: str,
+        context: RunContext,
+        env: Mapping[str, str],
+        files: AttemptFiles,
+        found: Process | None,
+    ) -> Result:
+        """From `phase` on, whose process was `found` if it was started already."""
+        if phase == PRE and (found or (needs_look(context) and not self._is_stopped)):
+            flaw = await self._check(PRE, context, env, files, found)
             if flaw is not None:
                 return _failure(Outcome.PRECHECK_FAILED, flaw)
-        if self._is_stopped:
-            return self._stop_result(None)
-        await faultpoint("worker.spawn.before")
-        launch = Launch(
-            argv=context.argv, env=env, cwd=files.cwd, log=files.log, task=self._task(context)
-        )
-        ended = await self._execute(launch, "executing", context)
-        result = _result_of(ended)
+            found = None
+        ended: Exit | None = None
+        result = Result(outcome=Outcome.EXITED, exit_code=0)
+        if phase != POST:
+            if self._is_stopped and found is None:
+                return self._stop_result(None)
+            await faultpoint("worker.spawn.before")
+            launch = Launch(
+                argv=context.argv,
+                env=env,
+                cwd=files.cwd,
+                log=files.log,
+                task=self._task(context),
+                limits=context.limits,
+                scratch=files.scratch,
+                container=container_of(self._crew.settings, context, env),
+            )
+            self._is_contained = launch.container is not None
+            ended = await self._execute(launch, "executing", context, found)
+            result = _result_of(ended)
+            found = None
         is_good = result.outcome is Outcome.EXITED and result.exit_code == 0
-        if is_good and context.post_checks and not self._is_stopped:
-            flaw = await self._check(POST, context, env, files)
+        if is_good and (found or (context.post_checks and not self._is_stopped)):
+            flaw = await self._check(POST, context, env, files, found)
             if flaw is not None:
                 return Result(outcome=Outcome.POSTCHECK_FAILED, exit_code=0, message=flaw)
         return self._stop_result(ended) if self._is_stopped else result
+
+    async def _go_on(self, context: RunContext, record: Record) -> Result:
+        crew = self._crew
+        env = job_env(crew.settings, context, self._attempt_id)
+        self._mask(env, context)
+        files = self.files = await self._reopened(context, env)
+        self._take_up(record)
+        found = await crew.runner.attach(self._attempt_id)
+        may_go_on = crew.settings.reattach and record.phase in RESUMED and not record.is_task
+        if found is not None and (not may_go_on or found.pid == record.earlier):
+            found.kill()
+            await found.reap()
+            found.release()
+            found = None
+        if found is not None:
+            log.info("attempt.resumed", attempt_id=self._attempt_id, pid=found.pid)
+            return await self._carry_out(record.phase, context, env, files, found)
+        self._listen(files)
+        if self._is_stopped:
+            return self._stop_result(None)
+        if record.pid is None:
+            return _failure(Outcome.DRAINED, "the worker was restarted before the job began")
+        return _failure(Outcome.LOST, "worker crashed")
+
+    async def _reopened(self, context: RunContext, env: Mapping[str, str]) -> AttemptFiles:
+        folder = folder_of(self._crew.settings, context, env)
+        return await self._crew.workspace.reopen(self._attempt_id, folder)
+
+    def _take_up(self, record: Record) -> None:
+        """What was known of the attempt is known again."""
+        self._pid, self._deadline = record.pid, record.deadline
+        self.usage, self.published = record.usage or NOTHING_USED, record.published
+        if record.stop is not None:
+            self._stopped, self._why = Stop(record.stop), record.why
 
     def _task(self, context: RunContext) -> TaskLaunch | None:
         if context.task is None:
@@ -204,7 +305,7 @@ class Execution:
         """What may be started. Forbidden: nothing may."""
 
         async def run(launch: Launch) -> Exit:
-            return await self._execute(launch, "starting", context)
+            return await self._execute(launch, "starting", context, None)
 
         try:
             admitted, warnings = await keeper.admit(context, files, self._crew.runtime, run)
@@ -218,12 +319,17 @@ class Execution:
         return admitted
 
     async def _check(
-        self, phase: str, context: RunContext, env: Mapping[str, str], files: AttemptFiles
+        self,
+        phase: str,
+        context: RunContext,
+        env: Mapping[str, str],
+        files: AttemptFiles,
+        found: Process | None,
     ) -> str | None:
         """Why a check did not pass; None: all did, or the attempt was stopped meanwhile."""
         launch = checks_launch(phase, context, env, files, self._crew.settings.plugin_dirs)
         try:
-            ended = await self._execute(launch, phase, context)
+            ended = await self._execute(launch, phase, context, found)
         except CannotStart as error:
             return f"the checks cannot be run: {error}"[:2_000]
         if self._is_stopped:
@@ -233,10 +339,13 @@ class Execution:
 
     # -- one process ---------------------------------------------------------------------------
 
-    async def _execute(self, launch: Launch, phase: str, context: RunContext) -> Exit:
-        """The process tree was started and is gone again. CannotStart."""
+    async def _execute(
+        self, launch: Launch, phase: str, context: RunContext, found: Process | None
+    ) -> Exit:
+        """The process tree was started, or found, and is gone again. CannotStart."""
         crew = self._crew
-        self.process = process = await crew.runner.start(launch)
+        process = found or await self._start(launch, phase, context.timeout_s)
+        self.process = process
         self._is_running = True
         self.phase = phase
         if self._is_stopped:  # stopped while it was being started
@@ -251,10 +360,30 @@ class Execution:
         finally:
             self._is_running = False
             crew.alarms.disarm((self._attempt_id, "kill"))
+        for remark in ended.remarks:
+            if self.files is not None:
+                await self._say(remark, self.files)
         self.usage = _sum(self.usage, ended.usage)
         if ended.task is not None:
             self.published = tuple(glob.escape(path) for path in ended.task.artifacts)
         return ended
+
+    async def _start(self, launch: Launch, phase: str, timeout_s: float) -> Process:
+        """The phase's process. A successor can tell it from that of the phase before, at any
+        moment: that one is noted as such, and then forgotten by the runner, before this starts."""
+        crew = self._crew
+        crew.outbox.note(
+            self._attempt_id, phase=phase, pid=None, earlier=self._pid, usage=self.usage
+        )
+        await faultpoint("worker.phase.noted")
+        self.release()
+        until = crew.leases.ends_at(self._attempt_id)
+        process = await crew.runner.start(replace(launch, attempt_id=self._attempt_id, until=until))
+        await faultpoint("worker.spawn.unnoted")
+        self._pid = process.pid
+        self._deadline = self._deadline or crew.runtime.mono() + timeout_s
+        crew.outbox.note(self._attempt_id, pid=process.pid, deadline=self._deadline)
+        return process
 
     def _time(self, timeout_s: float) -> None:
         """All phases together are stopped after `timeout_s`, counted from the first of them."""
@@ -266,8 +395,8 @@ class Execution:
             why = f"timed out after {timeout_s:g} s{DURING.get(self.phase, '')}"
             self.stop(Stop.TIMEOUT, why, self._crew.settings.grace_s)
 
-        at = self._crew.runtime.mono() + timeout_s
-        self._crew.alarms.arm((self._attempt_id, "timeout"), at, stop)
+        assert self._deadline is not None, "it was noted when the first process was started"
+        self._crew.alarms.arm((self._attempt_id, "timeout"), self._deadline, stop)
 
     def _arm_kill(self, grace_s: float) -> None:
         at = self._crew.runtime.mono() + grace_s
@@ -327,17 +456,14 @@ class Execution:
 
 
 def _result_of(ended: Exit) -> Result:
+    if ended.breach is not None:
+        return _failure(BROKEN.get(ended.breach.kind, Outcome.OVER_LIMIT), ended.breach.message)
+    if ended.lost and (ended.task is None or ended.task.state is None):
+        return _failure(Outcome.CONTAINER_LOST, ended.lost)
     if ended.task is not None:
         return judge_task(ended, ended.task)
     outcome = Outcome.EXITED if ended.exit_code is not None else Outcome.SIGNALED
     return Result(outcome=outcome, exit_code=ended.exit_code, signal=ended.signal)
-
-
-def _no_containers(image: str) -> str:
-    return (
-        f"the job asks for image {image!r}, and this worker runs no containers; start the worker "
-        "with --images ignore to run such jobs on the machine itself"
-    )
 
 
 def _saying(result: Result, message: str) -> Result:

@@ -13,7 +13,7 @@ SIGTERM after 23 s, SIGKILL after 28 s, nothing left when another worker may get
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -32,6 +32,10 @@ from shared.runtime import Runtime
 from shared.services import Gateway
 from worker.alarms import Alarms
 from worker.bell import Bell
+from worker.outbox.interface import Outbox
+from worker.ports import Runner
+
+MISSED: Final = 2.5  # beats: from then on they are late
 
 log = structlog.get_logger()
 
@@ -61,6 +65,7 @@ class _Lease:
     holder: Holder
     lease_s: float
     heartbeat_s: float
+    renewed_at: float
 
 
 def fence_grace_s(lease_s: float, grace_s: float) -> float:
@@ -70,15 +75,29 @@ def fence_grace_s(lease_s: float, grace_s: float) -> float:
 
 def fence_after_s(lease_s: float, grace_s: float) -> float:
     """Seconds without a renewal after which the job is stopped."""
-    return lease_s - fence_grace_s(lease_s, grace_s) - lease_s / 15
+    return end_after_s(lease_s) - fence_grace_s(lease_s, grace_s)
+
+
+def end_after_s(lease_s: float) -> float:
+    """Seconds without a renewal after which nothing of the job may live, worker or no worker."""
+    return lease_s - lease_s / 15
 
 
 class Leases:
     """Renews what it holds and passes on what the job service says of each lease."""
 
     def __init__(
-        self, gateway: Gateway, runtime: Runtime, alarms: Alarms, *, grace_s: float
+        self,
+        gateway: Gateway,
+        runtime: Runtime,
+        alarms: Alarms,
+        runner: Runner,
+        outbox: Outbox,
+        *,
+        grace_s: float,
     ) -> None:
+        self._runner = runner
+        self._outbox = outbox
         self._gateway = gateway
         self._runtime = runtime
         self._alarms = alarms
@@ -89,19 +108,39 @@ class Leases:
 
     def hold(self, holder: Holder, context: RunContext, since: float) -> None:
         """The lease is renewed until dropped. `since` is when `run` was first sent."""
-        lease = _Lease(holder, context.lease_s, context.heartbeat_s)
+        lease = _Lease(holder, context.lease_s, context.heartbeat_s, since)
         self._held[holder.attempt_id] = lease
         self._arm(lease, since)
         if len(self._held) == 1:
             self._bell.ring()
+
+    def ends_at(self, attempt_id: AttemptId) -> float:
+        """When nothing of the job may live any more, unless its lease is renewed before."""
+        lease = self._held[attempt_id]
+        return lease.renewed_at + end_after_s(lease.lease_s)
 
     def drop(self, attempt_id: AttemptId) -> None:
         """The lease is renewed no more. Safe to repeat."""
         if self._held.pop(attempt_id, None) is not None:
             self._alarms.disarm((attempt_id, "fence"))
 
+    @property
+    def late(self) -> str | None:
+        """What there is to say of beats that were not answered; None while none is missing."""
+        now = self._runtime.mono()
+        silent_s = max(
+            (
+                now - lease.renewed_at
+                for lease in self._held.values()
+                if now - lease.renewed_at > MISSED * lease.heartbeat_s
+            ),
+            default=None,
+        )
+        return None if silent_s is None else f"leases were last renewed {silent_s:.0f} s ago"
+
     async def run(self) -> None:
-        """Renews, for ever."""
+        """Renews, for ever. What one beat takes is not added to the wait for the next."""
+        beaten_at = 0.0
         while True:
             if not self._held:
                 await self._bell.wait()
@@ -109,12 +148,15 @@ class Leases:
             interval_s = min(lease.heartbeat_s for lease in self._held.values())
             if self._failures:
                 interval_s *= self._runtime.random.uniform(0.25, 1)
-            await self._runtime.sleep(interval_s)
+            took_s = min(self._runtime.mono() - beaten_at, interval_s / 2)
+            await self._runtime.sleep(interval_s - took_s)
             if self._held:
+                beaten_at = self._runtime.mono()
                 await self.beat_once(interval_s)
 
     async def beat_once(self, interval_s: float) -> None:
         """Every lease was offered for renewal, and what was said of it is passed on."""
+        began = self._runtime.mono()
         # After the registry forgot this worker and enrolled it anew, two ids may be in use.
         by_worker: dict[WorkerId, list[_Lease]] = {}
         for lease in self._held.values():
@@ -131,6 +173,8 @@ class Leases:
                     self._failures += 1
                 else:
                     self._failures = 0
+        if self._failures == 0 and self._held:
+            self._outbox.beat(began)
 
     async def _beat(self, worker_id: WorkerId, leases: Sequence[_Lease]) -> None:
         ask = HeartbeatRequest(
@@ -147,10 +191,14 @@ class Leases:
         await faultpoint("worker.heartbeat.before_send")
         sent_at = self._runtime.mono()
         reply = await self._gateway.heartbeat(ask)
+        permitted = {}
         for verdict in reply.leases:
             lease = self._held.get(verdict.attempt_id)
             if lease is not None:  # else it was settled while we asked
                 self._judge(lease, verdict, sent_at)
+                if verdict.verdict is not Verdict.GONE:
+                    permitted[verdict.attempt_id] = sent_at + end_after_s(lease.lease_s)
+        self._runner.permit(permitted)
 
     def _judge(self, lease: _Lease, verdict: LeaseVerdict, sent_at: float) -> None:
         if verdict.verdict is Verdict.GONE:
@@ -162,6 +210,7 @@ class Leases:
             lease.holder.cancel()
 
     def _arm(self, lease: _Lease, since: float) -> None:
+        lease.renewed_at = since
         grace_s = fence_grace_s(lease.lease_s, self._grace_s)
         self._alarms.arm(
             (lease.holder.attempt_id, "fence"),

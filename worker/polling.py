@@ -1,7 +1,7 @@
 """Asking for jobs: one poll at a time, for all slots that are free."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -13,6 +13,7 @@ from shared.runtime import Runtime
 from shared.services import Gateway
 from worker.backoff import Backoff
 from worker.bell import Bell
+from worker.outbox.interface import Outbox
 from worker.presence import Presence
 from worker.settings import WorkerSettings
 
@@ -20,6 +21,7 @@ REPLY_SLACK_S = 10.0  # beyond the time for which a poll may wait
 RECHECK_TIMEOUT_S = 2.0
 IN_DOUBT = "jobstore_unavailable"  # it may have claimed for us before its answer was lost
 SETTLE_S = 0.001  # what was claimed is started before more is asked for
+TROUBLE_LOOK_S = 1.0  # a disk that takes writes again rings no bell
 QUICK_S = 0.05  # an empty answer that came sooner than this did not wait for a job
 
 log = structlog.get_logger()
@@ -28,7 +30,8 @@ log = structlog.get_logger()
 class Slots:
     """How many jobs run, how many results wait for their receipt, and who waits for room."""
 
-    def __init__(self, settings: WorkerSettings, runtime: Runtime) -> None:
+    def __init__(self, settings: WorkerSettings, runtime: Runtime, outbox: Outbox) -> None:
+        self._outbox = outbox
         self._total = settings.slots
         self._max_unreported = settings.max_unreported
         self._bell = Bell(runtime)
@@ -42,11 +45,21 @@ class Slots:
     @property
     def open(self) -> int:
         """Slots for which a job may be claimed."""
-        return self.free if self._unreported <= self._max_unreported else 0
+        if self._unreported > self._max_unreported or self._outbox.trouble is not None:
+            return 0
+        return self.free
 
     @property
     def total(self) -> int:
         return self._total
+
+    def resize(self, total: int) -> bool:
+        """So many from now on; whether that is a change. What runs beyond them goes on."""
+        if total == self._total:
+            return False
+        self._total = total
+        self._bell.ring()
+        return True
 
     def take(self, slots: int) -> None:
         self._taken += slots
@@ -65,7 +78,7 @@ class Slots:
     async def until_open(self) -> None:
         """Returns when a job may be claimed."""
         while not self.open:
-            await self._bell.wait()
+            await self._bell.wait(None if self._outbox.trouble is None else TROUBLE_LOOK_S)
 
 
 class Poller:
@@ -90,6 +103,12 @@ class Poller:
         self._backoff = Backoff(runtime)
         self._hurried = Backoff(runtime, base_s=0.05, cap_s=1.0)
         self._claim_id: ClaimId | None = None  # of a poll whose answer we do not know
+
+    def relabel(self, labels: Mapping[str, str]) -> bool:
+        """Later polls are for these labels; whether that is a change."""
+        is_change = labels != self._labels
+        self._labels = dict(labels)
+        return is_change
 
     async def run(self) -> None:
         """Polls whenever a slot is free and the registry policy allows, for ever."""

@@ -12,7 +12,6 @@ from typing import Final, Protocol
 from shared.ids import AttemptId, WorkerId
 from shared.protocol.execution import AttemptState
 from shared.protocol.gateway import ArtifactEntry, RunContext, Usage
-from shared.protocol.pipeline import CacheSpec
 from shared.protocol.pipeline import CacheSpec, ContainerSpec, Limits
 
 
@@ -144,6 +143,10 @@ class AttemptFiles(Protocol):
     @property
     def cwd(self) -> PurePath: ...
 
+    @property
+    def scratch(self) -> PurePath | None:
+        """The folder that is this attempt's alone, and goes with it; None: it works elsewhere."""
+
     async def log_size(self) -> int:
         """0 where there is no regular file, and at the first look at one that took its place."""
 
@@ -180,6 +183,10 @@ class AttemptFiles(Protocol):
 
     def read_artifact(self, path: str, offset: int = 0) -> AsyncGenerator[bytes, None]: ...
 
+    async def sync(self, artifacts: Sequence[str]) -> None:
+        """The log, and these artifacts, survive a loss of power; those that are not there any
+        more are passed over. OSError: the disk does not take them."""
+
     async def remove(self) -> None:
         """The folder is gone. Safe to repeat."""
 
@@ -193,3 +200,6 @@ class Workspace(Protocol):
 
     async def open(self, attempt_id: AttemptId, working_dir: str | None) -> AttemptFiles:
         """A folder for this attempt. CannotStart: the working directory does not exist."""
+
+    async def reopen(self, attempt_id: AttemptId, working_dir: str | None) -> AttemptFiles:
+        """The folder that an earlier worker opened, with what is there of it."""

@@ -6,7 +6,7 @@ registry answers.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -23,7 +23,13 @@ from shared.errors import (
 )
 from shared.faultpoints import faultpoint
 from shared.ids import WorkerId
-from shared.protocol.registry import MAX_NAMED, EnrolRequest, StatusReply, StatusReport
+from shared.protocol.registry import (
+    MAX_NAMED,
+    EnrolRequest,
+    Finding,
+    StatusReply,
+    StatusReport,
+)
 from shared.protocol.states import WorkerStatus
 from shared.runtime import Runtime
 from shared.services import Registry
@@ -52,6 +58,7 @@ class Load:
     status: WorkerStatus
     attempts: tuple[str, ...]
     free_slots: int
+    health: tuple[Finding, ...]
 
 
 class Presence:
@@ -64,13 +71,16 @@ class Presence:
         runtime: Runtime,
         load: Callable[[], Load],
         obey: Callable[[StatusReply], None],
+        adopt: Callable[[int | None, Mapping[str, str] | None], None],
     ) -> None:
+        """`adopt` is told the slots and labels that operators want the worker to have."""
         self._settings = settings
         self._policy = settings.registry_policy
         self._registry = registry
         self._runtime = runtime
         self._load = load
         self._obey = obey
+        self._adopt = adopt
         self._bell = Bell(runtime)  # something to report
         self._acked = Bell(runtime)  # a report was acknowledged
         self._backoff = Backoff(runtime, cap_s=5.0)
@@ -80,6 +90,7 @@ class Presence:
         self._acked_at = float("-inf")  # when the last acknowledged report was sent
         self._doubtful = False  # the last report was not acknowledged
         self._next_report_s = 0.0
+        self.enrolled = asyncio.Event()
         self.worker_id: WorkerId | None = None
         self.incarnation = 0
         self.superseded: WorkerSuperseded | None = None
@@ -159,6 +170,7 @@ class Presence:
             status=load.status,
             attempts=load.attempts[:MAX_NAMED],
             free_slots=load.free_slots,
+            health=load.health,
         )
         await faultpoint("worker.report.before_send")
         try:
@@ -205,8 +217,10 @@ class Presence:
                 break
         self.worker_id, self.incarnation = reply.worker_id, reply.incarnation
         self._next_report_s = reply.next_report_s
+        self._adopt(reply.slots, reply.labels)
         log.info("worker.enrolled", worker_id=reply.worker_id, incarnation=reply.incarnation)
         self._acknowledged()
+        self.enrolled.set()
 
     async def _until_due(self) -> None:
         while not self._waiting:
@@ -231,6 +245,7 @@ class Presence:
                     heard.set_result(None)
         else:
             self._reject(waiting, f"the worker is {status}")
+        self._adopt(reply.slots, reply.labels)
         self._obey(reply)
 
     def _acknowledged(self) -> None:

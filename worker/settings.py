@@ -51,6 +51,7 @@ class WorkerSettings:
     grace_s: float = 10.0  # between SIGTERM and SIGKILL
     wait_s: float = 20.0  # how long a poll may wait for a job
     announce_s: float = 5.0  # a claim that the registry has not acknowledged by then is refused
+    reattach: bool = True  # to jobs that an earlier worker started; else they are ended
     health: HealthLimits = HealthLimits()
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)

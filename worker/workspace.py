@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class DiskFiles:
     ) -> None:
         self.log = log
         self.cwd = cwd
-        self._scratch = scratch
+        self.scratch = scratch
         self._spares = spares
         self._shelf = shelf
         self._runtime = runtime
@@ -153,15 +153,26 @@ class DiskFiles:
         finally:
             file.close()
 
+    async def sync(self, artifacts: Sequence[str]) -> None:
+        await self._runtime.offload(self._sync, tuple(artifacts))
+
+    def _sync(self, artifacts: Sequence[str]) -> None:
+        with suppress(FileNotFoundError):
+            _fsync(self.log)
+        for path in artifacts:
+            with suppress(CannotCollect), tree.open_file(str(self.cwd), path) as file:
+                os.fsync(file.fileno())
+        _fsync(self.log.parent)
+
     async def remove(self) -> None:
         # A process that outlived its job and still writes may use its folder as well.
         is_left_alone = self._spares.keep_log(self.log)
         if not is_left_alone:
             with suppress(OSError):  # what cannot be removed stays behind until the next start
                 os.unlink(self.log)
-        if self._scratch is None or (is_left_alone and self._spares.keep_folder(self._scratch)):
+        if self.scratch is None or (is_left_alone and self._spares.keep_folder(self.scratch)):
             return
-        await self._runtime.offload(_remove_tree, self._scratch)
+        await self._runtime.offload(_remove_tree, self.scratch)
 
 
 class DiskWorkspace:
@@ -182,52 +193,64 @@ class DiskWorkspace:
         """Attempts of an earlier incarnation that may have been started: their logs are here."""
         return sorted(path.stem for path in self._root.glob("*.log"))
 
-    def clear(self) -> None:
-        """The root exists, and holds nothing of an earlier incarnation."""
+    def clear(self, but: Collection[str] = ()) -> None:
+        """The root exists, and holds nothing of an earlier incarnation but these attempts."""
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._spares.forget()
         self._shelf.store.open()
         for entry in sorted(self._root.iterdir()):
+            if entry.name.removesuffix(".log") in but:
+                continue
             if entry.is_dir() and not entry.is_symlink():
                 _remove_tree(entry)
             else:
                 entry.unlink(missing_ok=True)
 
     async def open(self, attempt_id: AttemptId, working_dir: str | None) -> DiskFiles:
+        cwd, scratch = self._place(attempt_id, working_dir)
+        if scratch is None:
+            _check_folder(cwd)
+        else:
+            self._make_scratch(scratch, cwd)
+        log = self._log_of(attempt_id)
+        self._spares.take_log(log)
+        return DiskFiles(log, cwd, scratch, self._spares, self._shelf, self._runtime)
+
+    async def reopen(self, attempt_id: AttemptId, working_dir: str | None) -> DiskFiles:
+        cwd, scratch = self._place(attempt_id, working_dir)
+        return DiskFiles(self._log_of(attempt_id), cwd, scratch, self._spares, self._shelf, self._runtime)
+
+    def _log_of(self, attempt_id: AttemptId) -> Path:
+        return self._root / f"{attempt_id}.log"
+
+    def _place(self, attempt_id: AttemptId, working_dir: str | None) -> tuple[Path, Path | None]:
+        """The working directory, and the scratch folder that it is in, if it is in one."""
         if not SAFE_ID.fullmatch(attempt_id):
             raise CannotStart(f"{attempt_id!r} cannot be the name of a folder")
         if working_dir is not None and "\0" in working_dir:
             raise CannotStart("the working directory has a NUL character in its name")
-        scratch = None
         if working_dir is not None and os.path.isabs(working_dir):
-            cwd = Path(working_dir)
-        elif self._base_dir is not None:
-            cwd = self._base_dir / (working_dir or "")
-        else:
-            scratch = self._root / attempt_id
-            cwd = self._make_scratch(scratch, working_dir)
-        if scratch is None:
-            _check_folder(cwd)
-        log = self._root / f"{attempt_id}.log"
-        self._spares.take_log(log)
-        return DiskFiles(log, cwd, scratch, self._spares, self._shelf, self._runtime)
+            return Path(working_dir), None
+        if self._base_dir is not None:
+            return self._base_dir / (working_dir or ""), None
+        scratch = self._root / attempt_id
+        if working_dir is None:
+            return scratch, scratch
+        try:
+            return scratch.joinpath(*tree.split_path(working_dir)), scratch
+        except CannotCollect as error:
+            if os.path.normpath(working_dir) != ".":
+                raise CannotStart(f"working directory: {error}") from error
+            return scratch, scratch
 
-    def _make_scratch(self, scratch: Path, working_dir: str | None) -> Path:
+    def _make_scratch(self, scratch: Path, cwd: Path) -> None:
         """An empty folder, and in it the one that the job names."""
-        cwd = scratch
-        if working_dir is not None:
-            try:
-                cwd = scratch.joinpath(*tree.split_path(working_dir))
-            except CannotCollect as error:
-                if os.path.normpath(working_dir) != ".":
-                    raise CannotStart(f"working directory: {error}") from error
         try:
             self._spares.take_folder(scratch)
             if cwd != scratch:
                 os.makedirs(cwd, mode=0o700)
         except OSError as error:
             raise CannotStart(f"cannot make a working directory: {error.strerror}") from error
-        return cwd
 
 
 def _check_folder(cwd: Path) -> None:
@@ -242,6 +265,14 @@ def _write_all(fd: int, data: bytes, path: str) -> None:
             done += os.write(fd, data[done:])
     except OSError as error:
         raise CannotCollect(f"input {path!r}: {error.strerror}") from error
+
+
+def _fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _remove_tree(path: Path) -> None:

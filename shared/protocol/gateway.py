@@ -284,6 +284,10 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     CANCELLED = "cancelled"
     DRAINED = "drained"  # stopped because the worker had to leave; costs no try
+    PREEMPTED = "preempted"  # killed because somebody stopped the worker at once; costs no try
+    LOST = "lost"  # the worker crashed and was restarted, and the process is not there any more
+    OOM = "oom"  # killed because it needed more memory than its limit
+    OVER_LIMIT = "over_limit"  # killed because it went beyond another limit of its own
     SPAWN_ERROR = "spawn_error"  # never started: no such command or directory
     INPUT_ERROR = "input_error"  # an input could not be placed
     PRECHECK_FAILED = "precheck_failed"  # never started: a pre-check did not pass

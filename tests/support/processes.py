@@ -106,11 +106,13 @@ class MemoryFiles:
     def __init__(self, attempt_id: AttemptId) -> None:
         self.log = PurePath(f"/memory/{attempt_id}.log")
         self.cwd = PurePath("/memory")
+        self.scratch: PurePath | None = None
         self.log_bytes = b""
         self.found: dict[str, bytes] = {}
         self.placed: dict[str, bytes] = {}
         self.largest_read = 0
         self.is_removed = False
+        self.is_synced = False
 
     async def log_size(self) -> int:
         return len(self.log_bytes)
@@ -154,6 +156,9 @@ class MemoryFiles:
     async def read_artifact(self, path: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
         yield self.found[path][offset:]
 
+    async def sync(self, artifacts: Sequence[str]) -> None:
+        self.is_synced = True
+
     async def remove(self) -> None:
         self.is_removed = True
 
@@ -171,3 +176,6 @@ class MemoryWorkspace:
         files.found = self.artifacts
         files.log_bytes = self.log
         return files
+
+    async def reopen(self, attempt_id: AttemptId, working_dir: str | None) -> MemoryFiles:
+        return self.opened.get(attempt_id) or await self.open(attempt_id, working_dir)

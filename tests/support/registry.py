@@ -15,6 +15,9 @@ class FakeRegistry:
         self.is_away = False
         self.desired = Desired.RUN
         self.deadline_s: float | None = None
+        self.is_now = False
+        self.slots: int | None = None
+        self.labels: dict[str, str] | None = None
         self.next_report_s = next_report_s
         self.incarnation = 0
         self.is_known = False
@@ -50,6 +53,9 @@ class FakeRegistry:
             desired=self.desired,
             reason=None,
             deadline_s=self.deadline_s,
+            is_now=self.is_now,
+            slots=self.slots,
+            labels=self.labels,
             next_report_s=self.next_report_s,
         )
 
