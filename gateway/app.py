@@ -17,6 +17,7 @@ from shared.http.server import Server, new_app
 from shared.http.transport import Transport
 from shared.http.worker_line import add_worker_line
 from shared.http.worker_routes import add_worker_routes
+from shared.interference import Interference, Undisturbed
 from shared.renewal import AttemptTokens, Renewing
 from shared.runtime import Runtime
 from shared.services import Execution, Gateway, HasComponents
@@ -33,17 +34,25 @@ async def serve(
     host: str,
     port: int,
     started: Callable[[str], None] = lambda _: None,
+    faults: Interference | None = None,
 ) -> None:
     """Served until SIGTERM or SIGINT. `started` is told the URL."""
+    faults = faults or Undisturbed(runtime)
+    runtime = faults.runtime
     verifier = Verifier(signing_key.public_key(), runtime)
     minter = Minter(signing_key, runtime, verifier)
     token = Renewing(lambda: minter.service("gateway"), SERVICE_S, runtime)
     transport = Transport(jobstore_url, runtime, token=token, service="jobstore")
-    jobs = JobsClient(transport)
+    jobs = faults.calls(JobsClient(transport))
     service = GatewayService(jobs, runtime)
     app = build_app(
-        service, verifier, AttemptTokens(minter, runtime), ExecutionClient(transport), jobs
+        faults.serves(service),
+        verifier,
+        AttemptTokens(minter, runtime),
+        ExecutionClient(transport),
+        jobs,
     )
+    faults.add_routes(app, verifier)
     server = Server(app, host, port)
 
     def announce() -> None:
@@ -51,7 +60,7 @@ async def serve(
         started(server.url)
 
     try:
-        await run_until_signalled([server], announce)
+        await run_until_signalled([faults, server], announce)
     finally:
         await transport.close()
 

@@ -13,6 +13,7 @@ from registry.routes import add_registry_routes
 from registry.service import RegistryService, RegistrySettings
 from shared.daemon import run_until_signalled
 from shared.http.server import Server, new_app
+from shared.interference import Interference, Undisturbed
 from shared.keys import Keys
 from shared.runtime import Runtime
 from shared.services import Registry
@@ -30,21 +31,26 @@ async def serve(
     port: int,
     settings: RegistrySettings | None = None,
     started: Callable[[str], None] = lambda _: None,
+    faults: Interference | None = None,
 ) -> None:
     """Served until SIGTERM or SIGINT; raises what the service failed with.
 
     `data` is the service's own folder, held by the caller. `started` is told the URL.
     """
+    faults = faults or Undisturbed(runtime)
+    runtime = faults.runtime
     service = RegistryService(data / "registry.db", runtime, settings)
     verifier = Verifier(keys.signing.public_key(), runtime)
     minter = Minter(keys.signing, runtime, verifier)
-    server = Server(build_app(service, verifier, minter, keys.enrolment_secret), host, port)
+    app = build_app(faults.serves(service), verifier, minter, keys.enrolment_secret)
+    faults.add_routes(app, verifier)
+    server = Server(app, host, port)
 
     def announce() -> None:
         log.info("registry.started", url=server.url)
         started(server.url)
 
-    await run_until_signalled([service, server], announce)
+    await run_until_signalled([faults, service, server], announce)
 
 
 def build_app(
