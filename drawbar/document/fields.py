@@ -100,27 +100,6 @@ CONTAINER: Final = table((
 ))
 CONTAINER_BLOCK: Final = block("container", CONTAINER, "{pull: always, network: none}")
 
-ARTIFACTS: Final = table((
-    Field("paths", ("paths",), k.TEXTS,
-          "Files that are kept, as patterns relative to its folder; a folder means all in it.",
-          ["dist/*", "report"]),
-    Field("when", ("when",), k.WHEN,
-          "After which ends of the job: on_success, on_failure or always. Default: always.",
-          "on_failure"),
-), required=("paths",))
-
-CACHE: Final = table((
-    Field("key", ("key",), k.TEXT, "Its name; another pipeline's of the same name is another's.",
-          "pip"),
-    Field("files", ("files",), k.TEXTS,
-          "Files whose content is part of the key: when it changes, the cache is another.",
-          ["requirements.txt"]),
-    Field("paths", ("paths",), k.TEXTS, "What is kept, as patterns or folders.", [".venv"]),
-    Field("restore_keys", ("restore_keys",), k.TEXTS,
-          "Beginnings of keys that will do when there is none of its own; the newest is taken.",
-          ["pip-"]),
-), required=("key", "paths"))
-
 CHECK: Final = table((
     Field("name", ("name",), k.TEXT,
           "The name under which workers know the check.", "check_file_exists"),
@@ -216,6 +195,11 @@ _JOB: Final = (
           ["./configure", "make"]),
     Field("argv", ("argv",), k.TEXTS, "Or: a program and its exact words, without a shell.",
           ["python3", "tool.py", "--all"]),
+    Field("python", ("python",), k.FUNCTION,
+          "Or: a function. Its module lies beside this file, and travels with what it imports from "
+          "there; or it is installed where the worker runs.", "etl.load:main"),
+    Field("with", ("with",), k.SETTINGS, "The arguments of that function, by their names.",
+          {"day": "monday", "limit": 10}),
     Field("needs", ("needs", "dependencies"), k.TEXTS,
           "Jobs that must have succeeded before; the id of a job with a matrix means all of it.",
           ["fetch"]),
@@ -364,11 +348,10 @@ def _elsewhere(fields: tuple[Field, ...], here: tuple[Field, ...], where: str) -
 
 JOB: Final = table(
     _JOB,
-    alternatives=frozenset({"command", "script", "argv"}),
+    alternatives=frozenset({"command", "script", "argv", "python"}),
     required=("id",),
     later={
         **_elsewhere(_PIPELINE, _JOB, "belongs to the pipeline, not to a job"),
-        "python": "is not supported by this version: give command, script or argv",
         "trigger_rule": "is not supported by this version; when: always and on_failure are",
         "secrets": "is not supported by this version",
     },
@@ -393,8 +376,6 @@ def tables() -> dict[str, Table]:
         "retry": RETRY,
         "limits": LIMITS,
         "container": CONTAINER,
-        "artifacts": ARTIFACTS,
-        "cache": CACHE,
         "artifacts": ARTIFACTS,
         "cache": CACHE,
         "check": CHECK,

@@ -12,6 +12,8 @@ _URL = re.compile(r"https?://[^\s/]\S*")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([kKMGT])(B|iB)?)?", re.ASCII)
 _POWER: Final = {"K": 1, "M": 2, "G": 3, "T": 4}
 _AXIS = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_NAME_PATH: Final = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
+_FUNCTION: Final = re.compile(f"({_NAME_PATH}):({_NAME_PATH})")
 _CRON = re.compile(r"@[a-z]+|[-0-9A-Za-z*/,?#]+(?:[ \t]+[-0-9A-Za-z*/,?#]+){4}")
 
 
@@ -109,6 +111,14 @@ def inheritance(node: Node, path: Path, report: Report) -> Any:
         if node.text.lower() in TRUTH:
             return TRUTH[node.text.lower()]
     return expected('true, false, "default" or a list of variables', node, path, report)
+
+
+def function(node: Node, path: Path, report: Report) -> Any:
+    """A module and a function in it, as names: (module, function)."""
+    found = _FUNCTION.fullmatch(node.text.strip()) if isinstance(node, Scalar) else None
+    if found is None:
+        return expected("module:function, for example etl.load:main", node, path, report)
+    return found.groups()
 
 
 def cron(node: Node, path: Path, report: Report) -> Any:

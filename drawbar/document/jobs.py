@@ -19,11 +19,20 @@ from drawbar.document.nodes import Mapping, Node, Scalar
 from drawbar.document.readers import BAD, items_of
 from drawbar.document.tables import Read, read_mapping
 from drawbar.document.templates import Templates
-from shared.protocol.pipeline import MAX_JOBS, ContainerSpec, JobSpec, Limits, RetryRule, When
+from shared.protocol.pipeline import (
+    MAX_JOBS,
+    ContainerSpec,
+    JobSpec,
+    Limits,
+    LiteralArgument,
+    RetryRule,
+    TaskSpec,
+    When,
+)
 
 MAX_NEEDS: Final = 1_000_000  # of all jobs, written out
 
-_RUN: Final = ("command", "script", "argv")
+_RUN: Final = ("command", "script", "argv", "python")
 _INHERITED: Final = ("working_dir", "image")  # of the pipeline, for jobs that name none
 
 
@@ -187,8 +196,11 @@ class Jobs:
         if len(given) != 1:
             called = "the job" if name is None else f"job {name[:100]!r}"
             said = " and ".join(given) or "none of them"
-            message = f"{called}: give exactly one of command, script or argv (found {said})"
+            message = (
+                f"{called}: give exactly one of command, script, argv or python (found {said})"
+            )
             report.add(node, path, message)
+        self._call(values, read, path)
         if matrix and name is not None:
             values["matrix"] = matrix
             values["env"] = {**_variables(matrix), **values.get("env", {})}
@@ -196,6 +208,16 @@ class Jobs:
             self._written_out.setdefault(name, []).append(values["id"])
         self._drafts.append(_Draft(path, node, read, values))
         return read
+
+    def _call(self, values: dict[str, Any], read: Read, path: Path) -> None:
+        """What says which function is called, and with what, becomes the job's task."""
+        function, arguments = values.pop("python", None), values.pop("with", None)
+        if function is not None:
+            kwargs = {k: LiteralArgument(value=v) for k, v in (arguments or {}).items()}
+            values["task"] = TaskSpec(module=function[0], function=function[1], kwargs=kwargs)
+        elif arguments is not None and "python" not in read.nodes:
+            message = "with has the arguments of a function, but the job has no python"
+            self._report.add(read.nodes["with"], (*path, "with"), message)
 
     def _count_needs(self, draft: _Draft) -> int:
         """How many they become, or the inputs if those are more."""

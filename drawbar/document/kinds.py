@@ -108,6 +108,11 @@ INHERIT: Final = Kind(
         ]
     },
 )
+FUNCTION: Final = Kind(
+    "module:function",
+    formats.function,
+    {"anyOf": [{"type": "string", "pattern": r"^\s*[^\s:]+:[^\s:]+\s*$"}, _TEMPLATE, _NULL]},
+)
 CRON: Final = Kind("cron", formats.cron, {"type": ["string", "null"]})
 TIMEZONE: Final = Kind("time zone", formats.timezone, {"type": ["string", "null"]})
 FILES: Final = Kind("list of files", _as_it_is, _TEXTS)

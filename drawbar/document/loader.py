@@ -104,6 +104,10 @@ def _load(
     spec = assemble(root, wishes, report)
     report.raise_if_any()
     assert spec is not None, "no mistake was reported"
+    if folder is not None and any(job.task is not None for job in spec.jobs):
+        from drawbar.document.functions import with_modules  # few documents have functions
+
+        spec = with_modules(spec, folder, file)
     return Loaded(spec, sources.texts[0], report.notes, tuple(sources.names))
 
 

@@ -5,7 +5,8 @@ What holds when one file says something over another (`extends`):
 - Mappings merge, to any depth; a job's `retry` block and its flat retry settings are one mapping.
 - Jobs merge with the job of the same id, stages that are mappings with the stage of the same
   name; new ones follow. Every other list replaces, also a list of stages that are mere names.
-- `command`, `script` and `argv` replace each other, and so do `on_error` and its two shorthands.
+- `command`, `script`, `argv` and `python` replace each other, and so do `on_error` and its two
+  shorthands.
 - Nothing (null) takes away what the other file says.
 An included file adds its jobs and stages behind, its env and params below those that are there.
 """

@@ -48,6 +48,11 @@ def pack(flow: Path, module: str, include: Iterable[str]) -> Bundle:
     return Bundle(_packed(files), {module: flow.name})
 
 
+def pack_files(files: Mapping[str, Path]) -> Bundle:
+    """These, each under its name; no module is loaded from its file. BadBundle: as above."""
+    return Bundle(_packed(files), {})
+
+
 def _imported_from(folder: Path) -> list[Path]:
     """Modules of this process that came from below the flow's folder, and belong to no
     environment that happens to be there."""
@@ -91,5 +96,7 @@ def _packed(files: Mapping[str, Path]) -> bytes:
             except OSError as error:
                 raise BadBundle(f"{name}: {error.strerror}") from None
             if buffer.tell() > MAX_BYTES:
-                raise BadBundle(f"the flow's files have more than {MAX_BYTES} bytes when packed")
+                raise BadBundle(
+                    f"the files of its tasks have more than {MAX_BYTES} bytes when packed"
+                )
     return buffer.getvalue()

@@ -3,15 +3,16 @@
 import pytest
 
 from shared.errors import Conflict
+from shared.ids import RunId
 from shared.protocol import execution as e
 from shared.protocol import gateway as g
 from tests.service.test_jobstore_tasks import a_task, end, leave
 from tests.support.jobstore import Hands
 
 
-async def three(hands: Hands, **fields: object) -> int:
+async def three(hands: Hands) -> RunId:
     """A job of three instances, and one that waits for it."""
-    return await hands.submit(a_task("a", mapped_over=[1, 2, 3], **fields), a_task("b", "a"))
+    return await hands.submit(a_task("a", mapped_over=[1, 2, 3]), a_task("b", "a"))
 
 
 async def test_cancelling_a_mapped_job_ends_its_instances_and_then_itself(hands: Hands) -> None:
@@ -85,7 +86,7 @@ async def test_what_waited_for_a_failed_mapped_job_runs_once_that_is_marked(
     hands: Hands,
 ) -> None:
     run_id = await hands.submit(a_task("a", mapped_over=[1]), a_task("b", "a"), a_task("other"))
-    claims = {}
+    claims: dict[str, g.Claim] = {}
     for _ in range(2):
         claim = await hands.start()
         claims[claim.job_id] = claim

@@ -89,7 +89,9 @@ def one_more(field: Field, name: str, table: Table) -> PipelineSpec:
             rest["stages"] = [field.example]
     else:
         rest[name] = field.example
-    if not job.keys() & {"command", "script", "argv"}:
+    if field.place == "with":
+        job["python"] = "etl.load:main"
+    if not job.keys() & {"command", "script", "argv", "python"}:
         job["command"] = "true"
     jobs: list[object] = [{"id": "fetch", "command": "true"}, job]
     if field.place == "inputs":
@@ -135,9 +137,9 @@ def test_a_field_stands_for_one_place_of_the_canonical_model() -> None:
     retry = {field.place for field in RETRY.distinct()}
     limits = {field.place for field in LIMITS.distinct()}
 
-    # Tasks and their files come from flow files, which no table reads. Artifacts are a mapping
-    # where they say when they are kept.
-    assert job == set(JobSpec.model_fields) - {"task", "artifacts_when"}
+    # Of a task a document says the function and its arguments, flow files say the rest. Artifacts
+    # are a mapping where they say when they are kept.
+    assert job - {"python", "with"} == set(JobSpec.model_fields) - {"task", "artifacts_when"}
     assert retry == set(RetryRule.model_fields)
     assert limits == set(Limits.model_fields)
     assert set(PipelineSpec.model_fields) - {"bundle"} <= {f.place for f in PIPELINE.distinct()}

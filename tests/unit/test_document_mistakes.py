@@ -161,8 +161,7 @@ def test_a_mistake_at_the_top_is_found_at_its_line(field: str, message: str) -> 
         ("schedule: '@daily'", "field 'schedule' belongs to the pipeline, not to a job"),
         ("dockerImage: ''", "dockerImage: must not be empty"),
         ("secrets: [token]", "field 'secrets' is not supported by this version"),
-        ("python: mod:main",
-         "field 'python' is not supported by this version: give command, script or argv"),
+        ("python: main", "python: expected module:function, for example etl.load:main"),
         ("matrix: {py: []}", "matrix.py: lists no values"),
         ("matrix: {py: [1, 1]}", "matrix.py: '1' is listed twice"),
         ("matrix: {py: [a/b]}", "matrix.py: 'a/b' must not be empty nor hold / , = [ ] or control "
@@ -174,7 +173,7 @@ def test_a_mistake_at_the_top_is_found_at_its_line(field: str, message: str) -> 
         ("command: other", "'command' is given twice (see line 3)"),
         ("name: other", "'name' says the same as 'id' (line 2); give one"),
         ("argv: [b]",
-         "job 'a': give exactly one of command, script or argv (found command and argv)"),
+         "job 'a': give exactly one of command, script, argv or python (found command and argv)"),
         ('working_dir: "a\\0b"', "working_dir: must not hold a NUL character"),
     ],
 )  # fmt: skip
@@ -198,7 +197,7 @@ def test_a_mistake_in_a_job_is_found_at_its_line(field: str, message: str) -> No
         ("jobs:\n- command: a\n", [(2, "the job has no id")]),
         (
             "jobs:\n- id: a\n",
-            [(2, "job 'a': give exactly one of command, script or argv (found none of them)")],
+            [(2, "job 'a': give exactly one of command, script, argv or python (found none of them)")],
         ),
         (
             "jobs:\n- {id: a, command: b}\n- {id: a, command: b}\n",
