@@ -38,6 +38,8 @@ class RunningAttempts:
         artifacts: Artifacts,
         watchers: Watchers,
         runtime: Runtime,
+        *,
+        max_lost: int,
     ) -> None:
         self._store = store
         self._leases = leases
@@ -45,6 +47,7 @@ class RunningAttempts:
         self._artifacts = artifacts
         self._watchers = watchers
         self._runtime = runtime
+        self._max_lost = max_lost
 
     async def heartbeat(self, ask: g.HeartbeatRequest) -> g.HeartbeatReply:
         now = self._runtime.mono()
@@ -142,7 +145,7 @@ class RunningAttempts:
         return await self._logs.complete(ask.attempt_id, ask.log.size_bytes, ask.log.sha256)
 
     async def _settle(self, ask: g.FinishRequest, inline: bytes | None) -> g.FinishReply:
-        accepted = await self._store.finish(ask, log_inline=inline)
+        accepted = await self._store.finish(ask, log_inline=inline, max_lost=self._max_lost)
         await faultpoint("jobstore.finish.before_reply")
         self._logs.close(ask.attempt_id)
         if isinstance(accepted, Late):

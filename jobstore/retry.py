@@ -40,7 +40,7 @@ def judge_result(
         return Verdict(JobEvent.SUCCEED, None)
     if cancelled is not None or result.outcome is Outcome.CANCELLED:
         return Verdict(JobEvent.CANCEL, cancelled or reason)
-    if result.outcome is Outcome.DRAINED:
+    if result.outcome in (Outcome.DRAINED, Outcome.PREEMPTED):
         return Verdict(JobEvent.REQUEUE, reason, spends_try=False)
     if isinstance(result.task, Skip):
         return Verdict(JobEvent.SKIP, reason)
@@ -85,14 +85,16 @@ def judge_loss(
     since_first_try_s: float,
     cancelled: Reason | None,
     is_stopped: bool = False,
+    message: str,
     rng: random.Random,
 ) -> Verdict:
-    """What follows when a worker went silent with the job; `losses` includes this one.
+    """What follows when a worker went silent with the job, or has crashed; `losses` includes
+    this one.
 
     A rule that names `lost` decides as it does of failures, else the job's `on_lost`. A job that
     took too many workers down is not tried again in any case.
     """
-    reason = Reason(who="worker", what="lost", message="the worker went silent; its lease ran out")
+    reason = Reason(who="worker", what="lost", message=message)
     if cancelled is not None:
         return Verdict(JobEvent.CANCEL, cancelled)
     rule = job.retry or RetryRule()
@@ -142,6 +144,10 @@ def explain(result: Result) -> Reason | None:
             return Reason(who="operator", what="cancelled", message=result.message)
         case Outcome.DRAINED:
             return Reason(who="operator", what="drained", message=result.message)
+        case Outcome.PREEMPTED:
+            return Reason(who="operator", what="preempted", message=result.message)
+        case Outcome.LOST:
+            return Reason(who="worker", what="lost", message=result.message)
         case Outcome.PRECHECK_FAILED:
             return Reason(who="job", what="precheck", message=result.message)
         case Outcome.POSTCHECK_FAILED:
@@ -154,7 +160,13 @@ def explain(result: Result) -> Reason | None:
             return Reason(who="job", what="task_broken", message=result.message)
         case Outcome.TASK_ENDED:
             return _explain_task(result)
-        case Outcome.SPAWN_ERROR | Outcome.INPUT_ERROR | Outcome.ARTIFACT_ERROR:
+        case (
+            Outcome.SPAWN_ERROR
+            | Outcome.INPUT_ERROR
+            | Outcome.ARTIFACT_ERROR
+            | Outcome.OOM
+            | Outcome.OVER_LIMIT
+        ):
             return Reason(who="job", what=result.outcome.value, message=result.message)
 
 

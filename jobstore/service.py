@@ -93,7 +93,13 @@ class JobStoreService:
         self._logs = Logs(files, runtime, max_bytes=self._settings.max_log_bytes)
         self._artifacts = Artifacts(files, runtime, max_bytes=self._settings.max_artifact_bytes)
         self._attempts = RunningAttempts(
-            self._store, self._leases, self._logs, self._artifacts, self._watchers, runtime
+            self._store,
+            self._leases,
+            self._logs,
+            self._artifacts,
+            self._watchers,
+            runtime,
+            max_lost=self._settings.max_lost,
         )
         self._followers = Followers(self._store, self._logs, self._watchers, recent)
         self._history = HistoryService(

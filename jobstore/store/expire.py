@@ -1,12 +1,12 @@
 """What the clock does to jobs: leases run out, waits for a worker or for the next try are over."""
 
 import random
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from jobstore.retry import judge_loss
 from jobstore.states import AttemptEvent, JobEvent
 from jobstore.store.admit import COLUMNS, admit, give_up_place, ready
 from jobstore.store.claim import find_attempt, lapse_claim, move_attempt
+from jobstore.store.loss import count_loss
 from jobstore.store.row import find_row
 from jobstore.store.settle import settle
 from jobstore.store.stopwatch import Stopwatch
@@ -14,6 +14,8 @@ from jobstore.store.verdict import follow, tried_of
 from jobstore.store.work import Work
 from shared.protocol.jobs import Reason
 from shared.protocol.states import AttemptStatus, JobStatus
+
+SILENT: Final = "the worker went silent; its lease ran out"
 
 
 class Expired(NamedTuple):
@@ -35,20 +37,8 @@ def expire_lease(
     if held.status is AttemptStatus.CLAIMED:
         lapse_claim(work, attempt_id, held)
     elif held.status is AttemptStatus.RUNNING and expired.was_running:
-        (losses,) = work.conn.execute(
-            "UPDATE job SET losses = losses + 1 WHERE seq = ? RETURNING losses", (held.seq,)
-        ).fetchone()
         tried = tried_of(work, held, watch)
-        verdict = judge_loss(
-            tried.spec,
-            tries=tried.tries,
-            losses=losses,
-            max_lost=max_lost,
-            since_first_try_s=tried.elapsed_s,
-            cancelled=tried.cancelled,
-            is_stopped=tried.is_stopped,
-            rng=rng,
-        )
+        verdict = count_loss(work, held, tried, max_lost=max_lost, message=SILENT, rng=rng)
         work.record(
             "attempt.lost",
             held.run_id,

@@ -4,12 +4,13 @@ import hashlib
 import random
 from typing import NamedTuple
 
-from jobstore.retry import judge_result
+from jobstore.retry import Verdict, judge_result
 from jobstore.states import AttemptEvent, JobEvent
 from jobstore.store.claim import Held, check_holder, find_attempt, move_attempt
 from jobstore.store.defer import put_to_sleep
+from jobstore.store.loss import count_loss
 from jobstore.store.stopwatch import Stopwatch
-from jobstore.store.verdict import follow, judge_branch, tried_of
+from jobstore.store.verdict import Tried, follow, judge_branch, tried_of
 from jobstore.store.work import Work
 from shared.errors import ResultConflict, StaleFence
 from shared.protocol.execution import Defer, Reschedule, Succeed
@@ -35,6 +36,7 @@ def finish_attempt(
     ask: FinishRequest,
     *,
     log_inline: bytes | None,
+    max_lost: int,
     watch: Stopwatch,
     rng: random.Random,
 ) -> Accepted | Late:
@@ -54,15 +56,7 @@ def finish_attempt(
         _keep_evidence(work, ask, held)
         return Late(error)
     tried = tried_of(work, held, watch)
-    verdict = judge_result(
-        ask.result,
-        tried.spec,
-        tries=tried.tries,
-        since_first_try_s=tried.elapsed_s,
-        cancelled=tried.cancelled,
-        is_stopped=tried.is_stopped,
-        rng=rng,
-    )
+    verdict = _judge(work, ask.result, held, tried, max_lost=max_lost, rng=rng)
     chosen = ask.result.task.follow if isinstance(ask.result.task, Succeed) else None
     if chosen is not None and verdict.event is JobEvent.SUCCEED:
         verdict = judge_branch(work, held, chosen) or verdict
@@ -109,6 +103,22 @@ def finish_attempt(
     return Accepted(receipt_id, job_status)
 
 
+def _judge(
+    work: Work, result: Result, held: Held, tried: Tried, *, max_lost: int, rng: random.Random
+) -> Verdict:
+    if result.outcome is Outcome.LOST:
+        return count_loss(work, held, tried, max_lost=max_lost, message=result.message, rng=rng)
+    return judge_result(
+        result,
+        tried.spec,
+        tries=tried.tries,
+        since_first_try_s=tried.elapsed_s,
+        cancelled=tried.cancelled,
+        is_stopped=tried.is_stopped,
+        rng=rng,
+    )
+
+
 def outcome_of(result: Result) -> str:
     """How the attempt itself ended, whatever follows for its job."""
     if result.outcome is Outcome.EXITED and result.exit_code == 0:
@@ -119,6 +129,8 @@ def outcome_of(result: Result) -> str:
         Outcome.TIMEOUT,
         Outcome.CANCELLED,
         Outcome.DRAINED,
+        Outcome.PREEMPTED,
+        Outcome.LOST,
         Outcome.PRECHECK_FAILED,
         Outcome.POSTCHECK_FAILED,
     )

@@ -94,7 +94,9 @@ class JobStore(Protocol):
 
     async def run(self, ask: g.RunRequest) -> Started: ...
 
-    async def finish(self, ask: g.FinishRequest, *, log_inline: bytes | None) -> Accepted | Late:
+    async def finish(
+        self, ask: g.FinishRequest, *, log_inline: bytes | None, max_lost: int
+    ) -> Accepted | Late:
         """The result is settled, or kept as evidence because it came too late."""
 
     async def expire(self, leases: Sequence[Expired], *, max_lost: int) -> None:

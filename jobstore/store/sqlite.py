@@ -151,9 +151,16 @@ class SqliteJobStore:
     async def run(self, ask: g.RunRequest) -> Started:
         return await self._write(run_attempt, ask, watch=self._stopwatch)
 
-    async def finish(self, ask: g.FinishRequest, *, log_inline: bytes | None) -> Accepted | Late:
+    async def finish(
+        self, ask: g.FinishRequest, *, log_inline: bytes | None, max_lost: int
+    ) -> Accepted | Late:
         return await self._write(
-            finish_attempt, ask, log_inline=log_inline, watch=self._stopwatch, rng=self._rng
+            finish_attempt,
+            ask,
+            log_inline=log_inline,
+            max_lost=max_lost,
+            watch=self._stopwatch,
+            rng=self._rng,
         )
 
     async def expire(self, leases: Sequence[Expired], *, max_lost: int) -> None:

@@ -124,6 +124,7 @@ def lost(
         since_first_try_s=since_first_try_s,
         cancelled=cancelled,
         is_stopped=is_stopped,
+        message="gone",
         rng=RNG,
     )
 
@@ -211,3 +212,9 @@ def test_every_outcome_but_success_has_a_reason(outcome: Outcome) -> None:
 
     assert reason is not None
     assert reason.who in {"job", "worker", "operator"}
+
+
+def test_a_loss_that_a_restarted_worker_tells_of_says_that_it_crashed() -> None:
+    told = explain(Result(outcome=Outcome.LOST, message="worker crashed"))
+
+    assert told == Reason(who="worker", what="lost", message="worker crashed")
