@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from rich.console import Console
 
-from benchmarks import documents, others
+from benchmarks import documents, others, sleepers, tasks
 from benchmarks.fleets import DRAWBAR, OpenFleet, all_in_one, embedded, separate
 from benchmarks.measures import Latency, duration_s, latency
 from benchmarks.memory import idle_mib
@@ -36,8 +36,12 @@ CHAIN: Final = f"chain of {HOPS}, per hop"
 LAYERED: Final = f"{LAYERS} layers of {WIDTH}, each needs two"
 MEMORY: Final = "memory, idle (PSS)"
 ONE_JOB: Final = "one job, from command line to exit"
+SLEEPING: Final = f"worker with {sleepers.JOBS} sleeping jobs"
 LOAD: Final = f"load {documents.JOBS:,} jobs"
 SUBMIT: Final = f"submit {documents.JOBS:,} jobs"
+NO_OP: Final = "@task that does nothing, to its end, p50"
+ROUND_TRIPS: Final = f"{tasks.ROUND_TRIPS:,} XCom round trips"
+MAPPED: Final = f"@task mapped over {tasks.ITEMS:,} items"
 
 TARGETS: Final = {
     (LATENCY, "embedded"): Target(3.2),
@@ -51,8 +55,13 @@ TARGETS: Final = {
     (MEMORY, "up"): Target(70),
     (MEMORY, "worker"): Target(45),
     (ONE_JOB, "drawbar run"): Target(0.6),
+    (SLEEPING, "worker"): Target(10),
     **{(LOAD, syntax): Target(1.5) for syntax in documents.SYNTAXES},
     (SUBMIT, "embedded"): Target(3),
+    (NO_OP, "cold"): Target(120),
+    (NO_OP, "warm"): Target(20),
+    (ROUND_TRIPS, "warm"): Target(1),
+    (MAPPED, "warm"): Target(10),
 }
 FLEETS: Final[dict[str, OpenFleet]] = {"embedded": embedded, "separate": separate}
 
@@ -110,6 +119,13 @@ class Bench:
             for name, mibs in found.items():
                 self.add(MEMORY, name, "MiB", mibs)
 
+    async def measure_sleepers(self) -> None:
+        """One worker that has nothing to do but to keep the leases of its jobs."""
+        with self.scratch() as folder:
+            async with separate(folder, sleepers.JOBS) as fleet:
+                shares = await sleepers.core_shares(fleet, self._runs)
+        self.add(SLEEPING, "worker", "% of a core", [100 * share for share in shares])
+
     def measure_one_job(self) -> None:
         """(f)"""
         with self.scratch() as folder:
@@ -131,6 +147,22 @@ class Bench:
                 for n, _ in enumerate(self._counts())
             ]
             self.add(SUBMIT, "embedded", "s", taken[1:])
+
+    async def measure_tasks(self) -> None:
+        """(h): embedded, with as many slots as the targets have cores."""
+        for system, is_warm in (("cold", False), ("warm", True)):
+            with self.scratch() as folder:
+                nothing = tasks.flow(folder, tasks.NO_OP)
+                async with tasks.embedded(folder / "data", 2, is_warm=is_warm) as fleet:
+                    taken = [await tasks.no_op_ms(fleet, nothing) for _ in self._counts()]
+                    self.add(NO_OP, system, "ms", taken[1:])
+        with self.scratch() as folder:
+            travel, squares = (tasks.flow(folder, text) for text in (tasks.XCOMS, tasks.MAPPED))
+            async with tasks.embedded(folder / "data", 2, is_warm=True) as fleet:
+                taken = [await tasks.round_trips_s(fleet, travel) for _ in self._counts()]
+                self.add(ROUND_TRIPS, "warm", "s", taken[1:])
+                taken = [await duration_s(fleet, squares) for _ in self._counts()]
+                self.add(MAPPED, "warm", "s", taken[1:])
 
     def measure_others(self) -> None:
         """The same shapes without a job system."""
@@ -200,11 +232,27 @@ def main() -> None:
             asyncio.run(bench.measure_fleet(system))
     if "memory" in asked.only:
         asyncio.run(bench.measure_memory())
+    if "sleepers" in asked.only:
+        asyncio.run(bench.measure_sleepers())
     if "run" in asked.only:
         bench.measure_one_job()
     if "documents" in asked.only:
         asyncio.run(bench.measure_documents())
-    order = [LATENCY, LATENCY_P99, THROUGHPUT, CHAIN, LAYERED, MEMORY, ONE_JOB, LOAD, SUBMIT]
+    if "tasks" in asked.only:
+        asyncio.run(bench.measure_tasks())
+    order = [
+        LATENCY,
+        LATENCY_P99,
+        THROUGHPUT,
+        CHAIN,
+        LAYERED,
+        MEMORY,
+        SLEEPING,
+        ONE_JOB,
+        LOAD,
+        SUBMIT,
+    ]
+    order += [NO_OP, ROUND_TRIPS, MAPPED]
     rows = sorted(bench.rows, key=lambda row: order.index(row.what))
     print_table(rows, console)
     write_json(asked.json, rows, here)
@@ -213,7 +261,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = [*FLEETS, "memory", "run", "documents", "others"]
+    parts = [*FLEETS, "memory", "sleepers", "run", "documents", "tasks", "others"]
     parser.add_argument("--runs", type=int, default=3, help="repetitions that count (default 3)")
     parser.add_argument(
         "--slots",

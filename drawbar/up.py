@@ -29,7 +29,9 @@ from shared.tokens import Minter, Verifier
 from worker.app import drained, worker_component
 from worker.daemon import Worker
 from worker.machine import prepare_machine
+from worker.health import Health
 from worker.settings import WorkerSettings
+from worker.machine_checks import machine_checks
 from worker.tasks.runner import task_runner
 
 
@@ -93,7 +95,8 @@ async def serve(
         stack.callback(shell.close)
         runner = task_runner(shell, jobs.execution, here, runtime, settings)
         stack.push_async_callback(runner.close)
-        worker = Worker(settings, forwarder, workers, runner, workspace, runtime)
+        health = Health(machine_checks(here, runner, settings.health, runtime), runtime)
+        worker = Worker(settings, forwarder, workers, runner, workspace, runtime, None, health)
         component = worker_component(worker, jobs.components, settings.name, runtime)
         stack.push_async_callback(component.stop)
         await component.start()

@@ -6,8 +6,9 @@ registry says, or when something changed), polling (one long poll after the othe
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -22,10 +23,14 @@ from shared.http.clients import (
     RegistryClient,
 )
 from shared.http.transport import Credential, Transport
+from shared.loops import Loops
 from shared.runtime import Runtime
 from shared.services import Components
 from worker.daemon import Worker
+from worker.health import Health
 from worker.machine import prepare_machine
+from worker.machine_checks import ClockCheck, machine_checks
+from worker.notify import Notifier
 from worker.settings import WorkerSettings
 from worker.tasks.runner import task_runner
 
@@ -46,13 +51,25 @@ async def serve(
     drain_s: float | None = None,
     started: Callable[[], None] = lambda: None,
     draining: Callable[[int], None] = lambda _: None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> int:
     """The exit status, once the worker has ended. Raises what it failed with.
 
     The first SIGTERM or SIGINT drains (jobs may go on for `drain_s`, or until they end), the
     second kills what runs. `data` is this worker's own folder, held by the caller. `draining` is
-    told how many jobs run when the draining begins.
+    told how many jobs run when the draining begins. `environment` says whether systemd listens.
     """
+    notifier = Notifier(environment, runtime, pid=settings.pid)
+    signs = Loops(runtime)
+    signs.add("systemd", notifier.run)
+
+    async def headers() -> Mapping[str, str]:
+        return (await to_gateway.request("GET", "/healthz")).headers
+
+    def begin_to_drain(running: int) -> None:
+        notifier.stopping(f"drains: waits for {running} jobs")
+        draining(running)
+
     credential = Credential()
     to_gateway = Transport(gateway_url, runtime, token=credential, service="gateway")
     to_registry = Transport(registry_url, runtime, token=credential, service="registry")
@@ -63,16 +80,32 @@ async def serve(
     runner = task_runner(shell, execution, data, runtime, settings)
     try:
         with listening_to_signals() as signals:
-            worker = Worker(settings, gateway, registry, runner, workspace, runtime)
+            checks = machine_checks(data, runner, settings.health, runtime)
+            checks.append(ClockCheck(headers, settings.health.max_skew_s, runtime))
+            worker = Worker(
+                settings,
+                gateway,
+                registry,
+                runner,
+                workspace,
+                runtime,
+                None,
+                Health(checks, runtime),
+            )
             component = worker_component(
                 worker, ComponentsClient(to_gateway), settings.name, runtime
             )
             try:
                 await component.start()
+                await signs.start()
+                notifier.ready(f"pulls from {gateway_url}, {settings.slots} jobs at a time")
                 started()
-                return await run_until_ended(worker, signals, drain_s=drain_s, draining=draining)
+                return await run_until_ended(
+                    worker, signals, drain_s=drain_s, draining=begin_to_drain
+                )
             finally:
                 await component.stop()
+                await signs.stop()
     finally:
         await to_gateway.close()
         await to_registry.close()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from drawbar.cli.fitness import CheckOnly, MaxSkew, MinDisk, MinMemory, health_limits
 from drawbar.cli.notices import MailFrom, NotifyHosts, Smtp, Telling
 from drawbar.cli.options import Data, Json, Labels
 from drawbar.cli.rules import (
@@ -248,6 +249,10 @@ def worker(
     """
     from drawbar.cli.serving import serve_worker
 
+    min_disk: MinDisk = "256M",
+    min_memory: MinMemory = "64M",
+    max_skew: MaxSkew = 60.0,
+    check: CheckOnly = False,
     rules = read_rules(
         policy,
         policy_level,
@@ -261,7 +266,17 @@ def worker(
         warm,
     )
     return serve_worker(
-        gateway, registry, name, slots, label or [], registry_policy, drain, data, rules
+        gateway,
+        registry,
+        name,
+        slots,
+        label or [],
+        registry_policy,
+        drain,
+        data,
+        rules,
+        health_limits(min_disk, min_memory, max_skew),
+        checks_only=check,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 from drawbar.cli.ages import span_s
 from drawbar.cli.connect import JOBSTORE_URL, checked_url
 from drawbar.cli.failures import Usage, is_debugging, say
+from drawbar.cli.fitness import check_worker
 from drawbar.cli.labels import worker_labels
 from drawbar.cli.notices import Telling
 from drawbar.cli.parsing import checked_name, parse_address, parse_policy
@@ -25,7 +26,7 @@ from shared.datadir import held
 from shared.runtime import Runtime, SystemRuntime
 from worker.environment import shell_env, usual_env
 from worker.machine import default_slots
-from worker.settings import WorkerSettings
+from worker.settings import HealthLimits, WorkerSettings
 
 REPORTS_BEFORE_SILENT: Final = 4  # as in RegistrySettings: three may get lost, and a fourth be late
 
@@ -103,12 +104,18 @@ def serve_worker(
     data: Path | None,
     rules: Rules,
 ) -> int:
-    """Worked until a signal, an operator's wish, or a newer worker of the same name."""
+    """Worked until a signal, an operator's wish, or a newer worker of the same name.
+
+    `checks_only`: nothing is served, it is only said whether that could be.
+    """
     from worker.app import serve
 
     checked_url("--gateway", gateway_url)
     checked_url("--registry", registry_url)
     settings = replace(
+    health: HealthLimits,
+    *,
+    checks_only: bool,
         _worker_settings(name or socket.gethostname(), slots, labels, rules),
         registry_policy=parse_policy(policy),
     )
@@ -118,8 +125,12 @@ def serve_worker(
         say(f"worker {settings.name} pulls from {gateway_url}, {settings.slots} jobs at a time")
 
     with held(place / "workers" / settings.name) as folder:
+        health=health,
         return asyncio.run(
             serve(
+    if checks_only:
+        secret = enrolment_secret_of(place, runtime)
+        return check_worker(settings, place, gateway_url, registry_url, secret)
                 settings,
                 data=folder,
                 gateway_url=gateway_url,
@@ -136,6 +147,7 @@ def serve_worker(
 def serve_up(
     data: Path | None,
     host: str,
+                environment=os.environ,
     port_base: int,
     slots: int | None,
     labels: Sequence[str],
