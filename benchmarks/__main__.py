@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from rich.console import Console
 
-from benchmarks import documents, others, tasks
+from benchmarks import documents, others, sleepers, tasks
 from benchmarks.fleets import DRAWBAR, OpenFleet, all_in_one, embedded, separate
 from benchmarks.measures import Latency, duration_s, latency
 from benchmarks.memory import idle_mib
@@ -36,6 +36,7 @@ CHAIN: Final = f"chain of {HOPS}, per hop"
 LAYERED: Final = f"{LAYERS} layers of {WIDTH}, each needs two"
 MEMORY: Final = "memory, idle (PSS)"
 ONE_JOB: Final = "one job, from command line to exit"
+SLEEPING: Final = f"worker with {sleepers.JOBS} sleeping jobs"
 LOAD: Final = f"load {documents.JOBS:,} jobs"
 SUBMIT: Final = f"submit {documents.JOBS:,} jobs"
 NO_OP: Final = "@task that does nothing, to its end, p50"
@@ -54,6 +55,7 @@ TARGETS: Final = {
     (MEMORY, "up"): Target(70),
     (MEMORY, "worker"): Target(45),
     (ONE_JOB, "drawbar run"): Target(0.6),
+    (SLEEPING, "worker"): Target(10),
     **{(LOAD, syntax): Target(1.5) for syntax in documents.SYNTAXES},
     (SUBMIT, "embedded"): Target(3),
     (NO_OP, "cold"): Target(120),
@@ -116,6 +118,13 @@ class Bench:
                             found.setdefault(name, []).append(mib)
             for name, mibs in found.items():
                 self.add(MEMORY, name, "MiB", mibs)
+
+    async def measure_sleepers(self) -> None:
+        """One worker that has nothing to do but to keep the leases of its jobs."""
+        with self.scratch() as folder:
+            async with separate(folder, sleepers.JOBS) as fleet:
+                shares = await sleepers.core_shares(fleet, self._runs)
+        self.add(SLEEPING, "worker", "% of a core", [100 * share for share in shares])
 
     def measure_one_job(self) -> None:
         """(f)"""
@@ -223,13 +232,26 @@ def main() -> None:
             asyncio.run(bench.measure_fleet(system))
     if "memory" in asked.only:
         asyncio.run(bench.measure_memory())
+    if "sleepers" in asked.only:
+        asyncio.run(bench.measure_sleepers())
     if "run" in asked.only:
         bench.measure_one_job()
     if "documents" in asked.only:
         asyncio.run(bench.measure_documents())
     if "tasks" in asked.only:
         asyncio.run(bench.measure_tasks())
-    order = [LATENCY, LATENCY_P99, THROUGHPUT, CHAIN, LAYERED, MEMORY, ONE_JOB, LOAD, SUBMIT]
+    order = [
+        LATENCY,
+        LATENCY_P99,
+        THROUGHPUT,
+        CHAIN,
+        LAYERED,
+        MEMORY,
+        SLEEPING,
+        ONE_JOB,
+        LOAD,
+        SUBMIT,
+    ]
     order += [NO_OP, ROUND_TRIPS, MAPPED]
     rows = sorted(bench.rows, key=lambda row: order.index(row.what))
     print_table(rows, console)
@@ -239,7 +261,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = [*FLEETS, "memory", "run", "documents", "tasks", "others"]
+    parts = [*FLEETS, "memory", "sleepers", "run", "documents", "tasks", "others"]
     parser.add_argument("--runs", type=int, default=3, help="repetitions that count (default 3)")
     parser.add_argument(
         "--slots",
