@@ -27,7 +27,7 @@ from shared.protocol.states import JobStatus
 from shared.runtime import Runtime
 from worker.daemon import Worker
 from worker.machine import default_slots, prepare_machine
-from worker.runners.shell import ShellRunner
+from worker.runners.kept import KeptRunner
 from worker.settings import Images, WorkerSettings
 from worker.tasks.runner import TaskRunner, task_runner
 
@@ -85,7 +85,7 @@ class Embedded:
             Vault(keys_from(data / "keys", runtime, os.environ)),
         )
         self.registry = RegistryService(data / "registry" / "registry.db", runtime)
-        self._runner: ShellRunner | None = None
+        self._runner: KeptRunner | None = None
         self._tasks: TaskRunner | None = None
         self._worker: Worker | None = None
         self._foreground = Foreground(data / "foreground-run")

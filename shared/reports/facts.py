@@ -138,6 +138,7 @@ _OF_REASON: Final = {
     "timeout": "timeout",
     "cancelled": "cancelled",
     "drained": "cancelled",
+    "preempted": "cancelled",
     "precheck": "precheck_failed",
     "precheck_failed": "precheck_failed",
     "postcheck": "postcheck_failed",

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.runtime import SystemRuntime
 from worker.ports import CannotStart, Launch, Runner
-from worker.runners.groups import GroupLedger, has_living_members
 from worker.runners.kept import KeptRunner
-from worker.runners.shell import ShellRunner
+from worker.runners.marks import has_living_members
 
 MakeLaunch = Callable[..., Launch]
 
@@ -297,17 +295,9 @@ class RunnerContract:
         assert len(os.listdir("/proc/self/fd")) == before
 
 
-class TestShellRunner(RunnerContract):
-    @pytest.fixture
-    async def runner(self, tmp_path: Path) -> AsyncIterator[Runner]:
-        runner = ShellRunner(SystemRuntime(), GroupLedger(tmp_path / "groups"))
-        yield runner
-        runner.close()
-
-
 class TestKeptRunner(RunnerContract):
     @pytest.fixture
     async def runner(self, tmp_path: Path) -> AsyncIterator[Runner]:
-        runner = KeptRunner(SystemRuntime(), tmp_path / "launcher")
+        runner = KeptRunner(tmp_path / "launcher")
         yield runner
         runner.close()

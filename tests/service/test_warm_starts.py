@@ -11,7 +11,7 @@ import pytest
 from shared.ids import AttemptId
 from shared.protocol.gateway import Outcome
 from tests.support.tasks import TaskStage
-from worker.runners.groups import kill_marked
+from worker.runners.marks import kill_marked
 
 pytestmark = pytest.mark.slow
 

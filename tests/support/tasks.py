@@ -13,8 +13,7 @@ from shared.protocol.pipeline import TaskSpec
 from shared.runtime import Runtime, SystemRuntime
 from tests.support.execution import MemoryExecution
 from worker.ports import Exit, Launch, Process, TaskLaunch
-from worker.runners.groups import GroupLedger
-from worker.runners.shell import ShellRunner
+from worker.runners.kept import KeptRunner
 from worker.tasks.bundles import Bundles
 from worker.tasks.outcome import judge_task
 from worker.tasks.runner import TaskRunner, python_runner
@@ -48,7 +47,7 @@ class TaskStage:
         self.folder = folder
         self.runtime = runtime or SystemRuntime()
         self.execution = MemoryExecution()
-        self.shell = ShellRunner(self.runtime, GroupLedger(folder / "groups"))
+        self.shell = KeptRunner(folder / "launcher")
         self.bundles = Bundles(folder / "bundles", self.execution, self.runtime)
         self.bundles.clear()
         self.warm = WarmServers(self.shell, python_runner(), folder / "warm", self.runtime)

@@ -14,7 +14,7 @@ from worker.app import DRAINED, STOPPED_HARD, run_until_ended
 from worker.daemon import Worker
 from worker.environment import usual_env
 from worker.machine import prepare_machine
-from worker.runners.groups import has_living_members
+from worker.runners.marks import has_living_members
 from worker.settings import WorkerSettings
 
 

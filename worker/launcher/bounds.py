@@ -15,6 +15,7 @@ LOOK_S: Final = 0.1  # between two looks at a job with limits that need it
 SCRATCH_SHARE: Final = 20  # of the time, at most one part goes into looking at a folder
 BACKSTOP: Final = 4  # times the memory, for one process that grows faster than we look
 MIB: Final = 1024 * 1024
+CAP_SYS_RESOURCE: Final = 1 << 24
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -190,14 +191,21 @@ class Bounds:
 def _lowered(kind: int, value: int) -> int:
     """What this process may set: only a privileged one goes above the present limit."""
     hard = resource.getrlimit(kind)[1]
-    if hard == resource.RLIM_INFINITY or os.geteuid() == 0:
+    if hard == resource.RLIM_INFINITY or _may_raise():
         return value
     return min(value, hard)
 
 
+def _may_raise() -> bool:
+    """Whether this process may set limits above those that it has (capabilities(7))."""
+    with open("/proc/self/status") as file:
+        held = next(int(line.split()[1], 16) for line in file if line.startswith("CapEff:"))
+    return bool(held & CAP_SYS_RESOURCE)
+
+
 def _most_open_files() -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if os.geteuid() != 0:
+    if not _may_raise():
         return hard
     with open("/proc/sys/fs/nr_open") as file:
         return int(file.read())

@@ -97,15 +97,23 @@ class Launcher:
         self.folder = folder
         self._link: Link | None = None
         self._idle: list[Keeper] = []
+        self._lent: set[Keeper] = set()  # all that are this worker's, idle or not
         self._waiting: list[asyncio.Future[Keeper]] = []
         self._found: list[Keeper] | None = None
         self._all_found: asyncio.Future[None] | None = None
         self._started: list[int] = []  # children of this process, as long as both live
 
+    def begin(self) -> None:
+        """A launcher is there, or comes up, if that can be; else the first start says why not."""
+        if self._connect() is None:
+            with suppress(OSError):
+                self._start()
+
     def close(self) -> None:
         """The launcher ends, once it has no jobs that outlive this worker."""
-        for keeper in self._idle:
+        for keeper in self._lent:
             keeper.link.close()
+        self._lent.clear()
         self._idle.clear()
         if self._link is not None:
             self._link.close()
@@ -117,6 +125,7 @@ class Launcher:
             keeper = self._idle.pop()
             if keeper.link.is_open:
                 return keeper
+            self._lent.discard(keeper)
         link = self._link
         if link is None or not link.is_open:
             link = self._connect_or_start()
@@ -134,8 +143,7 @@ class Launcher:
 
     async def found(self) -> list[Keeper]:
         """Keepers whose jobs an earlier worker started; none when no launcher has outlived it."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        link = self._connect()
+        link = self._link if self._link is not None and self._link.is_open else self._connect()
         if link is None:
             return []
         self._found = []
@@ -150,12 +158,13 @@ class Launcher:
         return found
 
     def take_back(self, keeper: Keeper) -> None:
-        if keeper.link.is_open:
-            keeper.link.heard = lambda *_: None
-            if len(self._idle) < MOST_IDLE and self._link is not None and self._link.is_open:
-                self._idle.append(keeper)
-            else:
-                keeper.link.close()
+        keeper.link.heard = lambda *_: None
+        is_of_use = keeper.link.is_open and self._link is not None and self._link.is_open
+        if is_of_use and len(self._idle) < MOST_IDLE:
+            self._idle.append(keeper)
+        else:
+            self._lent.discard(keeper)
+            keeper.link.close()
 
     def slay(self, number: int) -> None:
         if self._link is not None:
@@ -225,6 +234,7 @@ class Launcher:
                 log.warning("launcher.of_other_version", version=version.decode())
             case [b"keeper", number]:
                 keeper = Keeper(int(number), Link(socket.socket(fileno=files.pop())), self)
+                self._lent.add(keeper)
                 if self._found is not None:
                     self._found.append(keeper)
                 elif not self._hand_over(keeper):

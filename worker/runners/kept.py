@@ -15,7 +15,6 @@ import structlog
 from shared.ids import AttemptId
 from shared.protocol.gateway import Usage
 from shared.protocol.pipeline import Limits
-from shared.runtime import Runtime
 from worker.joblog import open_log
 from worker.launcher.client import ANSWER_S, Keeper, Launcher
 from worker.ports import Breach, CannotStart, Exit, Launch
@@ -144,14 +143,23 @@ class KeptProcess:
 class KeptRunner:
     """`Runner` for commands of this machine."""
 
-    def __init__(self, runtime: Runtime, folder: Path) -> None:
-        self._runtime = runtime
+    def __init__(
+        self, folder: Path, kept: Collection[AttemptId] = (), *, outlives: bool = True
+    ) -> None:
+        """Of what an earlier worker left in `folder`, only `kept` goes on. `outlives`: what is
+        started for an attempt goes on when this worker dies."""
         self._folder = folder
+        self._kept = frozenset(kept)
+        self._outlives = outlives
         self._launcher = Launcher(folder)
         self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._named: dict[AttemptId, KeptProcess] = {}
         self._looking = asyncio.Lock()
         self._has_looked = False
+
+    def begin(self) -> None:
+        """The launcher comes up meanwhile: the first start need not wait for it."""
+        self._launcher.begin()
 
     def close(self) -> None:
         """No more starts. Safe to repeat. What outlives this worker goes on."""
@@ -182,12 +190,13 @@ class KeptRunner:
         keeper = await self._launcher.borrow()
         process = KeptProcess(keeper, launch.attempt_id, self._forget)
         try:
-            if not keeper.link.say(*_packet(launch), files=(stdin, stdout, stderr)):
+            if not keeper.link.say(
+                *_packet(launch, outlives=self._outlives), files=(stdin, stdout, stderr)
+            ):
                 raise CannotStart("the keeper does not listen")
             await process.started()
         except (OSError, ValueError) as error:
-            if keeper.link.is_open:
-                keeper.give_back()
+            keeper.give_back()
             raise CannotStart(_why(error, launch)) from error
         if launch.attempt_id is not None:
             before = self._named.get(launch.attempt_id)
@@ -206,20 +215,10 @@ class KeptRunner:
             if process is not None:
                 process.permit(at)
 
-    async def kill_others(self, kept: Collection[AttemptId] = ()) -> list[AttemptId]:
-        """Nothing that an earlier worker started lives, but for these attempts; the others."""
-        await self._look()
-        others = [name for name in self._named if name not in kept]
-        for name in others:
-            process = self._named[name]
-            await process.reap()
-            process.release()
-        return others
-
     # -- what an earlier worker started --------------------------------------------------------
 
     async def _look(self) -> None:
-        """What outlived an earlier worker is known by its attempts. Asked once."""
+        """What outlived an earlier worker is known by its attempts, or was ended. Asked once."""
         async with self._looking:
             if self._has_looked:
                 return
@@ -235,6 +234,11 @@ class KeptRunner:
                 else:
                     await process.reap()
             self._read_endings()
+            for name in [name for name in self._named if name not in self._kept]:
+                process = self._named[name]
+                log.warning("runner.leftover_ended", attempt_id=name, pid=process.pid)
+                await process.reap()
+                process.release()
             self._has_looked = True
 
     def _read_endings(self) -> None:
@@ -254,10 +258,10 @@ class KeptRunner:
             (self._folder / f"{attempt_id}{ENDED}").unlink(missing_ok=True)
 
 
-def _packet(launch: Launch) -> list[bytes]:
+def _packet(launch: Launch, *, outlives: bool) -> list[bytes]:
     """The launch in words. ValueError: one of them has a NUL, which ends it for the kernel."""
     words = [
-        launch.attempt_id or "",
+        (launch.attempt_id if outlives else None) or "",
         str(launch.cwd),
         "" if launch.scratch is None else str(launch.scratch),
         "" if launch.limits is None else _written(launch.limits),

@@ -15,7 +15,7 @@ from shared.services import Execution
 from worker.ports import Launch, Process, TaskLaunch
 from worker.runners.containers.kit import BUNDLE, PYTHON
 from worker.runners.containers.runner import ContainerRunner
-from worker.runners.shell import ShellRunner
+from worker.runners.kept import KeptRunner
 from worker.settings import WorkerSettings
 from worker.tasks.bundles import Bundles
 from worker.tasks.masking import Masker
@@ -38,7 +38,7 @@ def python_runner() -> tuple[str, ...]:
 
 
 def task_runner(
-    shell: ShellRunner,
+    shell: KeptRunner,
     execution: Execution,
     data: Path,
     runtime: Runtime,
@@ -61,7 +61,7 @@ class TaskRunner:
 
     def __init__(
         self,
-        shell: ShellRunner,
+        shell: KeptRunner,
         execution: Execution,
         bundles: Bundles,
         runtime: Runtime,
@@ -109,7 +109,7 @@ class TaskRunner:
             flow = flow_of(folder, spec.file, spec.module, launch)
         return await self._begin(launch, argv, scope, start, flow)
 
-    def _runner_of(self, launch: Launch) -> ShellRunner | ContainerRunner:
+    def _runner_of(self, launch: Launch) -> KeptRunner | ContainerRunner:
         if launch.container is None:
             return self._shell
         assert self._containers is not None, "a container is asked for only of a worker with some"

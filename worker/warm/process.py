@@ -11,7 +11,7 @@ import structlog
 from shared.protocol.gateway import Usage
 from shared.runtime import Runtime
 from worker.ports import Exit
-from worker.runners.groups import has_living_members
+from worker.runners.marks import has_living_members
 
 FIRST_LOOK_S: Final = 0.001
 LONGEST_LOOK_S: Final = 0.1

@@ -21,7 +21,7 @@ from shared.ids import AttemptId
 from shared.runtime import Runtime
 from worker.environment import IDENTITY
 from worker.ports import CannotStart, Launch
-from worker.runners.shell import ShellRunner
+from worker.runners.kept import KeptRunner
 from worker.tasks.pipes import close_all, open_pipe
 from worker.warm.messages import send
 from worker.warm.process import WarmProcess
@@ -63,7 +63,7 @@ class WarmServers:
     """Started as needed, below `root`, which is this worker's alone."""
 
     def __init__(
-        self, shell: ShellRunner, command: Sequence[str], root: Path, runtime: Runtime
+        self, shell: KeptRunner, command: Sequence[str], root: Path, runtime: Runtime
     ) -> None:
         """`command`: that of a task runner, which serves with `--serve`."""
         self._shell = shell
