@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from rich.console import Console
 
+from benchmarks import bytes as carrying
 from benchmarks import documents, others, sleepers, tasks
 from benchmarks.fleets import DRAWBAR, OpenFleet, all_in_one, embedded, separate
 from benchmarks.measures import Latency, duration_s, latency
@@ -43,7 +44,16 @@ NO_OP: Final = "@task that does nothing, to its end, p50"
 ROUND_TRIPS: Final = f"{tasks.ROUND_TRIPS:,} XCom round trips"
 MAPPED: Final = f"@task mapped over {tasks.ITEMS:,} items"
 
+LOG_JOB: Final = "job that logs 1 GiB, against writing to a file"
+LOG_ARRIVED: Final = "1 GiB of log, from start to receipt"
+ARTIFACT: Final = "1 GiB artifact, against cp + sha256sum"
+CARRYING: Final = "worker's memory (PSS), most while it carries 1 GiB"
+
 TARGETS: Final = {
+    (LOG_JOB, "separate"): Target(1.5),
+    (ARTIFACT, "separate"): Target(40, more_is_better=True),
+    (CARRYING, "log"): Target(80),
+    (CARRYING, "artifact"): Target(80),
     (LATENCY, "embedded"): Target(3.2),
     (LATENCY, "separate"): Target(4.5),
     (THROUGHPUT, "embedded"): Target(1_000, more_is_better=True),
@@ -164,6 +174,21 @@ class Bench:
                 taken = [await duration_s(fleet, squares) for _ in self._counts()]
                 self.add(MAPPED, "warm", "s", taken[1:])
 
+    async def measure_bytes(self) -> None:
+        """(h): once each; a second time the artifact would be known already."""
+        with self.scratch() as folder:
+            file = carrying.make_file(folder)
+            plain_s, copied_s = carrying.write_s(folder / "plain"), carrying.copy_s(file)
+            (folder / "plain").unlink()
+            async with separate(folder / "data", 2) as fleet:
+                log = await carrying.log_of_a_gib(fleet)
+                artifact = await carrying.artifact_of_a_gib(fleet, file)
+        self.add(LOG_JOB, "separate", "x", [log.job_s / plain_s])
+        self.add(LOG_ARRIVED, "separate", "s", [log.whole_s])
+        self.add(ARTIFACT, "separate", "%", [100 * copied_s / artifact.whole_s])
+        self.add(CARRYING, "log", "MiB", [log.worker_mib])
+        self.add(CARRYING, "artifact", "MiB", [artifact.worker_mib])
+
     def measure_others(self) -> None:
         """The same shapes without a job system."""
         with self.scratch() as folder, noting(folder) as stamps:
@@ -238,6 +263,8 @@ def main() -> None:
         bench.measure_one_job()
     if "documents" in asked.only:
         asyncio.run(bench.measure_documents())
+    if "bytes" in asked.only:
+        asyncio.run(bench.measure_bytes())
     if "tasks" in asked.only:
         asyncio.run(bench.measure_tasks())
     order = [
@@ -251,6 +278,10 @@ def main() -> None:
         ONE_JOB,
         LOAD,
         SUBMIT,
+        LOG_JOB,
+        LOG_ARRIVED,
+        ARTIFACT,
+        CARRYING,
     ]
     order += [NO_OP, ROUND_TRIPS, MAPPED]
     rows = sorted(bench.rows, key=lambda row: order.index(row.what))
@@ -261,7 +292,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = [*FLEETS, "memory", "sleepers", "run", "documents", "tasks", "others"]
+    parts = [*FLEETS, "memory", "sleepers", "run", "documents", "bytes", "tasks", "others"]
     parser.add_argument("--runs", type=int, default=3, help="repetitions that count (default 3)")
     parser.add_argument(
         "--slots",
