@@ -16,6 +16,7 @@ from gateway.service import GatewayService
 from jobstore.execution_data.vault import Vault, keys_from
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
+from jobstore.triggers.ports import Outside
 from registry.service import RegistryService
 from shared.errors import ServiceError, UnknownRun
 from shared.files import DiskFiles
@@ -83,6 +84,7 @@ class Embedded:
             runtime,
             settings,
             Vault(keys_from(data / "keys", runtime, os.environ)),
+            outside,
         )
         self.registry = RegistryService(data / "registry" / "registry.db", runtime)
         self._runner: KeptRunner | None = None

@@ -18,6 +18,7 @@ from jobstore.execution_data.vault import Vault, keys_from
 from jobstore.notices.settings import NoticeSettings
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
+from jobstore.triggers.ports import Outside
 from registry.service import RegistryService
 from shared.daemon import Part, listening_to_signals, until
 from shared.files import DiskFiles
@@ -28,10 +29,10 @@ from shared.runtime import Runtime
 from shared.tokens import Minter, Verifier
 from worker.app import drained, worker_component
 from worker.daemon import Worker
-from worker.machine import prepare_machine
 from worker.health import Health
-from worker.settings import WorkerSettings
+from worker.machine import prepare_machine
 from worker.machine_checks import machine_checks
+from worker.settings import WorkerSettings
 from worker.tasks.runner import task_runner
 
 
@@ -55,6 +56,7 @@ async def serve(
     drain_s: float | None = None,
     keep_s: float | None = None,
     notices: NoticeSettings | None = None,
+    outside: Outside | None = None,
     started: Callable[[Addresses], None] = lambda _: None,
     draining: Callable[[int], None] = lambda _: None,
 ) -> int:
@@ -64,12 +66,14 @@ async def serve(
     serving; the second kills them. `draining` hears how many they are. `data` is held by the
     caller. `port_base` 0: free ports. `keep_s`: how long ended runs are kept; None: for ever.
     """
+    outside = outside or Outside()
     jobs = JobStoreService(
         data / "jobstore" / "jobs.db",
         DiskFiles(data / "jobstore" / "files", runtime),
         runtime,
         JobStoreSettings(keep_s=keep_s),
         Vault(keys_from(data / "keys", runtime, os.environ)),
+        outside,
     )
     workers = RegistryService(data / "registry" / "registry.db", runtime)
     forwarder = GatewayService(jobs, runtime)
@@ -100,6 +104,7 @@ async def serve(
         component = worker_component(worker, jobs.components, settings.name, runtime)
         stack.push_async_callback(component.stop)
         await component.start()
+        outside.doorstep_at(servers[2].url)
         started(Addresses(*(server.url for server in servers)))
         await until(signals.stop, [jobs, workers, *beside, worker])
         return await drained(

@@ -48,12 +48,12 @@ def run_context(ask: RunRequest, started: Started, settings: JobStoreSettings) -
         plugins=of_run.plugins,
         security=of_run.security,
         image=job.image,
+        container=job.container,
         limits=job.limits,
         dependencies=tuple(
             DependencyResult(job_id=JobId(job_id), status=JobStatus(status), exit_code=exit_code)
             for job_id, status, exit_code in started.dependencies
         ),
-        container=job.container,
         tries=started.tries,
         tries_left=max(0, rule.max + 1 - started.tries),
         should_retry=would_retry(rule, started.tries),

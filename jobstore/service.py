@@ -112,6 +112,7 @@ class JobStoreService:
         self._loops = Loops(runtime)
         self._loops.add("jobstore.store", self._watch_store)
         self._loops.every("jobstore.keeper", KEEP_EVERY_S, self._keep_once)
+        self._loops.every("jobstore.late", KEEP_EVERY_S, self._note_late_once)
         self._loops.every("jobstore.history", LOOK_BACK_EVERY_S, self._history.keep_once)
         self._loops.every("jobstore.incoming", LOOK_BACK_EVERY_S, self._sweep_once)
         self._schedules = ScheduleService(self._store.database, runtime)
@@ -133,7 +134,6 @@ class JobStoreService:
         """Set when the store failed, or what happens by itself does not happen any more: this
         process has to end, and recover at its next start."""
         return self._loops.failure
-        self._loops.every("jobstore.late", KEEP_EVERY_S, self._note_late_once)
 
     async def start(self) -> None:
         """Leases that were held are granted anew, waits begin again, and verbs are served."""
@@ -339,6 +339,9 @@ class JobStoreService:
     async def _keep_once(self) -> None:
         await self._keeper.keep_once(self._store, max_lost=self._settings.max_lost)
 
+    async def _note_late_once(self) -> None:
+        await self._keeper.note_late_once(self._store)
+
     def _on_commit(self, changes: Sequence[Change]) -> None:
         self._keeper.note(changes)
         self.triggers.note(changes)
@@ -371,6 +374,3 @@ class JobStoreService:
             if not await self._artifacts.has(sha256):
                 raise BadPipeline(f"the files {sha256} of its tasks did not come with it")
         return pipeline.model_copy(update={"bundle": None})
-    async def _note_late_once(self) -> None:
-        await self._keeper.note_late_once(self._store)
-

@@ -302,6 +302,9 @@ class Registry(Protocol):
     async def enrol(self, ask: r.EnrolRequest) -> r.EnrolReply:
         """A new incarnation of the worker called `name`; the one before is superseded."""
 
+    async def check_name(self, name: str) -> r.NameCheck:
+        """Whoever asks could enrol, and this is who has the name. Nothing changes."""
+
     async def report(self, ask: r.StatusReport) -> r.StatusReply:
         """The worker is known to live. WorkerSuperseded or UnknownWorker: stop, or enrol again."""
 
@@ -310,17 +313,14 @@ class Registry(Protocol):
 
     async def list_workers(self) -> r.WorkerList: ...
 
-    async def wish(self, name: str, ask: r.WishRequest) -> r.WorkerView:
-        """What the operator wants is durable, and told to the worker on its next report."""
-
-    async def remove(self, name: str) -> None:
-        """The worker is forgotten. Conflict: it is not offline."""
-    async def check_name(self, name: str) -> r.NameCheck:
-        """Whoever asks could enrol, and this is who has the name. Nothing changes."""
-
     async def show_worker(self, name: str) -> r.WorkerDetails:
         """The worker, and what operators did to it. UnknownWorker."""
+
+    async def wish(self, name: str, ask: r.WishRequest) -> r.WorkerView:
+        """What the operator wants is durable, and told to the worker on its next report."""
 
     async def set_worker(self, name: str, ask: r.SettingsRequest) -> r.WorkerView:
         """Slots and labels are durable, and told to the worker as a wish is."""
 
+    async def remove(self, name: str) -> None:
+        """The worker is forgotten. Conflict: it is not offline."""

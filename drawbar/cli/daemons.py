@@ -8,6 +8,7 @@ import typer
 from drawbar.cli.fitness import CheckOnly, MaxSkew, MinDisk, MinMemory, health_limits
 from drawbar.cli.notices import MailFrom, NotifyHosts, Smtp, Telling
 from drawbar.cli.options import Data, Json, Labels
+from drawbar.cli.reaching import CallbackUrl, Reach, TriggerFolder, TriggerHost
 from drawbar.cli.rules import (
     AllowCommand,
     AllowPattern,
@@ -17,6 +18,7 @@ from drawbar.cli.rules import (
     ImagesOption,
     LevelName,
     LevelOption,
+    Mask,
     NoShell,
     PolicyName,
     PolicyOption,
@@ -148,9 +150,13 @@ def up(
     images: ImagesOption = ImagesName.RUN,
     docker: Docker = None,
     warm: WarmOption = True,
+    mask: Mask = None,
     smtp: Smtp = None,
     mail_from: MailFrom = None,
     notify_host: NotifyHosts = None,
+    trigger_folder: TriggerFolder = None,
+    trigger_host: TriggerHost = None,
+    callback_url: CallbackUrl = None,
 ) -> int:
     """All services and a worker in one process; further workers may join.
 
@@ -171,9 +177,11 @@ def up(
         images,
         docker,
         warm,
+        mask,
     )
     told = Telling(smtp, mail_from, tuple(notify_host or ()))
-    return serve_up(data, host, port_base, slots, label or [], drain, keep, rules, told)
+    reach = Reach(tuple(trigger_folder or ()), tuple(trigger_host or ()), callback_url)
+    return serve_up(data, host, port_base, slots, label or [], drain, keep, rules, told, reach)
 
 
 def jobstore(
@@ -183,6 +191,9 @@ def jobstore(
     smtp: Smtp = None,
     mail_from: MailFrom = None,
     notify_host: NotifyHosts = None,
+    trigger_folder: TriggerFolder = None,
+    trigger_host: TriggerHost = None,
+    callback_url: CallbackUrl = None,
     data: Data = None,
 ) -> None:
     """The job service alone: it owns runs, jobs, logs and artifacts.
@@ -192,7 +203,8 @@ def jobstore(
     from drawbar.cli.serving import serve_jobstore
 
     told = Telling(smtp, mail_from, tuple(notify_host or ()))
-    serve_jobstore(listen, lease, keep, data, told)
+    reach = Reach(tuple(trigger_folder or ()), tuple(trigger_host or ()), callback_url)
+    serve_jobstore(listen, lease, keep, data, told, reach)
 
 
 def registry(
@@ -240,6 +252,11 @@ def worker(
     images: ImagesOption = ImagesName.RUN,
     docker: Docker = None,
     warm: WarmOption = True,
+    mask: Mask = None,
+    min_disk: MinDisk = "256M",
+    min_memory: MinMemory = "64M",
+    max_skew: MaxSkew = 60.0,
+    check: CheckOnly = False,
 ) -> int:
     """A worker: it pulls jobs from the gateway and runs them.
 
@@ -249,10 +266,6 @@ def worker(
     """
     from drawbar.cli.serving import serve_worker
 
-    min_disk: MinDisk = "256M",
-    min_memory: MinMemory = "64M",
-    max_skew: MaxSkew = 60.0,
-    check: CheckOnly = False,
     rules = read_rules(
         policy,
         policy_level,
@@ -264,6 +277,7 @@ def worker(
         images,
         docker,
         warm,
+        mask,
     )
     return serve_worker(
         gateway,

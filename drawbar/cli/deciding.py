@@ -20,13 +20,14 @@ from drawbar.cli.places import data_dir
 from drawbar.cli.window import Window
 from shared.errors import BadRequest, ServiceError, Unavailable, from_wire, to_wire
 from shared.protocol.jobs import ApproveRequest, CancelRequest, MarkRequest
+from shared.protocol.questions import AnswerRequest
 from shared.runtime import Runtime
-from shared.services import JobService
+from shared.services import WholeJobService
 
 if TYPE_CHECKING:
     from jobstore.service import JobStoreService
 
-Decision = ApproveRequest | MarkRequest | CancelRequest
+Decision = ApproveRequest | MarkRequest | CancelRequest | AnswerRequest
 
 SOCKET: Final = "run.sock"
 ANSWER_S: Final = 10.0
@@ -54,12 +55,14 @@ async def _decide(ask: Decision, server: str | None, data: Path | None) -> None:
         await carry_out(jobs, ask)
 
 
-async def carry_out(jobs: JobService, ask: Decision) -> None:
+async def carry_out(jobs: WholeJobService, ask: Decision) -> None:
     """It is so."""
     if isinstance(ask, ApproveRequest):
         await jobs.approve(ask)
     elif isinstance(ask, MarkRequest):
         await jobs.mark(ask)
+    elif isinstance(ask, AnswerRequest):
+        await jobs.answer(ask)
     else:
         await jobs.cancel(ask)
 
@@ -67,7 +70,7 @@ async def carry_out(jobs: JobService, ask: Decision) -> None:
 @asynccontextmanager
 async def open_to_others(
     data: Path, jobs: "JobStoreService", runtime: Runtime
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Window]:
     """Other terminals of this user can look at `jobs` and decide. The caller holds `data`."""
     window = Window(data, jobs, runtime)
     with _short_path(data) as path:
@@ -76,7 +79,7 @@ async def open_to_others(
         server = await asyncio.start_unix_server(answer, path, limit=MAX_LINE)
         os.chmod(path, 0o600)
     try:
-        yield
+        yield window
     finally:
         server.close()
         _remove(str(data / SOCKET))
@@ -120,7 +123,10 @@ async def _asked(data: Path, body: Mapping[str, object]) -> dict[str, object] | 
 
 
 async def _answer(
-    jobs: JobService, window: Window, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    jobs: "JobStoreService",
+    window: Window,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
 ) -> None:
     """One question for each connection; an empty object is a yes."""
     answer: dict[str, object] = {}
@@ -141,7 +147,7 @@ async def _answer(
 
 def _read(body: dict[str, Any]) -> Decision:
     """ValueError: not what this version of the command sends."""
-    for kind in (ApproveRequest, MarkRequest, CancelRequest):
+    for kind in (ApproveRequest, MarkRequest, CancelRequest, AnswerRequest):
         if body["kind"] == kind.__name__:
             return kind.model_validate(body["ask"])
     raise BadRequest(f"a 'drawbar run' cannot be asked for {body['kind']}")

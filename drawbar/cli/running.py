@@ -75,6 +75,7 @@ async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Sig
     from drawbar.cli.deciding import open_to_others
     from drawbar.cli.holding import held_for_run
     from drawbar.cli.labels import check_requires, check_slots, worker_labels
+    from drawbar.cli.reaching import own_machine
     from drawbar.cli.runlog import logging_beside
     from drawbar.cli.telling import telling
     from drawbar.embedded import Embedded
@@ -89,6 +90,7 @@ async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Sig
     async with AsyncExitStack() as stack:
         data = await stack.enter_async_context(held_for_run(wishes.data, runtime, signals))
         stack.enter_context(logging_beside(data, runtime))
+        outside = own_machine(runtime)
         embedded = Embedded(
             data,
             runtime,
@@ -107,8 +109,9 @@ async def _run_here(start: Start, wishes: Wishes, runtime: Runtime, signals: Sig
             await embedded.start()
             async with (
                 telling(embedded.jobs, start.pipeline, wishes.told, data, runtime) as teller,
-                open_to_others(data, embedded.jobs, runtime),
+                open_to_others(data, embedded.jobs, runtime) as window,
             ):
+                outside.doorstep = window.url
                 run_id = await embedded.submit(start.pipeline, skip=start.skip, resume=start.resume)
                 ended = asyncio.Event()
                 view = await _show(

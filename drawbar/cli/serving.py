@@ -18,6 +18,7 @@ from drawbar.cli.labels import worker_labels
 from drawbar.cli.notices import Telling
 from drawbar.cli.parsing import checked_name, parse_address, parse_policy
 from drawbar.cli.places import data_dir, own_data_dir
+from drawbar.cli.reaching import Reach
 from drawbar.cli.render.words import count
 from drawbar.cli.rules import Rules
 from drawbar.cli.secrets import enrolment_secret_of
@@ -32,7 +33,12 @@ REPORTS_BEFORE_SILENT: Final = 4  # as in RegistrySettings: three may get lost, 
 
 
 def serve_jobstore(
-    listen: str, lease_s: float, keep: str | None, data: Path | None, told: Telling
+    listen: str,
+    lease_s: float,
+    keep: str | None,
+    data: Path | None,
+    told: Telling,
+    reach: Reach,
 ) -> None:
     """Served until a signal."""
     from drawbar.cli.keys import keys_of
@@ -52,6 +58,7 @@ def serve_jobstore(
                 port=port,
                 settings=replace(JobStoreSettings.scaled_to(lease_s), keep_s=keep_s),
                 notices=told.settings(place, runtime),
+                outside=reach.outside(runtime),
                 started=_announce("job service"),
             )
         )
@@ -103,6 +110,9 @@ def serve_worker(
     drain_s: float | None,
     data: Path | None,
     rules: Rules,
+    health: HealthLimits,
+    *,
+    checks_only: bool,
 ) -> int:
     """Worked until a signal, an operator's wish, or a newer worker of the same name.
 
@@ -113,24 +123,21 @@ def serve_worker(
     checked_url("--gateway", gateway_url)
     checked_url("--registry", registry_url)
     settings = replace(
-    health: HealthLimits,
-    *,
-    checks_only: bool,
         _worker_settings(name or socket.gethostname(), slots, labels, rules),
         registry_policy=parse_policy(policy),
+        health=health,
     )
     place, runtime = _prepare(data)
+    if checks_only:
+        secret = enrolment_secret_of(place, runtime)
+        return check_worker(settings, place, gateway_url, registry_url, secret)
 
     def started() -> None:
         say(f"worker {settings.name} pulls from {gateway_url}, {settings.slots} jobs at a time")
 
     with held(place / "workers" / settings.name) as folder:
-        health=health,
         return asyncio.run(
             serve(
-    if checks_only:
-        secret = enrolment_secret_of(place, runtime)
-        return check_worker(settings, place, gateway_url, registry_url, secret)
                 settings,
                 data=folder,
                 gateway_url=gateway_url,
@@ -140,6 +147,7 @@ def serve_worker(
                 drain_s=drain_s,
                 started=started,
                 draining=_say_what_it_waits_for(drain_s),
+                environment=os.environ,
             )
         )
 
@@ -147,7 +155,6 @@ def serve_worker(
 def serve_up(
     data: Path | None,
     host: str,
-                environment=os.environ,
     port_base: int,
     slots: int | None,
     labels: Sequence[str],
@@ -155,6 +162,7 @@ def serve_up(
     keep: str | None,
     rules: Rules,
     told: Telling,
+    reach: Reach,
 ) -> int:
     """All of it served until a signal."""
     from drawbar.cli.keys import keys_of
@@ -187,6 +195,7 @@ def serve_up(
                 drain_s=drain_s,
                 keep_s=keep_s,
                 notices=told.settings(place, runtime),
+                outside=reach.outside(runtime),
                 started=started,
                 draining=_say_what_it_waits_for(drain_s),
             )

@@ -94,6 +94,10 @@ class Reschedule(Outcome):
 
 
 def _name_of(function: object) -> str:
+    """Of a function, of one that is a task, or of the name itself."""
+    if isinstance(function, str):
+        return function
+    function = getattr(function, "function", function)
     name = getattr(function, "__qualname__", None)
     if not isinstance(name, str) or "<" in name:
         raise ValueError(f"it must be a function at the top of the task's module: {function!r}")

@@ -102,6 +102,9 @@ class JobStore(Protocol):
     async def expire(self, leases: Sequence[Expired], *, max_lost: int) -> None:
         """Those that are still live have lapsed or are lost."""
 
+    async def note_beats(self, late: Sequence[str], heard: Sequence[str]) -> None:
+        """Events tell which running attempts miss heartbeats, or were heard again."""
+
     async def wake(self, job_seqs: Sequence[int]) -> None:
         """Those that still wait for their next try are queued."""
 

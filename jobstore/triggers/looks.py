@@ -154,6 +154,9 @@ class Looks:
             return NotYet(f"no answer within {wanted.patience_s:g} s")
         except ServiceError as error:  # of the connection: it may be set later
             return NotYet(error.message)
+        except Exception as error:  # one look that breaks must not stop all others
+            log.error("trigger.look_crashed", kind=wanted.kind, exc_info=error)
+            return NotYet("the look broke off: the job service's log has more")
 
     def _note(self, key: str, seen: JsonValue | NotYet | MayNot) -> None:
         look = self._looks.get(key)

@@ -45,10 +45,10 @@ class Servers:
 
     async def look(self, wanted: Http, login: Connection | None) -> JsonValue:
         host = (urlsplit(wanted.url).hostname or "").lower().rstrip(".")
-        self._check_host(host)
         headers = {"User-Agent": "drawbar", "Accept": "*/*", **wanted.headers, **_login(login)}
         session = await self._open()
         try:
+            self._check_host(host)
             async with session.request(
                 wanted.method,
                 wanted.url,

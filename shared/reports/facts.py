@@ -28,6 +28,8 @@ LOOKS: Final[Mapping[str, Look]] = {
     "running": Look("●", "#0b7285"),
     "claimed": Look("●", "#0b7285"),
     "retrying": Look("↻", "#a86500"),
+    "deferred": Look("◔", "#0a6f87"),
+    "rescheduled": Look("◔", "#0a6f87"),
     "queued": Look("○", "#6b7280"),
     "held": Look("○", "#6b7280"),
     "blocked": Look("○", "#6b7280"),

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from drawbar.cli.render.progress import Step
-from drawbar.cli.render.waits import wait_words
+from drawbar.cli.render.waits import sleep_words, wait_words
 from drawbar.cli.render.words import duration, one_line
 from shared.protocol.pipeline import OnError
 from shared.protocol.states import FAILURES, HeldFor, JobStatus
@@ -32,6 +32,7 @@ REASONS: Final[Mapping[str, str]] = {
     "resume": "it had not failed before",
     "refused": "approval was refused",
     "nothing_failed": "nothing failed",
+    "trigger": "its trigger means nothing",
 }
 
 
@@ -54,6 +55,9 @@ def sentence(step: Step) -> str | None:
     if status is JobStatus.RETRYING:
         delay_s = step.event.facts.get("delay_s", 0.0)
         return f"failed{took}{why}, again in {duration(delay_s)}"
+    if step.job.sleeps is not None:
+        trigger, says = step.job.sleeps
+        return sleep_words(step.event.run_id, step.job.id, trigger, one_line(says))
     if status is JobStatus.HELD and step.job.held_for != HeldFor.MAX_WORKERS:
         return wait_words(step.event.run_id, step.job.id, step.job.held_for) or None
     if status in (JobStatus.SKIPPED, JobStatus.CANCELLED):

@@ -19,7 +19,7 @@ from drawbar.cli.render.names import Name
 from drawbar.cli.render.progress import JobProgress, Progress, Step
 from drawbar.cli.render.statuses import in_order, look
 from drawbar.cli.render.tables import counts_text
-from drawbar.cli.render.waits import phase_words, wait_words
+from drawbar.cli.render.waits import phase_words, sleep_words, wait_words
 from shared.protocol.states import FAILURES, JobStatus
 
 TAIL_STYLE: Final = "dim"
@@ -101,13 +101,16 @@ class _Picture:
         yield self._bar()
 
     def _rows(self) -> Iterator[tuple[RenderableType, str, Text]]:
-        """First what waits for a person, then what runs, then what is tried again."""
+        """First what waits for a person, then what runs, what is tried again, and what sleeps."""
         progress = self._progress
         run_id = progress.run_id
         for job in progress.unapproved.values():
             assert run_id is not None, "an event told of the job"
             waits = wait_words(run_id, job.id, job.held_for)
             yield _named(JobStatus.HELD, job), "", Text(waits, style="yellow")
+        for job in progress.asleep.values():
+            if job.sleeps is not None and job.sleeps[0] == "question":
+                yield self._sleeping(job, "yellow")
         for job in progress.running.values():
             said = [phase_words(job.phase), f"try {job.tries}" if job.tries > 1 else ""]
             took = words.span(job.started_at, None, self._now)
@@ -121,6 +124,16 @@ class _Picture:
             left_s = max(0.0, (job.again_at - self._now).total_seconds())
             said_of = f"try {job.tries + 1} in {words.duration(left_s)}"
             yield _named(JobStatus.RETRYING, job), "", Text(said_of, "yellow")
+        for job in progress.asleep.values():
+            if job.sleeps is not None and job.sleeps[0] != "question":
+                yield self._sleeping(job, "dim")
+
+    def _sleeping(self, job: JobProgress, style: str) -> tuple[RenderableType, str, Text]:
+        assert self._progress.run_id is not None, "an event told of the job"
+        assert job.sleeps is not None, "it sleeps"
+        trigger, says = job.sleeps
+        said = sleep_words(self._progress.run_id, job.id, trigger, words.one_line(says))
+        return _named(job.status, job), "", Text(said, style)
 
     def _bar(self) -> Table:
         progress = self._progress

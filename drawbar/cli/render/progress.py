@@ -35,6 +35,7 @@ class JobProgress:
     phase: str | None = None  # while it runs
     again_at: datetime | None = None  # while it waits for its next try
     held_for: str | None = None  # while it is held
+    sleeps: tuple[str, str] | None = None  # the kind of its trigger, and that in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Progress:
         self.running: dict[JobId, JobProgress] = {}  # in the order in which they started
         self.retrying: dict[JobId, JobProgress] = {}
         self.unapproved: dict[JobId, JobProgress] = {}
+        self.asleep: dict[JobId, JobProgress] = {}  # deferred or rescheduled
         self.run_id: RunId | None = None
         self.counts: Counter[JobStatus] = Counter({JobStatus.PENDING: len(self.jobs)})
         self.started_at: datetime | None = None
@@ -113,7 +115,8 @@ class Progress:
     def _note_waiting(self, job: JobProgress, event: Event) -> None:
         self.retrying.pop(job.id, None)
         self.unapproved.pop(job.id, None)
-        job.held_for = job.again_at = None
+        self.asleep.pop(job.id, None)
+        job.held_for = job.again_at = job.sleeps = None
         if job.status is JobStatus.HELD:
             job.held_for = event.facts.get("held_for")
             if job.held_for == HeldFor.APPROVAL:
@@ -121,3 +124,6 @@ class Progress:
         elif job.status is JobStatus.RETRYING:
             job.again_at = event.at + timedelta(seconds=event.facts.get("delay_s") or 0.0)
             self.retrying[job.id] = job
+        elif job.status in (JobStatus.DEFERRED, JobStatus.RESCHEDULED):
+            job.sleeps = (str(event.facts.get("trigger")), str(event.facts.get("says") or ""))
+            self.asleep[job.id] = job

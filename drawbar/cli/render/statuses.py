@@ -25,6 +25,8 @@ LOOKS: Final[Mapping[str, Look]] = {
     "running": _BUSY,
     "claimed": _BUSY,
     "retrying": Look("↻", "yellow"),
+    "deferred": Look("◔", "cyan"),
+    "rescheduled": Look("◔", "cyan"),
     "queued": _WAITS,
     "held": Look("◌", "dim"),
     "blocked": _WAITS,

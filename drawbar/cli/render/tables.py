@@ -12,7 +12,7 @@ from drawbar.cli.render import words
 from drawbar.cli.render.columns import GAP, kept_whole, table, with_lines
 from drawbar.cli.render.names import Name
 from drawbar.cli.render.statuses import Look, in_order, look
-from drawbar.cli.render.waits import phase_words, wait_words
+from drawbar.cli.render.waits import phase_words, sleep_words, wait_words
 from shared.ids import RunId
 from shared.protocol.jobs import JobArtifact, JobView, Reason, RunSummary, RunView
 from shared.protocol.states import FAILURES, JobStatus
@@ -108,6 +108,12 @@ def _remark(run_id: RunId, job: JobView) -> Text:
         return Text(wait_words(run_id, job.id, job.held_for))
     if job.status is JobStatus.RUNNING:
         return Text(phase_words(job.phase))
+    if job.deferral is not None:
+        waits = job.deferral
+        said = sleep_words(run_id, job.id, waits.trigger, words.one_line(waits.says))
+        seen = "" if waits.last_look is None else f"; seen last: {words.one_line(waits.last_look)}"
+        late = "" if waits.until is None else f"; at most until {waits.until.astimezone():%H:%M:%S}"
+        return Text(said + seen + late)
     if job.marked_by is not None and (job.reason is None or not job.reason.message):
         return Text(f"taken for a success by {words.one_line(job.marked_by)}")
     if job.instances is not None and job.reason is None:

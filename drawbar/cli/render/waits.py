@@ -25,6 +25,13 @@ def wait_words(run_id: RunId, job_id: str, held_for: str | None) -> str:
     return _HELD.get(held_for or "", "")
 
 
+def sleep_words(run_id: RunId, job_id: str, trigger: str, says: str) -> str:
+    """What a job waits for without a worker; where a person can help, with the command."""
+    if trigger == "question":
+        return f"waits {says} ({shlex.join(['drawbar', 'answer', str(run_id), job_id])} …)"
+    return f"waits {says}"
+
+
 def approve_line(run_id: RunId, job_id: str) -> str:
     """The command that lets the job go on."""
     return shlex.join(["drawbar", "approve", str(run_id), job_id])
