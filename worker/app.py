@@ -31,6 +31,7 @@ from worker.health import Health
 from worker.machine import prepare_machine
 from worker.machine_checks import ClockCheck, machine_checks
 from worker.notify import Notifier
+from worker.outbox.disk import DiskOutbox
 from worker.settings import WorkerSettings
 from worker.tasks.runner import task_runner
 
@@ -74,7 +75,9 @@ async def serve(
     to_gateway = Transport(gateway_url, runtime, token=credential, service="gateway")
     to_registry = Transport(registry_url, runtime, token=credential, service="registry")
     registry = RegistryClient(to_registry, enrolment_secret=enrolment_secret, credential=credential)
-    shell, workspace = prepare_machine(data, None, runtime)
+    outbox = DiskOutbox(data / "outbox", runtime, most=settings.max_unreported)
+    kept = [record.attempt_id for record in outbox.left()]
+    shell, workspace = prepare_machine(data, None, runtime, kept, outlives=settings.reattach)
     gateway = GatewayClient(to_gateway)
     execution = ExecutionClient(to_gateway, gateway.execution_token)
     runner = task_runner(shell, execution, data, runtime, settings)
@@ -89,7 +92,7 @@ async def serve(
                 runner,
                 workspace,
                 runtime,
-                None,
+                outbox,
                 Health(checks, runtime),
             )
             component = worker_component(
@@ -111,6 +114,7 @@ async def serve(
         await to_registry.close()
         await runner.close()
         shell.close()
+        outbox.close()
 
 
 def worker_component(

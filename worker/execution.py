@@ -145,7 +145,8 @@ class Execution:
 
     async def _ended(self, way: Awaitable[Result]) -> Result:
         try:
-            return await way
+            result = await way
+            return result.model_copy(update={"message": self._masker.mask_text(result.message)})
         except Forbidden as error:
             return _failure(Outcome.FORBIDDEN, self._masker.mask_text(str(error)))
         except CannotStart as error:
@@ -395,7 +396,8 @@ class Execution:
             why = f"timed out after {timeout_s:g} s{DURING.get(self.phase, '')}"
             self.stop(Stop.TIMEOUT, why, self._crew.settings.grace_s)
 
-        assert self._deadline is not None, "it was noted when the first process was started"
+        if self._deadline is None:  # an earlier worker died before it noted when that was
+            self._deadline = self._crew.runtime.mono() + timeout_s
         self._crew.alarms.arm((self._attempt_id, "timeout"), self._deadline, stop)
 
     def _arm_kill(self, grace_s: float) -> None:

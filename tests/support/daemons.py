@@ -57,6 +57,7 @@ class Daemon:
         self, words: Sequence[str], env: Mapping[str, str], log: Path, url: str | None = None
     ) -> None:
         self.words = list(words)
+        self.program: Sequence[str] = (DRAWBAR,)
         self.url = url
         self.log = log
         self._env = dict(env)
@@ -76,7 +77,7 @@ class Daemon:
         assert not self.is_alive
         with self.log.open("ab") as output:
             self._process = await asyncio.create_subprocess_exec(
-                DRAWBAR,
+                *self.program,
                 *self.words,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
