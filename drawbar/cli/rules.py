@@ -126,6 +126,20 @@ Docker = Annotated[
 ]
 
 
+Mask = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        metavar="NAME",
+        envvar="DRAWBAR_MASK",
+        help="A variable of jobs whose value no log may show, though its name tells no secret. "
+        "Repeatable.",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+
+
 WarmOption = Annotated[
     bool,
     typer.Option(
@@ -144,6 +158,7 @@ class Rules(NamedTuple):
     images: "Images"
     docker: str | None  # where the container engine listens
     is_warm: bool
+    masked: tuple[str, ...] = ()
 
 
 def read_rules(
@@ -157,6 +172,7 @@ def read_rules(
     images: ImagesName,
     docker: str | None,
     is_warm: bool,
+    masked: Sequence[str] | None = None,
 ) -> Rules:
     """Usage: a pattern is no regular expression, or a folder of plugins does not exist."""
     import re
@@ -189,4 +205,4 @@ def read_rules(
     except ValidationError as error:
         raise Usage(f"what may run here: {error.errors()[0]['msg']}") from None
     folders = tuple(str(folder.absolute()) for folder in plugins or ())
-    return Rules(security, folders, images.value, docker, is_warm)
+    return Rules(security, folders, images.value, docker, is_warm, tuple(masked or ()))

@@ -216,6 +216,7 @@ def _worker_settings(
         images=rules.images,
         docker=rules.docker,
         is_warm=rules.is_warm,
+        masked=rules.masked,
     )
 
 
