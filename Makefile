@@ -60,9 +60,10 @@ prove: $(STAMP) ## The long proofs, and many simulated fleets that fail; SEEDS=0
 golden: $(STAMP) ## Write the golden files and diagrams anew, to be reviewed as a diff
 	@DRAWBAR_GOLDEN=write $(BIN)/python -m pytest -p no:randomly -k 'golden or diagram'
 
-secrets: $(STAMP) ## Make the two secrets that compose.yaml hands to the services
+secrets: $(STAMP) ## Make the three secrets that compose.yaml hands to the services
 	@$(BIN)/python -c 'from pathlib import Path; from shared.keys import load_keys; \
-	  from shared.runtime import SystemRuntime; load_keys(Path("secrets"), SystemRuntime())'
+	  from shared.runtime import SystemRuntime; from shared.secret_files import load_secrets_key; \
+	  here = (Path("secrets"), SystemRuntime()); load_keys(*here); load_secrets_key(*here)'
 	@echo "secrets/ is made. The containers' user has to read it: chown -R 7400:7400 secrets"
 
 clean: ## Remove .venv, caches and build output

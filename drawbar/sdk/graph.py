@@ -177,10 +177,17 @@ def pipeline(
     timeout: Duration | None = None,
     retries: int | None = None,
     retry_delay: Duration | None = None,
+    on_error: str | None = None,
+    schedule: str | None = None,
+    timezone: str | None = None,
     include: Sequence[str] = (),
 ) -> Pipeline:
     """A pipeline to be drawn. `include`: files that its tasks need, as globs beside the flow file;
-    modules that the flow imports from there travel by themselves."""
+    modules that the flow imports from there travel by themselves. `schedule`: when it starts by
+    itself, as cron has it, once it was added with `drawbar schedules add`. `on_error`: continue,
+    stop or cancel."""
+    if timezone is not None and schedule is None:
+        raise FlowMistake("timezone is that of a schedule, and there is none")
     settings: dict[str, object] = {
         "description": description,
         "env": dict(env) if env else None,
@@ -188,6 +195,8 @@ def pipeline(
         "max_workers": max_workers,
         "timeout_s": None if timeout is None else seconds_of(timeout),
         "retry": retry_rule(retries, retry_delay),
+        "on_error": on_error,
+        "schedule": None if schedule is None else {"cron": schedule, "timezone": timezone or "UTC"},
     }
     return Pipeline(name, {k: v for k, v in settings.items() if v is not None}, include)
 

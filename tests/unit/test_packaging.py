@@ -70,7 +70,7 @@ def test_a_service_gets_no_secret_that_it_does_not_need() -> None:
 
     assert secrets == {
         "gateway": ["signing_key"],
-        "jobstore": ["signing_key"],
+        "jobstore": ["signing_key", "secrets_key"],
         "registry": ["signing_key", "enrolment_secret"],
         "worker": ["enrolment_secret"],  # it cannot mint tokens
     }

@@ -308,3 +308,40 @@ def test_a_mistake_of_a_flow_is_told_with_its_line(
     (mistake,) = caught.value.mistakes
     assert says in mistake.message
     assert mistake.line == line
+
+
+def test_a_flow_can_say_when_it_starts_and_what_a_failure_means(tmp_path: Path) -> None:
+    flow = tmp_path / "nightly.py"
+    flow.write_text(
+        "from drawbar import pipeline, task\n@task\ndef a(): ...\n"
+        "with pipeline('n', schedule='0 3 * * *', timezone='Europe/Berlin', on_error='stop'): a()\n"
+    )
+
+    spec = load(flow).spec
+
+    assert spec.schedule is not None
+    assert (spec.schedule.cron, spec.schedule.timezone) == ("0 3 * * *", "Europe/Berlin")
+    assert spec.on_error == "stop"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("schedule='every day'", "is not a schedule"),
+        ("timezone='UTC'", "timezone is that of a schedule, and there is none"),
+        ("on_error='panic'", "on_error"),
+    ],
+)
+def test_settings_of_a_flow_that_mean_nothing_are_told(
+    tmp_path: Path, options: str, says: str
+) -> None:
+    flow = tmp_path / "nightly.py"
+    flow.write_text(
+        "from drawbar import pipeline, task\n@task\ndef a(): ...\n"
+        f"with pipeline('n', {options}): a()\n"
+    )
+
+    with pytest.raises(BadDocument) as caught:
+        load(flow)
+
+    assert says in caught.value.format_mistakes()
