@@ -174,7 +174,8 @@ def read_rules(
     is_warm: bool,
     masked: Sequence[str] | None = None,
 ) -> Rules:
-    """Usage: a pattern is no regular expression, or a folder of plugins does not exist."""
+    """Usage: a pattern is no regular expression, a folder of plugins does not exist, no engine can
+    be at that address."""
     import re
 
     from pydantic import ValidationError
