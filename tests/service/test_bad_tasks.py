@@ -13,7 +13,7 @@ import pytest
 
 from shared.protocol.gateway import Outcome
 from tests.support.tasks import Ended, TaskStage
-from worker.runners.groups import kill_marked
+from worker.runners.marks import kill_marked
 
 pytestmark = pytest.mark.slow
 
