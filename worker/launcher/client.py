@@ -27,17 +27,25 @@ UCRED: Final = struct.Struct("3i")  # pid, uid, gid (unix(7))
 log = structlog.get_logger()
 
 
+Heard = Callable[[list[bytes], list[int]], None]
+
+
 class Link:
-    """One end of a conversation, read in the event loop. `heard` gets each packet, and nothing
-    once the other end is gone."""
+    """One end of a conversation, read in the event loop."""
 
     def __init__(self, end: socket.socket) -> None:
-        self.heard: Callable[[list[bytes], list[int]], None] = lambda *_: None
         self.is_open = True
+        self._heard: Heard | None = None
         self._end = end
         self._loop = asyncio.get_running_loop()
         end.setblocking(False)
-        self._loop.add_reader(end, self._read)
+
+    def listen(self, heard: Heard) -> None:
+        """`heard` gets each packet from now on, also those that came before anybody listened, and
+        an empty one when the other end is gone."""
+        if self._heard is None and self.is_open:
+            self._loop.add_reader(self._end, self._read)
+        self._heard = heard
 
     def say(self, *parts: bytes, files: Sequence[int] = ()) -> bool:
         """Whether it was sent: the other end is there, and keeps up."""
@@ -68,13 +76,13 @@ class Link:
             return
         except wire.Gone:
             self.close()
-            self.heard([], [])
-            return
-        self.heard(parts, files)
+            parts, files = [], []
+        assert self._heard is not None, "nothing is read before"
+        self._heard(parts, files)
 
 
 class Keeper:
-    """A keeper that is this worker's. `heard` gets what it says; [] when it is gone for good."""
+    """A keeper that is this worker's."""
 
     def __init__(self, number: int, link: Link, launcher: "Launcher") -> None:
         self.link = link
@@ -158,7 +166,7 @@ class Launcher:
         return found
 
     def take_back(self, keeper: Keeper) -> None:
-        keeper.link.heard = lambda *_: None
+        keeper.link.listen(lambda *_: None)
         is_of_use = keeper.link.is_open and self._link is not None and self._link.is_open
         if is_of_use and len(self._idle) < MOST_IDLE:
             self._idle.append(keeper)
@@ -200,7 +208,7 @@ class Launcher:
         if self._link is not None:
             self._link.close()
         self._link = link = Link(end)
-        link.heard = self._hear
+        link.listen(self._hear)
         _, uid = link.peer()
         if uid != os.geteuid():
             link.close()

@@ -42,7 +42,7 @@ class KeptProcess:
         self._started: asyncio.Future[None] = loop.create_future()
         self._exit: asyncio.Future[Exit] = loop.create_future()
         if keeper is not None:
-            keeper.link.heard = self._hear
+            keeper.link.listen(self._hear)
 
     async def wait(self) -> Exit:
         return await asyncio.shield(self._exit)
