@@ -1,0 +1,300 @@
+"""Jobs below keepers: nothing of them gets away, and they outlive their worker if they may."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from shared.ids import AttemptId
+from worker.launcher.trees import descendants
+from worker.ports import Launch
+from worker.runners.kept import KeptRunner
+
+pytestmark = pytest.mark.slow
+
+A1 = AttemptId("a1")
+DAEMON = """
+import os, sys
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+os.execve("/bin/sleep", ["sleep", sys.argv[1]], {})  # nothing of it tells whose it is
+"""
+BREEDER = """
+import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+while True:  # as a chain: each has one child, and goes
+    if os.fork(): os._exit(0)
+    os.setsid()
+"""
+
+
+MakeLaunch = Callable[..., Launch]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> MakeLaunch:
+    def make(
+        *argv: str, attempt_id: AttemptId | None = None, until: float = float("inf")
+    ) -> Launch:
+        return Launch(
+            argv=argv,
+            env={"PATH": os.environ["PATH"], "DRAWBAR_ATTEMPT_ID": attempt_id or "none"},
+            cwd=tmp_path,
+            log=tmp_path / "log",
+            attempt_id=attempt_id,
+            until=until,
+        )
+
+    return make
+
+
+@pytest.fixture
+async def runner(tmp_path: Path) -> AsyncIterator[KeptRunner]:
+    runner = KeptRunner(tmp_path / "launcher")
+    yield runner
+    runner.close()
+
+
+@pytest.fixture
+async def heir(tmp_path: Path) -> AsyncIterator[KeptRunner]:
+    """The runner of the next worker on the same folder."""
+    runner = KeptRunner(tmp_path / "launcher", [A1])
+    yield runner
+    process = await runner.attach(A1)
+    if process is not None:
+        await process.reap()
+        process.release()
+    runner.close()
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def comm(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return ""
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    """Nothing tells when another process has done something, so we look."""
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.005)
+
+
+def sleepers(seconds: str) -> list[int]:
+    """Living processes `sleep SECONDS`."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            try:
+                words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if words[:2] == [b"sleep", seconds.encode()] and is_alive(int(name)):
+                found.append(int(name))
+    return found
+
+
+async def test_a_daemon_that_hides_is_gone_with_its_job(
+    runner: KeptRunner, launch: MakeLaunch
+) -> None:
+    seconds = f"9{os.getpid()}"
+    process = await runner.start(
+        launch("sh", "-c", f'{sys.executable} -c "$0" {seconds}; sleep 0.2', DAEMON)
+    )
+    await until(lambda: bool(sleepers(seconds)))
+
+    ended = await process.wait()
+    await process.reap()
+
+    assert ended.exit_code == 0
+    assert sleepers(seconds) == []
+
+
+async def test_children_that_are_started_while_it_is_killed_are_gone(
+    runner: KeptRunner, launch: MakeLaunch
+) -> None:
+    process = await runner.start(launch(sys.executable, "-c", BREEDER))
+    before = time.monotonic()
+
+    await process.reap()
+
+    assert time.monotonic() - before < 5
+    assert below() == []
+
+
+def below() -> list[int]:
+    """What lives below this test process, but for launchers and keepers."""
+    names = []
+    for pid in descendants(os.getpid()):
+        if is_alive(pid) and not comm(pid).startswith("drawbar-"):
+            names.append(pid)
+    return names
+
+
+async def test_a_job_may_close_its_output_and_remove_its_folder(
+    runner: KeptRunner, launch: MakeLaunch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    script = f"exec >&- 2>&-; rmdir {folder}; exit 4"
+    ask = launch("sh", "-c", script)
+
+    process = await runner.start(ask)
+    ended = await process.wait()
+    await process.reap()
+
+    assert ended.exit_code == 4
+    assert not folder.exists()
+
+
+async def test_a_job_that_kills_its_keeper_is_lost_and_takes_nobody_along(
+    runner: KeptRunner, launch: MakeLaunch
+) -> None:
+    seconds = f"8{os.getpid()}"
+    other = await runner.start(launch("sh", "-c", "read x < /dev/tty; sleep 0.5; exit 6"))
+    process = await runner.start(
+        launch("sh", "-c", f"setsid sleep {seconds} & sleep 0.1; kill -9 $PPID; sleep {seconds}")
+    )
+
+    ended = await process.wait()
+    await process.reap()
+
+    assert ended.lost == "something killed its keeper"
+    assert (ended.exit_code, ended.signal) == (None, None)
+    assert sleepers(seconds) == []
+    assert (await other.wait()).exit_code == 6
+    await other.reap()
+    assert (await (await runner.start(launch("true"))).wait()).exit_code == 0
+
+
+async def test_a_keeper_that_is_stopped_is_ended_all_the_same(
+    runner: KeptRunner, launch: MakeLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.runners.kept.PATIENCE_S", 0.2)
+    seconds = f"7{os.getpid()}"
+    process = await runner.start(
+        launch("sh", "-c", f"sleep 0.2; kill -STOP $PPID; exec sleep {seconds}")
+    )
+    await until(lambda: bool(sleepers(seconds)))
+
+    await process.reap()
+
+    assert (await process.wait()).lost
+    assert sleepers(seconds) == []
+
+
+async def test_a_job_outlives_its_worker_and_tells_the_next_how_it_ended(
+    runner: KeptRunner, heir: KeptRunner, launch: MakeLaunch, tmp_path: Path
+) -> None:
+    script = "while [ ! -e go ]; do sleep 0.01; done; exit 5"
+    started = await runner.start(launch("sh", "-c", script, attempt_id=A1))
+    runner.close()
+
+    found = await heir.attach(A1)
+    (tmp_path / "go").touch()
+
+    assert found is not None
+    assert found.pid == started.pid
+    assert (await found.wait()).exit_code == 5
+    found.release()
+    assert await heir.attach(A1) is None
+
+
+async def test_what_ended_while_no_worker_was_there_is_known(
+    runner: KeptRunner, heir: KeptRunner, launch: MakeLaunch, tmp_path: Path
+) -> None:
+    script = "while [ ! -e go ]; do sleep 0.01; done; exit 5"
+    started = await runner.start(launch("sh", "-c", script, attempt_id=A1))
+    runner.close()
+    (tmp_path / "go").touch()
+    await until(lambda: not is_alive(started.pid) and (tmp_path / "launcher/a1.ended").exists())
+
+    found = await heir.attach(A1)
+
+    assert found is not None
+    assert found.pid == started.pid
+    ended = await found.wait()
+    assert ended.exit_code == 5
+    assert ended.usage.wall_s > 0
+    found.release()
+    assert not (tmp_path / "launcher/a1.ended").exists()
+
+
+async def test_a_launcher_ends_after_the_last_job_when_its_worker_is_gone(
+    runner: KeptRunner, launch: MakeLaunch, tmp_path: Path
+) -> None:
+    before = set(descendants(os.getpid()))
+    script = "while [ ! -e go ]; do sleep 0.01; done"
+    await runner.start(launch("sh", "-c", script, attempt_id=A1))
+    ours = set(descendants(os.getpid())) - before
+    runner.close()
+    assert any(is_alive(pid) for pid in ours)
+
+    (tmp_path / "go").touch()
+
+    await until(lambda: not any(is_alive(pid) for pid in ours))
+
+
+async def test_a_job_that_may_not_outlive_its_worker_is_killed(
+    runner: KeptRunner, launch: MakeLaunch
+) -> None:
+    process = await runner.start(launch("sleep", "100"))
+
+    runner.close()
+
+    await until(lambda: not is_alive(process.pid))
+
+
+async def test_what_the_next_worker_does_not_want_is_ended_before_it_starts_anything(
+    runner: KeptRunner, heir: KeptRunner, launch: MakeLaunch
+) -> None:
+    other = AttemptId("a2")
+    process = await runner.start(launch("sleep", "100", attempt_id=other))
+    runner.close()
+
+    await (await heir.start(launch("true"))).reap()
+
+    assert not is_alive(process.pid)
+    assert await heir.attach(other) is None
+
+
+async def test_a_job_is_killed_when_it_may_not_run_any_longer_also_without_a_worker(
+    runner: KeptRunner, heir: KeptRunner, launch: MakeLaunch
+) -> None:
+    soon = time.monotonic() + 0.3
+    await runner.start(launch("sleep", "100", attempt_id=A1, until=soon))
+    runner.close()
+
+    found = await heir.attach(A1)
+
+    assert found is not None
+    ended = await found.wait()
+    assert ended.signal == signal.SIGKILL
+    assert ended.breach is not None
+    assert ended.breach.kind == "lease"
+
+
+async def test_a_job_may_run_longer_when_that_is_said_in_time(
+    runner: KeptRunner, launch: MakeLaunch
+) -> None:
+    now = time.monotonic()
+    process = await runner.start(launch("sleep", "0.6", attempt_id=A1, until=now + 0.3))
+
+    runner.permit({A1: now + 100})
+
+    assert (await process.wait()).exit_code == 0
+    process.release()
