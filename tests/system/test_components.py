@@ -25,7 +25,7 @@ async def test_every_long_running_part_is_listed_with_its_process(cluster: Clust
 
     found = {(one.kind, one.name, one.pid) for one in await listed(cluster)}
 
-    inside = {(kind, "jobstore") for kind in ("keeper", "notifier", "scheduler")}
+    inside = {(kind, "jobstore") for kind in ("keeper", "notifier", "scheduler", "triggerer")}
     assert {(k, n, cluster.jobstore.pid) for k, n in inside} <= found
     assert ("worker", "ann", worker.pid) in found
 

@@ -12,6 +12,7 @@ from drawbar.document import load_text
 from gateway.app import build_app as build_gateway
 from jobstore import states as jobs
 from jobstore.app import build_app as build_jobstore
+from jobstore.components import states as components
 from registry import states as workers
 from registry.app import build_app as build_registry
 from shared import tokens
@@ -19,6 +20,7 @@ from shared.errors import BY_CODE
 from shared.http import wire
 from shared.http.clients import ExecutionClient, JobsClient, RegistryClient
 from shared.http.transport import Transport
+from shared.protocol.components import ComponentStatus
 from shared.protocol.states import ENDED, AttemptStatus, JobStatus, RunStatus, StageStatus
 from shared.renewal import AttemptTokens
 from shared.runtime import SystemRuntime
@@ -45,6 +47,7 @@ DIAGRAMS: dict[str, str] = {
     "attempt": render(jobs.ATTEMPT, AttemptStatus.CLAIMED),
     "run": render(jobs.RUN, RunStatus.PENDING, ends=[s for s in RunStatus if s.is_ended]),
     "stage": render(jobs.STAGE, StageStatus.PENDING, ends=STAGE_ENDS),
+    "component": render(components.COMPONENT, ComponentStatus.CREATED),
     "worker": render(
         workers.TRANSITIONS, workers.WorkerState.EXPECTED, {"present": workers.PRESENT}
     ),
@@ -57,7 +60,8 @@ def test_the_diagrams_show_the_transitions(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", [jobs.JOB, jobs.ATTEMPT, jobs.RUN, jobs.STAGE, workers.TRANSITIONS]
+    "table",
+    [jobs.JOB, jobs.ATTEMPT, jobs.RUN, jobs.STAGE, components.COMPONENT, workers.TRANSITIONS],
 )
 def test_a_diagram_has_every_event_of_its_table(table: Table) -> None:
     drawn = render(table, next(iter(table))[0])

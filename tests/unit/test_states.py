@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from jobstore.components.states import COMPONENT
 from jobstore.states import ATTEMPT, JOB, LIVE, RUN, STAGE, RunEvent, StageEvent, after
 from jobstore.states import JobEvent as E
 from shared.errors import IllegalTransition
+from shared.protocol.components import ComponentStatus
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus, StageStatus
 
 TABLES = [
@@ -16,6 +18,7 @@ TABLES = [
     pytest.param(ATTEMPT, AttemptStatus, AttemptStatus.CLAIMED, id="attempt"),
     pytest.param(RUN, RunStatus, RunStatus.PENDING, id="run"),
     pytest.param(STAGE, StageStatus, StageStatus.PENDING, id="stage"),
+    pytest.param(COMPONENT, ComponentStatus, ComponentStatus.CREATED, id="component"),
 ]
 
 
