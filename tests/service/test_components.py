@@ -235,16 +235,19 @@ class APart:
 
     def __init__(self, way: Way) -> None:
         self._way = way
-        self.is_executing = False
+        self._executes = False
         self.recorded: list[tuple[str, str]] = []
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
         self.recorded = await self._way.listed()
-        self.is_executing = True
+        self._executes = True
 
     async def stop(self) -> None:
-        self.is_executing = False
+        self._executes = False
+
+    def executes(self) -> bool:
+        return self._executes
 
 
 def a_runner(way: Way, part: APart, heard: list[ServiceError | None]) -> ComponentRunner:
@@ -258,7 +261,7 @@ async def test_a_part_is_prepared_executed_heard_of_and_completed(way: Way) -> N
     runner = a_runner(way, part, heard)
 
     await runner.start()
-    assert part.is_executing
+    assert part.executes()
     assert [state for _, state in part.recorded] == ["live"]
     for _ in range(10):  # each beat is a minute of silence ended in time
         await way.hands.runtime.advance(BEAT_S)
@@ -268,7 +271,7 @@ async def test_a_part_is_prepared_executed_heard_of_and_completed(way: Way) -> N
     assert len(heard) >= 11
     await runner.stop()
 
-    assert not part.is_executing
+    assert not part.executes()
     assert [state for _, state in await way.listed(with_ended=True)] == ["ended"]
 
 
@@ -337,7 +340,7 @@ async def test_a_part_works_while_nobody_takes_its_record(way: Way) -> None:
     )
 
     await runner.start()
-    assert part.is_executing
+    assert part.executes()
     assert await way.listed() == []
     away.is_away = False
     await way.hands.runtime.advance(FIRST_S)
