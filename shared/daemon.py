@@ -34,22 +34,26 @@ class Signals:
     def __init__(self) -> None:
         self.stop = asyncio.Event()  # SIGTERM or SIGINT: end in good order
         self.hurry = asyncio.Event()  # a second one: end now
+        self.again = asyncio.Event()  # SIGHUP, where it is listened to: begin anew
 
     def receive(self) -> None:
         (self.hurry if self.stop.is_set() else self.stop).set()
 
 
 @contextmanager
-def listening_to_signals() -> Iterator[Signals]:
-    """SIGTERM and SIGINT only set events, until the block is left."""
+def listening_to_signals(*, begins_anew: bool = False) -> Iterator[Signals]:
+    """SIGTERM and SIGINT only set events, until the block is left; SIGHUP, too, if wanted."""
     loop = asyncio.get_running_loop()
     signals = Signals()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, signals.receive)
+    calls = {signal.SIGTERM: signals.receive, signal.SIGINT: signals.receive}
+    if begins_anew:
+        calls[signal.SIGHUP] = signals.again.set
+    for number, call in calls.items():
+        loop.add_signal_handler(number, call)
     try:
         yield signals
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in calls:
             loop.remove_signal_handler(number)
 
 

@@ -6,6 +6,7 @@ registry says, or when something changed), polling (one long poll after the othe
 """
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -37,6 +38,7 @@ from worker.tasks.runner import task_runner
 
 DRAINED = 0
 STOPPED_HARD = 1
+HANDED_OVER = 2  # what runs goes on; the caller puts a new worker in this one's place
 
 log = structlog.get_logger()
 
@@ -57,8 +59,9 @@ async def serve(
     """The exit status, once the worker has ended. Raises what it failed with.
 
     The first SIGTERM or SIGINT drains (jobs may go on for `drain_s`, or until they end), the
-    second kills what runs. `data` is this worker's own folder, held by the caller. `draining` is
-    told how many jobs run when the draining begins. `environment` says whether systemd listens.
+    second kills what runs. SIGHUP ends the worker only, and HANDED_OVER is returned. `data` is
+    this worker's own folder, held by the caller. `draining` is told how many jobs run when the
+    draining begins. `environment` says whether systemd listens.
     """
     notifier = Notifier(environment, runtime, pid=settings.pid)
     signs = Loops(runtime)
@@ -82,7 +85,9 @@ async def serve(
     execution = ExecutionClient(to_gateway, gateway.execution_token)
     runner = task_runner(shell, execution, data, runtime, settings)
     try:
-        with listening_to_signals() as signals:
+        # A terminal that is closed sends SIGHUP as well: there it ends the worker, as ever.
+        begins_anew = settings.reattach and not os.isatty(0)
+        with listening_to_signals(begins_anew=begins_anew) as signals:
             checks = machine_checks(data, runner, settings.health, runtime)
             checks.append(ClockCheck(headers, settings.health.max_skew_s, runtime))
             worker = Worker(
@@ -136,10 +141,16 @@ async def run_until_ended(
     drain_s: float | None,
     draining: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """The worker has ended: by itself, drained after one signal, or stopped after two."""
+    """The worker has ended: by itself, drained after one signal, or stopped after two; or after a
+    SIGHUP, and what can do without it runs on."""
     try:
-        if not await _comes_first(signals.stop, worker.done):
-            return DRAINED  # an operator's wish, or a failure: `_comes_first` raised it
+        sign = await _first_of([signals.stop, signals.again], worker.done)
+        if sign is None:
+            return DRAINED  # an operator's wish, or a failure: `_first_of` raised it
+        if sign is signals.again:
+            log.info("worker.hands_over", running=worker.busy)
+            await worker.hand_over()
+            return HANDED_OVER
         return await drained(worker, signals, drain_s=drain_s, draining=draining)
     finally:
         await worker.stop()
@@ -173,14 +184,17 @@ async def drained(
     return DRAINED
 
 
-async def _comes_first(event: asyncio.Event, done: asyncio.Future[None]) -> bool:
-    """Whether the event was set before the worker ended. Raises what the worker failed with."""
+async def _first_of(
+    events: Sequence[asyncio.Event], done: asyncio.Future[None]
+) -> asyncio.Event | None:
+    """Which was set first; None: the worker ended before. Raises what the worker failed with."""
     async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(event.wait(), name="signal")
-        either: list[asyncio.Future[Any]] = [waiting, done]
+        waiting = [group.create_task(event.wait(), name="signal") for event in events]
+        either: list[asyncio.Future[Any]] = [*waiting, done]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
+        for one in waiting:
+            one.cancel()
     if done.done():
         done.result()
-        return False
-    return True
+        return None
+    return next(event for event in events if event.is_set())

@@ -126,6 +126,13 @@ PortBase = Annotated[
         help="The gateway's port; registry +1, jobstore +2. 0: free ones.",
     ),
 ]
+Reattach = Annotated[
+    bool,
+    typer.Option(
+        help="Jobs outlive a worker that dies, and the next one goes on with them. Without it "
+        "they end with their worker, and are lost.",
+    ),
+]
 Host = Annotated[str, typer.Option("--host", help="The address to listen on.")]
 Role = Annotated[RoleName, typer.Option("--role", help="What its bearer may do.")]
 Bearer = Annotated[str, typer.Option("--name", help="Who it is for; shown in logs.")]
@@ -256,11 +263,13 @@ def worker(
     min_disk: MinDisk = "256M",
     min_memory: MinMemory = "64M",
     max_skew: MaxSkew = 60.0,
+    reattach: Reattach = True,
     check: CheckOnly = False,
 ) -> int:
     """A worker: it pulls jobs from the gateway and runs them.
 
-    SIGTERM or Ctrl-C lets running jobs finish; a second one stops them.
+    SIGTERM or Ctrl-C lets running jobs finish; a second one stops them. SIGHUP restarts the
+    worker, and jobs run on.
 
     Example: drawbar worker --name box-7 --slots 4 --label gpu=yes
     """
@@ -291,6 +300,7 @@ def worker(
         rules,
         health_limits(min_disk, min_memory, max_skew),
         checks_only=check,
+        reattach=reattach,
     )
 
 

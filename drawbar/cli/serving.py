@@ -4,6 +4,7 @@ import asyncio
 import os
 import shlex
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -113,12 +114,13 @@ def serve_worker(
     health: HealthLimits,
     *,
     checks_only: bool,
+    reattach: bool,
 ) -> int:
     """Worked until a signal, an operator's wish, or a newer worker of the same name.
 
     `checks_only`: nothing is served, it is only said whether that could be.
     """
-    from worker.app import serve
+    from worker.app import HANDED_OVER, serve
 
     checked_url("--gateway", gateway_url)
     checked_url("--registry", registry_url)
@@ -126,6 +128,7 @@ def serve_worker(
         _worker_settings(name or socket.gethostname(), slots, labels, rules),
         registry_policy=parse_policy(policy),
         health=health,
+        reattach=reattach,
     )
     place, runtime = _prepare(data)
     if checks_only:
@@ -136,7 +139,7 @@ def serve_worker(
         say(f"worker {settings.name} pulls from {gateway_url}, {settings.slots} jobs at a time")
 
     with held(place / "workers" / settings.name) as folder:
-        return asyncio.run(
+        code = asyncio.run(
             serve(
                 settings,
                 data=folder,
@@ -150,6 +153,10 @@ def serve_worker(
                 environment=os.environ,
             )
         )
+    if code == HANDED_OVER:
+        say("worker hands over to its successor; its jobs go on")
+        os.execv(sys.executable, sys.orig_argv)  # itself, perhaps of a newer version
+    return code
 
 
 def serve_up(

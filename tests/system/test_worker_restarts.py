@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from shared.ids import JobId
+from shared.ids import JobId, RunId
 from shared.protocol.pipeline import CheckSpec
 from shared.protocol.states import RunStatus
 from tests.support.cluster import Cluster
@@ -98,3 +98,88 @@ async def test_a_job_survives_its_worker_at_every_step(cluster: Cluster, point: 
 
 async def is_settled(cluster: Cluster) -> bool:
     return not list((cluster.data / "workers" / "ann" / "attempts").glob("*.log"))
+
+
+async def test_a_restart_on_request_leaves_jobs_running_and_the_worker_its_pid(
+    cluster: Cluster,
+) -> None:
+    worker = await cluster.start_worker("ann")
+    pid = worker.pid
+    gate = cluster.gate()
+    run_id = await cluster.submit(
+        a_job("job", command=f"echo $$; {cluster.trace()}; {gate.wait}; echo end; exit 7")
+    )
+    await cluster.until_traced(1)
+
+    for incarnation in (2, 3):
+        worker.send(signal.SIGHUP)
+        await until(lambda n=incarnation: is_incarnation(cluster, n), "it has enrolled anew")  # type: ignore[misc]
+    gate.open()
+    run = await cluster.until_ended(run_id)
+
+    (attempt,) = await cluster.attempts(run_id, "job")
+    assert worker.is_alive
+    assert worker.pid == pid
+    assert (run.jobs[0].exit_code, run.jobs[0].tries) == (7, 1)
+    assert attempt.log_lost_bytes == 0
+    assert len(cluster.traces()) == 1
+    await assert_sound(cluster, [run_id])
+
+
+async def test_without_reattachment_a_dead_workers_jobs_end_with_it_and_are_lost(
+    cluster: Cluster,
+) -> None:
+    worker = await cluster.start_worker("ann", "--no-reattach")
+    await cluster.submit(a_job("job", command=f"{cluster.trace()}; exec sleep 600", on_lost="fail"))
+    await cluster.until_traced(1)
+
+    await worker.kill()
+    await until(lambda: has_no_jobs(cluster), "the job's processes are gone")
+    await cluster.start_worker("ann", "--no-reattach")
+    run = await cluster.until_ended(RunId(1))
+
+    assert run.jobs[0].reason is not None
+    assert (run.jobs[0].reason.what, run.jobs[0].reason.message) == ("lost", "worker crashed")
+
+
+async def test_a_job_is_stopped_before_its_lease_ends_though_its_worker_is_dead(
+    hasty: Cluster,
+) -> None:
+    """Its keeper does it: the job service must not give it to another while it still runs."""
+    worker = await hasty.start_worker("ann")
+    run_id = await hasty.submit(a_job("job", command=f"{hasty.trace()}; exec sleep 600"))
+    await hasty.until_traced(1)
+
+    await worker.kill()
+    await until(lambda: has_no_jobs(hasty), "the job's processes are gone")
+
+    assert (await hasty.job(run_id, "job")).status == "running"  # nobody else can have it
+
+
+async def test_a_job_is_stopped_before_its_lease_ends_though_its_worker_is_frozen(
+    hasty: Cluster,
+) -> None:
+    worker = await hasty.start_worker("ann")
+    command = f"{hasty.trace()}; test $DRAWBAR_TRY = 2 || exec sleep 600"
+    run_id = await hasty.submit(a_job("job", command=command))
+    await hasty.until_traced(1)
+
+    worker.send(signal.SIGSTOP)
+    await until(lambda: has_no_jobs(hasty), "the job's processes are gone")
+    held = await hasty.job(run_id, "job")
+    await hasty.start_worker("ben")
+    run = await hasty.until_ended(run_id)
+    worker.send(signal.SIGCONT)
+
+    assert held.status == "running"
+    assert run.status is RunStatus.SUCCESS
+    await assert_sound(hasty, [run_id])
+
+
+async def is_incarnation(cluster: Cluster, number: int) -> bool:
+    found = await cluster.find_worker("ann")
+    return found is not None and found.incarnation == number and bool(found.attempts)
+
+
+async def has_no_jobs(cluster: Cluster) -> bool:
+    return not [words for words in cluster.job_processes().values() if "sleep" in words]
