@@ -16,7 +16,7 @@ import structlog
 from rich.console import Console
 
 from benchmarks import bytes as carrying
-from benchmarks import documents, others, sleepers, tasks
+from benchmarks import documents, others, sleepers, surviving, tasks
 from benchmarks.fleets import DRAWBAR, OpenFleet, all_in_one, embedded, separate
 from benchmarks.measures import Latency, duration_s, latency
 from benchmarks.memory import idle_mib
@@ -38,6 +38,7 @@ LAYERED: Final = f"{LAYERS} layers of {WIDTH}, each needs two"
 MEMORY: Final = "memory, idle (PSS)"
 ONE_JOB: Final = "one job, from command line to exit"
 SLEEPING: Final = f"worker with {sleepers.JOBS} sleeping jobs"
+SURVIVING: Final = "job that outlives its worker, beside a plain child"
 LOAD: Final = f"load {documents.JOBS:,} jobs"
 SUBMIT: Final = f"submit {documents.JOBS:,} jobs"
 NO_OP: Final = "@task that does nothing, to its end, p50"
@@ -66,6 +67,7 @@ TARGETS: Final = {
     (MEMORY, "worker"): Target(45),
     (ONE_JOB, "drawbar run"): Target(0.6),
     (SLEEPING, "worker"): Target(10),
+    (SURVIVING, "worker"): Target(0.5),
     **{(LOAD, syntax): Target(1.5) for syntax in documents.SYNTAXES},
     (SUBMIT, "embedded"): Target(3),
     (NO_OP, "cold"): Target(120),
@@ -135,6 +137,11 @@ class Bench:
             async with separate(folder, sleepers.JOBS) as fleet:
                 shares = await sleepers.core_shares(fleet, self._runs)
         self.add(SLEEPING, "worker", "% of a core", [100 * share for share in shares])
+
+    async def measure_surviving(self) -> None:
+        """Of each job, what its keeper costs."""
+        with self.scratch() as folder:
+            self.add(SURVIVING, "worker", "ms", await surviving.extra_ms(folder, self._runs))
 
     def measure_one_job(self) -> None:
         """(f)"""
@@ -259,6 +266,8 @@ def main() -> None:
         asyncio.run(bench.measure_memory())
     if "sleepers" in asked.only:
         asyncio.run(bench.measure_sleepers())
+    if "surviving" in asked.only:
+        asyncio.run(bench.measure_surviving())
     if "run" in asked.only:
         bench.measure_one_job()
     if "documents" in asked.only:
@@ -275,6 +284,7 @@ def main() -> None:
         LAYERED,
         MEMORY,
         SLEEPING,
+        SURVIVING,
         ONE_JOB,
         LOAD,
         SUBMIT,
@@ -292,7 +302,17 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parts = [*FLEETS, "memory", "sleepers", "run", "documents", "bytes", "tasks", "others"]
+    parts = [
+        *FLEETS,
+        "memory",
+        "sleepers",
+        "surviving",
+        "run",
+        "documents",
+        "bytes",
+        "tasks",
+        "others",
+    ]
     parser.add_argument("--runs", type=int, default=3, help="repetitions that count (default 3)")
     parser.add_argument(
         "--slots",

@@ -1,6 +1,6 @@
 """What a worker needs of its machine: a place for an attempt's files, and something that runs.
 
-The real ones are `worker/workspace.py` and `worker/runners/shell.py`; a simulation brings its own.
+The real ones are `worker/workspace.py` and `worker/runners/kept.py`; a simulation brings its own.
 """
 
 import math

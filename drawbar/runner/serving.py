@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MESSAGE = 65_536
 PR_SET_CHILD_SUBREAPER = 36
 INT = 4  # bytes of a descriptor in a control message
-MARK = b"DRAWBAR_ATTEMPT_ID="  # as in worker/runners/groups.py
+MARK = b"DRAWBAR_ATTEMPT_ID="  # as in worker/runners/marks.py
 ENV_START, ENV_END = 47, 48  # of proc(5) stat, counted after the command
 PAGE = os.sysconf("SC_PAGE_SIZE")
 # Fresh interpreters that run tasks have not imported these; here they are hidden from the flow.
