@@ -29,7 +29,7 @@ def cut_up(data: bytes, cuts: list[int]) -> list[bytes]:
 def split(data: bytes, cuts: list[int], *, is_response: bool) -> tuple[bytes, list[Part]]:
     splitter = Splitter(is_response=is_response)
     pieces = [piece for part in cut_up(data, cuts) for piece in splitter.feed(part)]
-    marks = [p.part for p in pieces if p.part in (Part.HEAD, Part.END)]
+    marks: list[Part] = [p.part for p in pieces if p.part in (Part.HEAD, Part.END)]
     return b"".join(piece.data for piece in pieces), marks
 
 
