@@ -114,8 +114,11 @@ class XComs:
 
     __slots__ = ()
 
-    def pull(self, job: str, key: str = "return_value", default: Any = None) -> Any:
-        """What that job left, or `default`. Of a mapped job: the list of what its instances did."""
+    def pull(self, job: str | None = None, key: str = "return_value", default: Any = None) -> Any:
+        """What that job left, or `default`. Of a mapped job: the list of what its instances did.
+
+        Without a job: what this one has left, also before it was deferred.
+        """
         found = ask("get_xcom", job=job, key=key)
         return found["value"] if found["is_found"] else default
 

@@ -62,6 +62,8 @@ class Servers:
                 return _judge(wanted, response.status, body)
         except _Near as near:
             raise MayNot(str(near)) from None
+        except aiohttp.InvalidURL:
+            raise MayNot(f"{host} is no name or address of a server") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             near_one = _cause(error)
             if near_one is not None:
@@ -185,7 +187,7 @@ def _login(connection: Connection | None) -> dict[str, str]:
     if isinstance(token, str):
         return {"Authorization": f"Bearer {token}"}
     user, password = connection.user or "", connection.password or ""
-    return {"Authorization": aiohttp.BasicAuth(user, password, "utf-8").encode()}
+    return {"Authorization": aiohttp.encode_basic_auth(user, password)}
 
 
 def _cause(error: BaseException | None) -> "_Near | None":
