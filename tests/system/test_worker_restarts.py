@@ -22,7 +22,8 @@ LINES = 3_000  # of 27 bytes: more than travels inside finish
 # is killed there. Before its own command is started, it goes back at no cost.
 STEPS = {
     "worker.claim.after": 2,
-    "worker.run.before_send": 2,
+    "gateway.run.before": 2,
+    "gateway.run.after": 2,
     "worker.run.after": 2,
     "worker.phase.noted": 2,  # the pre-checks are about to start
     "worker.spawn.unnoted": 1,  # they run, and nobody has noted it
@@ -31,17 +32,19 @@ STEPS = {
     "worker.phase.noted:2": 2,
     "worker.spawn.unnoted:2": 1,  # the job itself
     "worker.spawn.after:2": 1,
-    "worker.log.before_send": 1,
+    "gateway.append_log.before": 1,
+    "gateway.append_log.after": 1,
     "worker.phase.noted:3": 2,  # the job has ended, and the post-checks are about to start
     "worker.spawn.unnoted:3": 1,
     "worker.spawn.after:3": 1,
     "worker.result.unnoted": 1,
     "worker.result.noted": 1,
     "worker.artifacts.collected": 1,
-    "worker.finish.before_send": 1,
-    "worker.artifact.before_send": 1,
-    "worker.finish.after_receipt": 1,  # of what is missing
-    "worker.finish.after_receipt:2": 1,
+    "gateway.finish.before": 1,
+    "gateway.put_artifact.before": 1,
+    "gateway.put_artifact.after": 1,
+    "gateway.finish.before:2": 1,  # the first was answered with what is missing
+    "gateway.finish.after:2": 1,
     "worker.settle.before": 1,
     "worker.settle.after": 1,
 }
