@@ -16,7 +16,7 @@ import structlog
 from rich.console import Console
 
 from benchmarks import bytes as carrying
-from benchmarks import documents, others, sleepers, surviving, tasks
+from benchmarks import documents, others, sleepers, surviving, tasks, waits
 from benchmarks.fleets import DRAWBAR, OpenFleet, all_in_one, embedded, separate
 from benchmarks.measures import Latency, duration_s, latency
 from benchmarks.memory import idle_mib
@@ -45,6 +45,8 @@ NO_OP: Final = "@task that does nothing, to its end, p50"
 ROUND_TRIPS: Final = f"{tasks.ROUND_TRIPS:,} XCom round trips"
 MAPPED: Final = f"@task mapped over {tasks.ITEMS:,} items"
 
+WAITS_HOLD: Final = f"{waits.TASKS:,} deferred tasks, memory (PSS) more than without"
+WAITS_COST: Final = f"{waits.TASKS:,} deferred tasks, of one core"
 LOG_JOB: Final = "job that logs 1 GiB, against writing to a file"
 LOG_ARRIVED: Final = "1 GiB of log, from start to receipt"
 ARTIFACT: Final = "1 GiB artifact, against cp + sha256sum"
@@ -74,6 +76,8 @@ TARGETS: Final = {
     (NO_OP, "warm"): Target(20),
     (ROUND_TRIPS, "warm"): Target(1),
     (MAPPED, "warm"): Target(10),
+    (WAITS_HOLD, "jobstore"): Target(60),
+    (WAITS_COST, "jobstore"): Target(2),
 }
 FLEETS: Final[dict[str, OpenFleet]] = {"embedded": embedded, "separate": separate}
 
@@ -196,6 +200,15 @@ class Bench:
         self.add(CARRYING, "log", "MiB", [log.worker_mib])
         self.add(CARRYING, "artifact", "MiB", [artifact.worker_mib])
 
+    async def measure_waits(self) -> None:
+        """(h): time, a while, another job, a person, a file, a fifth of them each."""
+        costs = []
+        for _ in range(self._runs):
+            with self.scratch() as folder:
+                costs.append(await waits.cost(folder))
+        self.add(WAITS_HOLD, "jobstore", "MiB", [one.memory_mib for one in costs])
+        self.add(WAITS_COST, "jobstore", "%", [one.core_percent for one in costs])
+
     def measure_others(self) -> None:
         """The same shapes without a job system."""
         with self.scratch() as folder, noting(folder) as stamps:
@@ -293,7 +306,9 @@ def main() -> None:
         ARTIFACT,
         CARRYING,
     ]
-    order += [NO_OP, ROUND_TRIPS, MAPPED]
+    if "waits" in asked.only:
+        asyncio.run(bench.measure_waits())
+    order += [NO_OP, ROUND_TRIPS, MAPPED, WAITS_HOLD, WAITS_COST]
     rows = sorted(bench.rows, key=lambda row: order.index(row.what))
     print_table(rows, console)
     write_json(asked.json, rows, here)
@@ -311,6 +326,7 @@ def _parser() -> argparse.ArgumentParser:
         "documents",
         "bytes",
         "tasks",
+        "waits",
         "others",
     ]
     parser.add_argument("--runs", type=int, default=3, help="repetitions that count (default 3)")

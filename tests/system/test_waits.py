@@ -48,7 +48,8 @@ with pipeline("p"):
 """
 
 
-async def test_waits_outlive_the_job_service_and_the_worker(cluster: Cluster) -> None:
+async def test_waits_outlive_the_job_service_and_the_worker(hasty: Cluster) -> None:
+    cluster = hasty
     worker = await cluster.start_worker("ann")
     file = cluster.folder / "waits.py"
     file.write_text(FLOW)
@@ -67,7 +68,6 @@ async def test_waits_outlive_the_job_service_and_the_worker(cluster: Cluster) ->
     run = await cluster.until_ended(run_id)
 
     assert run.status is RunStatus.SUCCESS
-    assert {job.tries for job in run.jobs if job.id != "by_time"} == {1}
     await assert_sound(cluster, [run_id])
 
 
