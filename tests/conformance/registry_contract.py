@@ -1,6 +1,7 @@
 """What every carrier of the registry promises. Subclass once per carrier and supply `carrier`."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -228,7 +229,7 @@ class RegistryContract:
             await carrier.people.set_worker("quick", a_change())
         with pytest.raises(BadRequest, match=r"no label 'oss' \(did you mean 'os'\?\)"):
             await carrier.people.set_worker("quick", a_change(slots=9, oss=None))
-        many = {f"l{n}": "x" for n in range(MAX_LABELS)}
+        many: dict[str, Any] = {f"l{n}": "x" for n in range(MAX_LABELS)}
         with pytest.raises(BadRequest, match="more than 100 labels"):
             await carrier.people.set_worker("quick", a_change(slots=9, **many))
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from shared.errors import Unavailable
-from tests.support.processes import ScriptedRunner
+from tests.support.processes import ScriptedProcess, ScriptedRunner
 from tests.support.runtime import ManualRuntime
 from worker.health import Health
 from worker.machine_checks import MIB, ClockCheck, DiskCheck, MemoryCheck, RunnerCheck
-from worker.ports import Launch, Process
+from worker.ports import Launch
 
 
 async def test_a_disk_with_room_is_good_and_nothing_is_left_on_it(tmp_path: Path) -> None:
@@ -102,9 +102,9 @@ class _Ending(ScriptedRunner):
 
     exit_code = 0
 
-    async def start(self, launch: Launch) -> Process:
+    async def start(self, launch: Launch) -> ScriptedProcess:
         process = await super().start(launch)
-        self.started[-1].end(self.exit_code)
+        process.end(self.exit_code)
         return process
 
 
