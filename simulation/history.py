@@ -1,30 +1,11 @@
-"""What was seen from outside, in order: calls and their answers, processes of jobs, faults.
-
-Callers write it, never the code under test. A call is two entries, because what matters is what
-was acknowledged before what was asked.
-"""
+"""What was seen from outside, in order: calls and their answers, processes of jobs, faults."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
+from faults.judging.entry import EVENT, FAILED, INVOKED, OK, UNKNOWN, Entry
 from shared.errors import ServiceError
 from simulation.loop import SimulatedLoop
-
-INVOKED, OK, FAILED, UNKNOWN, EVENT = "invoked", "ok", "failed", "unknown", "event"
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line. `call` is the place of the invocation that this completes."""
-
-    n: int
-    at: float
-    who: str  # a process: name and incarnation
-    op: str
-    phase: str
-    call: int
-    facts: dict[str, Any]
 
 
 class History:

@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
+from faults.judging.entry import OK, unanswered
+from faults.judging.final_state import FinalState, read_all
 from shared.errors import ServiceError
 from shared.protocol.jobs import RunFilter
 from shared.services import JobService
 from shared.tokens import Role
-from simulation.checker import check, unanswered
+from simulation.checker import check
 from simulation.cluster import NODES, Cluster
-from simulation.final_state import FinalState, read_all
-from simulation.history import OK, History
+from simulation.history import History
 from simulation.loop import SimulatedLoop
 from simulation.nemesis import Nemesis
 from simulation.network import Network

@@ -6,11 +6,12 @@ They wrap the HTTP clients, so the history holds what arrived, not what a servic
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from faults.judging.entry import Entry
 from shared.ids import WorkerId
 from shared.protocol import gateway as g
 from shared.protocol import registry as r
 from shared.services import Body, Gateway, Registry
-from simulation.history import Entry, History
+from simulation.history import History
 
 T = TypeVar("T")
 

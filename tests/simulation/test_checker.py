@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from faults.judging.entry import EVENT, FAILED, INVOKED, OK, Entry
+from faults.judging.final_state import FinalState
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol.jobs import AttemptView, Event, JobView, RunView
 from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
 from simulation.checker import check
-from simulation.final_state import FinalState
-from simulation.history import EVENT, FAILED, INVOKED, OK, Entry
 from simulation.runner import artifact_of, line_of
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -377,7 +377,7 @@ def crash_on_a_request(s: Story) -> None:
         (change_an_exit_code, "P3: won reported 0: 1 kept"),
         (lose_an_artifact, "P3: artifacts of won are []"),
         (spoil_an_artifact, "P3: artifact out.txt of 1/job is not what was made"),
-        (lose_log_bytes, "P3: the log of won has 120 bytes, its process wrote 240"),
+        (lose_log_bytes, "P7: the log of won has 120 bytes, its process wrote 240"),
         (succeed_without_a_process, "P2: job 1/job is a success that its last claim did not earn"),
         (start_unannounced, "P4: worker-1.1 started won without an acknowledged Working"),
         (start_on_an_older_report, "P4: worker-1.1 started won without an acknowledged Working"),

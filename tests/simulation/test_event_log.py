@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime
 
+from faults.judging import event_log
+from faults.judging.evidence import Evidence
+from faults.judging.final_state import FinalState
 from shared.ids import JobId, RunId
 from shared.protocol.jobs import Event, RunView
 from shared.protocol.pipeline import JobSpec, OnError, PipelineSpec, When
 from shared.protocol.states import RunStatus
-from simulation.event_log import check_locks, check_stops
-from simulation.final_state import FinalState
+from simulation.checker import MADE
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,6 +52,10 @@ def a_story(*told: tuple[int, str, str | None]) -> FinalState:
     return final
 
 
+def evidence(final: FinalState, pipeline: PipelineSpec) -> Evidence:
+    return Evidence([], final, {"p": pipeline}, MADE)
+
+
 def test_a_lock_that_is_passed_on_is_fine() -> None:
     final = a_story(
         (1, "job.queued", "a"),
@@ -60,13 +66,13 @@ def test_a_lock_that_is_passed_on_is_fine() -> None:
         (1, "job.queued", "a"),
     )
 
-    assert list(check_locks(final, {"p": a_pipeline()})) == []
+    assert list(event_log.locks(evidence(final, a_pipeline()))) == []
 
 
 def test_a_lock_held_by_two_runs_at_once_is_found() -> None:
     final = a_story((1, "job.queued", "a"), (2, "job.queued", "a"))
 
-    assert list(check_locks(final, {"p": a_pipeline()})) == [
+    assert list(event_log.locks(evidence(final, a_pipeline()))) == [
         "(2, 'a') has the lock 'red', which (1, 'a') holds"
     ]
 
@@ -74,13 +80,13 @@ def test_a_lock_held_by_two_runs_at_once_is_found() -> None:
 def test_what_runs_in_spite_of_failures_may_start_in_a_stopped_run() -> None:
     final = a_story((1, "run.stopped", "a"), (1, "job.claimed", "tidy"))
 
-    assert list(check_stops(final, {"p": a_pipeline()})) == []
+    assert list(event_log.stops(evidence(final, a_pipeline()))) == []
 
 
 def test_a_job_that_starts_in_a_stopped_run_is_found() -> None:
     final = a_story((1, "run.stopped", "a"), (1, "job.claimed", "soft"))
 
-    assert list(check_stops(final, {"p": a_pipeline()})) == [
+    assert list(event_log.stops(evidence(final, a_pipeline()))) == [
         "1/soft: job.claimed in a run that had stopped"
     ]
 
@@ -89,5 +95,5 @@ def test_a_stop_that_nobody_asked_for_is_found() -> None:
     allowed = a_story((1, "run.stopped", "soft"))
     unasked = a_story((1, "run.stopped", "a"))
 
-    assert list(check_stops(allowed, {"p": a_pipeline()}))
-    assert list(check_stops(unasked, {"p": a_pipeline(OnError.CONTINUE)}))
+    assert list(event_log.stops(evidence(allowed, a_pipeline())))
+    assert list(event_log.stops(evidence(unasked, a_pipeline(OnError.CONTINUE))))

@@ -1,12 +1,13 @@
 """Judges the job service's own event log: each job walks one path, one lease at a time."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from faults.judging.evidence import Evidence
 from shared.protocol.jobs import Event
-from shared.protocol.pipeline import JobSpec, PipelineSpec, When
+from shared.protocol.pipeline import JobSpec, When
 from shared.protocol.states import JobStatus
-from simulation.final_state import FinalState
 
 ENDS = frozenset(f"job.{status.value}" for status in JobStatus if status.is_ended)
 SLEEPS = {"job.retrying", "job.deferred", "job.rescheduled"}
@@ -22,37 +23,51 @@ class Walk:
     end: str | None = None
 
 
-def check_events(final: FinalState, pipelines: Mapping[str, PipelineSpec]) -> Iterator[str]:
-    """A second lease beside a live one, an old attempt's result, an end after an end, …"""
-    for run_id, events in final.events.items():
-        run = final.runs[run_id]
-        limit = pipelines[run.name].max_workers
-        walks: dict[str, Walk] = {}
+def walks(e: Evidence) -> Iterator[str]:
+    """I2, I3. A second lease beside a live one, an old attempt's result, an end after an end."""
+    for run_id, events in e.final.events.items():
+        walks: dict[str, Walk] = defaultdict(Walk)
         for event in events:
             if event.job_id is not None:
-                walk = walks.setdefault(event.job_id, Walk())
-                for mistake in _step(walk, event):
-                    yield f"P2: {run_id}/{event.job_id}, event {event.seq} {event.kind}: {mistake}"
-            working = sum(walk.live is not None for walk in walks.values())
-            if limit is not None and working > limit:
-                yield f"run {run_id} has {working} jobs at work, max_workers is {limit}"
-        for job in run.jobs:
-            end = walks.get(job.id, Walk()).end
-            if end != f"job.{job.status.value}":
-                yield f"P1: {run_id}/{job.id} is {job.status}, its events end with {end}"
+                for mistake in _step(walks[event.job_id], event):
+                    yield f"{run_id}/{event.job_id}, event {event.seq} {event.kind}: {mistake}"
 
 
-def check_locks(final: FinalState, pipelines: Mapping[str, PipelineSpec]) -> Iterator[str]:
-    """Two jobs of one lock at work at once, in whichever runs. Events are numbered across runs."""
+def room(e: Evidence) -> Iterator[str]:
+    """I3. More jobs of a run at work at once than its max_workers."""
+    for run_id, events in e.final.events.items():
+        limit = e.pipelines[e.final.runs[run_id].name].max_workers
+        live: set[str] = set()
+        for event in events:
+            if event.kind == "job.claimed":
+                live.add(event.job_id or "")
+            elif event.kind in FREES:
+                live.discard(event.job_id or "")
+            if limit is not None and len(live) > limit:
+                yield f"run {run_id} has {len(live)} jobs at work, max_workers is {limit}"
+
+
+def last_words(e: Evidence) -> Iterator[str]:
+    """I2. A job whose state is not the one that its last event tells of."""
+    for run_id, events in e.final.events.items():
+        ends = {event.job_id: event.kind for event in events if event.kind in ENDS}
+        for job in e.final.runs[run_id].jobs:
+            if ends.get(job.id) != f"job.{job.status.value}":
+                told = ends.get(job.id)
+                yield f"{run_id}/{job.id} is {job.status}, its events end with {told}"
+
+
+def locks(e: Evidence) -> Iterator[str]:
+    """I3. Two jobs of one lock at work at once, in whichever runs."""
     lock_of = {
         (run_id, job.id): job.lock
-        for run_id, run in final.runs.items()
-        for job in pipelines[run.name].jobs
+        for run_id, run in e.final.runs.items()
+        for job in e.pipelines[run.name].jobs
         if job.lock is not None
     }
     holders: dict[str, tuple[int, str]] = {}
-    events = [event for of_run in final.events.values() for event in of_run]
-    for event in sorted(events, key=lambda event: event.seq):
+    events = [event for of_run in e.final.events.values() for event in of_run]
+    for event in sorted(events, key=lambda event: event.seq):  # numbered across runs
         job = (event.run_id, event.job_id or "")
         lock = lock_of.get(job)
         if lock is None:
@@ -64,10 +79,10 @@ def check_locks(final: FinalState, pipelines: Mapping[str, PipelineSpec]) -> Ite
             del holders[lock]
 
 
-def check_stops(final: FinalState, pipelines: Mapping[str, PipelineSpec]) -> Iterator[str]:
-    """A job that started although a failure had stopped its run; a stop that nobody asked for."""
-    for run_id, events in final.events.items():
-        pipeline = pipelines[final.runs[run_id].name]
+def stops(e: Evidence) -> Iterator[str]:
+    """I2. A job that started in a run that had stopped; a stop that nobody asked for."""
+    for run_id, events in e.final.events.items():
+        pipeline = e.pipelines[e.final.runs[run_id].name]
         specs: dict[str, JobSpec] = {job.id: job for job in pipeline.jobs}
         stopped = False
         for event in events:
