@@ -37,7 +37,7 @@ demo: $(STAMP) ## Run a pipeline through all four services, and show what they d
 	@$(BIN)/python examples/demo.py
 
 test: $(STAMP) ## Every test: unit, contract, service, system, simulation
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -rs
 
 check: $(STAMP) ## Format, lint, types, imports, packaging, documents: no test of behaviour
 	$(BIN)/ruff format --check .

@@ -159,6 +159,8 @@ class _Decorator:
         allow_failure: bool = False,
         lock: str | None = None,
         approve: bool = False,
+        image: str | None = None,
+        container: Mapping[str, str] | None = None,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
     def __call__(self, *function: Any, **options: Any) -> Any:
         """The function as a task.
@@ -166,7 +168,8 @@ class _Decorator:
         `trigger_rule`: all_success, one_success, none_failed, all_done or always. `after`: results
         of tasks that have to end first. `inputs`: likewise, and their artifacts are placed in the
         working directory. `multiple_outputs`: the items of the returned dictionary can be used
-        one by one, as result["name"].
+        one by one, as result["name"]. `image`: of the container in which it runs, with Python 3.11
+        or newer; `container`: how that is run (pull, network, user, workspace).
         """
         return self._make(function, options, None)
 
@@ -209,6 +212,8 @@ _PLAIN = {
     "allow_failure",
     "lock",
     "approve",
+    "image",
+    "container",
 }
 _OWN = {"id", "trigger_rule", "multiple_outputs", "after", "inputs", "retry"}
 _DURATIONS = {"timeout": "timeout_s", "queue_timeout": "queue_timeout_s"}

@@ -40,8 +40,8 @@ async def test_a_job_with_an_image_is_refused_before_anything_of_it_starts(
     assert job.reason is not None
     assert (job.status, job.reason.what, job.tries) == (JobStatus.FAILED, "forbidden", 1)
     assert job.reason.message == (
-        "the job asks for image 'debian:12', and this worker runs no containers; start the worker "
-        "with --images ignore to run such jobs on the machine itself"
+        "the job asks for image 'debian:12', and this worker was started with --images refuse; "
+        "--images ignore runs such jobs on the machine itself"
     )
     assert not (tmp_path / "made").exists()
 

@@ -24,14 +24,29 @@ def drawbar(tmp_path: Path) -> Command:
 
 
 def test_a_run_says_first_which_jobs_it_will_refuse_and_how_they_run(drawbar: Command) -> None:
-    done = drawbar.run("run", drawbar.write("p.yaml", STAGED))
+    done = drawbar.run("run", drawbar.write("p.yaml", STAGED), "--images", "refuse")
 
     assert done.returncode == 1
     assert done.stderr == (
-        "note: 2 jobs (compile, unit) ask for images and will be refused, as nothing here runs "
-        "containers; to run such jobs on the machine itself: drawbar run --images ignore\n"
+        "note: 2 jobs (compile, unit) ask for images and will be refused, as --images refuse "
+        "says; to run such jobs on the machine itself: drawbar run --images ignore\n"
     )
-    assert "the job asks for image 'gcc:13', and this worker runs no containers" in done.stdout
+    assert "'gcc:13', and this worker was started with --images refuse" in done.stdout
+
+
+def test_without_an_engine_it_says_how_to_name_one(drawbar: Command) -> None:
+    file = drawbar.write("p.yaml", STAGED)
+
+    done = drawbar.run("run", file, DOCKER_HOST=f"unix://{drawbar.folder}/none.sock")
+    bad = drawbar.run("run", file, "--docker", "somewhere")
+
+    assert done.stderr == ""
+    reason = drawbar.json("show", "1")["jobs"][0]["reason"]
+    assert reason["what"] == "spawn_error"
+    assert "none.sock cannot be used" in reason["message"]
+    assert "is it running? --docker names another" in reason["message"]
+    assert bad.returncode == 2
+    assert "--docker 'somewhere': give unix:///path/of/the.sock or tcp://" in bad.stderr
 
 
 @pytest.mark.parametrize("way", ["flag", "variable", "file"])

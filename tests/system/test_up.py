@@ -267,5 +267,5 @@ async def test_each_worker_has_its_own_rule_for_jobs_with_an_image(here: Install
         here.json("show", str(careful)), here.json("show", str(easy))
     )
 
-    assert "start the worker with --images ignore" in refused["jobs"][0]["reason"]["message"]
+    assert "--images ignore runs such jobs" in refused["jobs"][0]["reason"]["message"]
     assert (refused["status"], ran["status"]) == ("failed", "success")

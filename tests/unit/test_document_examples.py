@@ -17,7 +17,7 @@ PROGRAMS = EXAMPLES / "etl"
 
 DOCUMENTS = [
     *("release.yaml", "etl.yaml", "executioner.json", "ledger.json", "staged.yaml"),
-    *("service.yaml", "matrix.yaml", "deploy.yaml"),
+    *("service.yaml", "matrix.yaml", "deploy.yaml", "containers.yaml"),
 ]
 
 

@@ -4,17 +4,19 @@ import json
 
 import pytest
 
-from drawbar.document import load_text
+from drawbar.document import BadDocument, load_text
 from drawbar.document.fields import JOB, LIMITS, NOTIFY, PIPELINE, RETRY, SCHEDULE, SECURITY
 from drawbar.document.tables import Field, Table
 from shared.protocol.pipeline import (
     CheckSpec,
+    ContainerSpec,
     Limits,
     MailServer,
     NotifyOn,
     NotifySpec,
     OnError,
     PipelineSpec,
+    Pull,
     RetryOn,
     RetryRule,
     ScheduleSpec,
@@ -89,6 +91,8 @@ def one_more(field: Field, name: str, table: Table) -> PipelineSpec:
             rest["stages"] = [field.example]
     else:
         rest[name] = field.example
+    if field.place == "container":
+        job["image"] = "debian:12"
     if field.place == "with":
         job["python"] = "etl.load:main"
     if not job.keys() & {"command", "script", "argv", "python"}:
@@ -316,6 +320,33 @@ def test_a_job_has_its_own_image_or_the_pipelines(spelling: str, jobs_own: str) 
     text = f"{spelling}: debian:12\njobs: [{{name: a, script: [x]}}, {own}]\n"
 
     assert [job.image for job in spec_of(text).jobs] == ["debian:12", "python:3.12"]
+
+
+def test_a_jobs_container_is_run_as_it_says_and_otherwise_as_its_pipeline_says() -> None:
+    text = "image: a:1\ncontainer: {network: none, user: app}\njobs:\n"
+    own = "  - {id: a, command: b, container: {user: root, pull: always}}\n"
+    both = spec_of(text + own + "  - {id: c, command: d}\n").jobs
+
+    assert [job.container for job in both] == [
+        ContainerSpec(network="none", user="root", pull=Pull.ALWAYS),
+        ContainerSpec(network="none", user="app"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("job", "says"),
+    [
+        ("container: {pull: never}", "container says how a container is run, but the job has no"),
+        ("image: a, container: {network: 'container:x'}", "container.network: must be none, host"),
+        ("image: a, container: {workspace: /a/../b}", "container.workspace: must be an absolute"),
+        ("image: a, container: {user: 'a:b:c'}", "container.user: must be a user, or user:group"),
+        ("image: a, container: {pull: often}", "expected always or missing or never"),
+        ("image: a, container: {mount: /}", "unknown field 'mount'"),
+    ],
+)
+def test_a_container_that_cannot_be_is_told(job: str, says: str) -> None:
+    with pytest.raises(BadDocument, match=says):
+        load_text(f"jobs: [{{id: a, command: b, {job}}}]", "p.yaml")
 
 
 def test_a_job_asks_for_no_image_unless_its_document_does() -> None:

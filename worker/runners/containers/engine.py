@@ -7,7 +7,7 @@ be removed all the same.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,6 +20,7 @@ SHORT_S: Final = 30.0  # a question about what the engine knows
 LONG_S: Final = 120.0  # making, starting, removing: a busy disk takes its time
 STALLED_S: Final = 300.0  # a pull without any news for so long is given up
 UNREACHABLE: Final = 900  # what aiodocker calls a refused connection
+STDOUT, STDERR = 1, 2
 MISSING: Final = 404
 NOT_RUNNING: Final = 409
 MOST_MESSAGE: Final = 1_000
@@ -54,8 +55,8 @@ class Engine:
         # Each container holds a connection or two for its whole life: no limit to how many.
         scheme, _, path = address.partition("://")
         self._connector = aiohttp.UnixConnector(path, limit=0) if scheme == "unix" else None
-        url = address if self._connector is None else "unix://localhost"
-        self._docker = Docker(url, connector=self._connector)
+        self._url = address if self._connector is None else "unix://localhost"
+        self._docker = Docker(self._url, connector=self._connector)
 
     async def close(self) -> None:
         await self._docker.close()
@@ -78,16 +79,17 @@ class Engine:
 
     async def pull(
         self, image: str, auth: Mapping[str, str] | None
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any], None]:
         """News of the pull, until it is over. Refused: the engine could not."""
-        news = self._docker.images.pull(image, auth=auth, stream=True, timeout=None)
-        while True:
-            try:
-                async with _asking(STALLED_S):
-                    item = await anext(news)
-            except StopAsyncIteration:
-                return
-            yield item
+        async with self._streaming() as docker:
+            news = docker.images.pull(image, auth=auth, stream=True, timeout=None)
+            while True:
+                try:
+                    async with _asking(STALLED_S):
+                        item = await anext(news)
+                except StopAsyncIteration:
+                    return
+                yield item
 
     async def is_rootless(self) -> bool:
         """Whether root in a container is somebody else on the engine's machine."""
@@ -145,6 +147,20 @@ class Engine:
                 was_out_of_memory=bool(state.get("OOMKilled")),
             )
 
+    async def output(self, name: str, number: int) -> AsyncGenerator[bytes, None]:
+        """All that an ended container wrote on stream `number`, as far as it was text."""
+        async with self._streaming() as docker:
+            pieces = docker.containers.container(name).log(
+                stdout=number == STDOUT, stderr=number == STDERR, follow=True
+            )
+            while True:
+                try:
+                    async with _asking(SHORT_S):
+                        piece = await anext(pieces)
+                except StopAsyncIteration:
+                    return
+                yield piece.encode()
+
     async def remove(self, name: str) -> None:
         """The container is gone, and whatever ran in it. Safe to repeat."""
         try:
@@ -160,6 +176,29 @@ class Engine:
         async with _asking(SHORT_S):
             found = await self._docker.containers.list(all=True, filters=json.dumps(wanted))
             return sorted(str(one["Names"][0]).lstrip("/") for one in found)
+
+    @asynccontextmanager
+    async def _streaming(self) -> AsyncIterator[Docker]:
+        """The same engine, for an answer that comes in pieces and may be given up half-way.
+
+        aiodocker leaves such an answer open, and its connection with it.
+        """
+        answers: list[aiohttp.ClientResponse] = []
+
+        async def note(_: object, __: object, end: aiohttp.TraceRequestEndParams) -> None:
+            answers.append(end.response)
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(note)
+        session = aiohttp.ClientSession(
+            connector=self._docker.connector, connector_owner=False, trace_configs=[trace]
+        )
+        try:
+            async with session:
+                yield Docker(self._url, connector=self._docker.connector, session=session)
+        finally:
+            for answer in answers:
+                answer.close()
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,11 +59,12 @@ class Images:
         progress, told_at = Progress(), began
         auth = _auth(image, self._environ)
         try:
-            async for news in self._engine.pull(image, auth):
-                progress.take(news)
-                if self._runtime.mono() - told_at >= NEWS_S:
-                    told_at = self._runtime.mono()
-                    say(f"pulling image {image!r}: {progress.in_words()}")
+            async with aclosing(self._engine.pull(image, auth)) as all_news:
+                async for news in all_news:
+                    progress.take(news)
+                    if self._runtime.mono() - told_at >= NEWS_S:
+                        told_at = self._runtime.mono()
+                        say(f"pulling image {image!r}: {progress.in_words()}")
         except Refused as error:
             raise CannotStart(
                 f"image {image!r} cannot be pulled: {error}{_remedy(error)}"

@@ -147,8 +147,10 @@ class ContainerProcess:
                 await self._pass_on(stream, is_again)
             finally:
                 await stream.close()
-            state = await self._ask_state(look_s)
+            state, was_away = await self._ask_state(look_s)
             if not state.is_running:
+                if was_away and not self._streams.has_stdin:
+                    await self._catch_up()
                 return state
             if self._streams.has_stdin:
                 raise Lost("the connection to the container engine broke while the task ran")
@@ -173,14 +175,23 @@ class ContainerProcess:
                 task.cancel()
             await asyncio.wait([passing, killed])
 
-    async def _ask_state(self, look_s: float) -> State:
-        """Its state when it ends, or after `look_s`. Lost: the engine did not come back."""
+    async def _catch_up(self) -> None:
+        try:
+            await self._streams.catch_up(self._engine, self._name)
+        except (EngineAway, Refused) as error:
+            log.warning("container.output_lost", container=self._name, error=str(error))
+
+    async def _ask_state(self, look_s: float) -> tuple[State, bool]:
+        """Its state when it ends, or after `look_s`, and whether the engine was away meanwhile.
+
+        Lost: it did not come back.
+        """
         backoff = Backoff(self._runtime, cap_s=2.0)
         until = self._runtime.mono() + AWAY_S
         while True:
             try:
                 await self._engine.wait(self._name, look_s)
-                return await self._engine.show(self._name)
+                return await self._engine.show(self._name), backoff.failures > 0
             except Refused as error:
                 if error.status == MISSING:
                     raise Lost("its container was removed by somebody else while it ran") from error

@@ -48,6 +48,7 @@ class ContainerRunner:
         self._notes = Notes(self._home / "containers")
         self._maker: Maker | None = None
         self._sweeping: asyncio.Task[None] | None = None
+        self._laying_out = asyncio.Lock()
 
     def begin(self) -> None:
         """What an earlier incarnation left behind is being removed."""
@@ -97,7 +98,8 @@ class ContainerRunner:
         """
         assert launch.container is not None, "a launch that asks for none"
         try:
-            kit = await self._runtime.offload(prepare_kit, self._home)
+            async with self._laying_out:
+                kit = await self._runtime.offload(prepare_kit, self._home)
         except OSError as error:
             raise CannotStart(f"cannot lay out the task runner: {error.strerror}") from error
         mounts = [(kit, KIT)] + ([] if folder is None else [(folder, BUNDLE)])

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -10,9 +11,9 @@ from aiodocker.stream import Message, Stream
 from aiohttp import ClientError
 
 from shared.services import PIECE_BYTES
+from worker.runners.containers.engine import STDERR, STDOUT, Engine
 from worker.tasks.pipes import Writer
 
-STDOUT, STDERR = 1, 2
 COMPLAINT_BYTES: Final = 200
 ENDS: Final = (ClientError, OSError, RuntimeError)  # the last: aiodocker, of a closed stream
 
@@ -50,13 +51,24 @@ class Streams:
         skip = dict(self._passed) if again else {STDOUT: 0, STDERR: 0}
         while (message := await _next(stream)) is not None:
             number = STDERR if message.stream == STDERR else STDOUT
-            known = min(skip[number], len(message.data))
-            skip[number] -= known
-            fresh = message.data[known:]
-            self._passed[number] += len(fresh)
-            if number == STDERR and len(self.complaint) < COMPLAINT_BYTES:
-                self.complaint += fresh[:COMPLAINT_BYTES]
-            await self._outlets[number].write(fresh)
+            await self._write(number, message.data, skip)
+
+    async def catch_up(self, engine: Engine, name: str) -> None:
+        """What an ended container wrote while nobody listened was passed on."""
+        for number in (STDOUT, STDERR):
+            skip = dict(self._passed)
+            async with aclosing(engine.output(name, number)) as pieces:
+                async for piece in pieces:
+                    await self._write(number, piece, skip)
+
+    async def _write(self, number: int, data: bytes, skip: dict[int, int]) -> None:
+        known = min(skip[number], len(data))
+        skip[number] -= known
+        fresh = data[known:]
+        self._passed[number] += len(fresh)
+        if number == STDERR and len(self.complaint) < COMPLAINT_BYTES:
+            self.complaint += fresh[:COMPLAINT_BYTES]
+        await self._outlets[number].write(fresh)
 
     async def feed(self, stream: Stream) -> None:
         """What we write comes to the container, until either end is closed."""
