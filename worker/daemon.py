@@ -329,8 +329,8 @@ class Worker:
     def _findings(self) -> tuple[Finding, ...]:
         """What the registry is told, with what keeps the worker from jobs for other reasons."""
         found = self._health.findings
-        if (trouble := self._outbox.trouble) is not None:
-            found = (*found, Finding(name="outbox", is_good=False, says=trouble[:500]))
+        if (trouble := self._slots.trouble) is not None:
+            found = (*found, Finding(name="claims", is_good=False, says=trouble[:500]))
         if (late := self._leases.late) is not None:
             found = (*found, Finding(name="heartbeat", is_good=False, says=late))
         return found

@@ -22,6 +22,7 @@ from worker.containing import container_of, folder_of, why_refused
 from worker.crew import Crew
 from worker.environment import job_env, secrets_in
 from worker.inputs import Inputs
+from worker.lacks import is_machines_fault
 from worker.lease import Holder
 from worker.logstream import LogStream
 from worker.outbox.record import RESUMED, Record, lasting
@@ -149,10 +150,14 @@ class Execution:
             return result.model_copy(update={"message": self._masker.mask_text(result.message)})
         except Forbidden as error:
             return _failure(Outcome.FORBIDDEN, self._masker.mask_text(str(error)))
-        except CannotStart as error:
-            return _failure(Outcome.SPAWN_ERROR, self._masker.mask_text(str(error)))
-        except CannotCollect as error:
-            return _failure(Outcome.INPUT_ERROR, self._masker.mask_text(str(error)))
+        except (CannotStart, CannotCollect) as error:
+            why = self._masker.mask_text(str(error))
+            if is_machines_fault(error):
+                self._crew.slots.rest(why)
+                self._crew.presence.changed()
+                return _failure(Outcome.DRAINED, f"the worker could not run the job: {why}")
+            is_start = isinstance(error, CannotStart)
+            return _failure(Outcome.SPAWN_ERROR if is_start else Outcome.INPUT_ERROR, why)
         finally:
             self._crew.alarms.disarm((self._attempt_id, "timeout"))
             if self.stream is not None:

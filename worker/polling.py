@@ -22,6 +22,7 @@ RECHECK_TIMEOUT_S = 2.0
 IN_DOUBT = "jobstore_unavailable"  # it may have claimed for us before its answer was lost
 SETTLE_S = 0.001  # what was claimed is started before more is asked for
 TROUBLE_LOOK_S = 1.0  # a disk that takes writes again rings no bell
+REST_S = 10.0
 QUICK_S = 0.05  # an empty answer that came sooner than this did not wait for a job
 
 log = structlog.get_logger()
@@ -32,6 +33,9 @@ class Slots:
 
     def __init__(self, settings: WorkerSettings, runtime: Runtime, outbox: Outbox) -> None:
         self._outbox = outbox
+        self._runtime = runtime
+        self._rests_until = float("-inf")
+        self._why_rests = ""
         self._total = settings.slots
         self._max_unreported = settings.max_unreported
         self._bell = Bell(runtime)
@@ -45,9 +49,22 @@ class Slots:
     @property
     def open(self) -> int:
         """Slots for which a job may be claimed."""
-        if self._unreported > self._max_unreported or self._outbox.trouble is not None:
+        if self._unreported > self._max_unreported or self.trouble is not None:
             return 0
         return self.free
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the worker from claiming, and no job can be blamed for."""
+        if self._runtime.mono() < self._rests_until:
+            return self._why_rests
+        return self._outbox.trouble
+
+    def rest(self, why: str) -> None:
+        """A job could not be begun, and this machine is to blame. None is claimed for a while."""
+        log.error("worker.rests", why=why, rest_s=REST_S)
+        self._why_rests = why
+        self._rests_until = self._runtime.mono() + REST_S
 
     @property
     def total(self) -> int:
@@ -78,7 +95,7 @@ class Slots:
     async def until_open(self) -> None:
         """Returns when a job may be claimed."""
         while not self.open:
-            await self._bell.wait(None if self._outbox.trouble is None else TROUBLE_LOOK_S)
+            await self._bell.wait(None if self.trouble is None else TROUBLE_LOOK_S)
 
 
 class Poller:
