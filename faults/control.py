@@ -4,6 +4,7 @@ from aiohttp import web
 
 from faults.injector import Injector
 from faults.plan import PointFault, PointPlan
+from faults.points import Action
 from shared.http.identity import require_role
 from shared.http.server import read_message, reply
 from shared.protocol.base import Message
@@ -17,9 +18,18 @@ class FaultView(Message):
     strikes: int
 
 
+class Injected(Message):
+    """What was done at a point, and how often, since the daemon began."""
+
+    point: str
+    action: Action
+    times: int
+
+
 class FaultList(Message):
     seed: int
-    faults: tuple[FaultView, ...]
+    faults: tuple[FaultView, ...]  # in force
+    injected: tuple[Injected, ...]  # by these and by earlier ones
 
 
 def add_fault_routes(
@@ -29,7 +39,11 @@ def add_fault_routes(
 
     def view() -> FaultList:
         faults = tuple(FaultView(fault=f, strikes=strikes) for f, strikes in injector.strikes)
-        return FaultList(seed=injector.plan.seed, faults=faults)
+        injected = tuple(
+            Injected(point=point, action=action, times=times)
+            for (point, action), times in sorted(injector.injected.items())
+        )
+        return FaultList(seed=injector.plan.seed, faults=faults, injected=injected)
 
     async def see(request: web.Request) -> web.Response:
         """200: the faults in force."""

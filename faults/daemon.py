@@ -1,6 +1,7 @@
 """All that makes one daemon unreliable on purpose: it stands between the daemon's parts."""
 
 import json
+from copy import copy
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,7 +18,7 @@ from faults.injector import Injector
 from faults.plan import PointPlan
 from faults.told import told
 from shared.errors import Misconfigured
-from shared.faultpoints import injector as point_injector
+from shared.faultpoints import injector, spoiler
 from shared.files import Files
 from shared.loops import Loops
 from shared.runtime import Runtime
@@ -38,14 +39,21 @@ class FaultyDaemon:
     """
 
     def __init__(
-        self, service: str, runtime: Runtime, *, plan: Path | None, events: Path | None
+        self,
+        service: str,
+        runtime: Runtime,
+        *,
+        plan: Path | None,
+        events: Path | None,
+        name: str | None = None,
     ) -> None:
+        """`name` is the worker's, if this is one: faults may be for it alone."""
         self._service = service
         self._plan = plan
         self._events = events
         self._outer = runtime
         self._read = b""
-        self._injector = Injector(runtime, self._note)
+        self._injector = Injector(runtime, self._note, {} if name is None else {"name": name})
         self._loops = Loops(runtime)
         self.failure = self._loops.failure
         self.runtime = FaultyRuntime(runtime, service, self._injector)
@@ -54,18 +62,23 @@ class FaultyDaemon:
 
     async def start(self) -> None:
         """The plan is in force. Misconfigured: it means nothing."""
-
-        async def at_point(name: str) -> None:
-            await self._injector(name, {})
-
-        point_injector.set(at_point)  # tasks that start from here on inherit it
+        injector.set(self._injector)  # tasks that start from here on inherit it
+        spoiler.set(self._injector.spoiled)
         if self._plan is not None:
-            self._injector.put(plan_from(self._plan, self._plan.read_bytes()))
+            self._injector.put(plan_of(self._plan))
         await self._loops.start()
         log.warning("faults.allowed", service=self._service)
 
     async def stop(self) -> None:
         await self._loops.stop()
+
+    def within(self, service: str) -> "FaultyDaemon":
+        """The same faults, as another service of this process meets them. One of the two is to be
+        started."""
+        other = copy(self)
+        other._service = service
+        other.runtime = FaultyRuntime(self._outer, service, self._injector)
+        return other
 
     # -- what the daemon is put together with ----------------------------------------------------
 
@@ -102,6 +115,14 @@ class FaultyDaemon:
             line = {"at": self._outer.now().isoformat(), "service": self._service, **event}
             with self._events.open("a") as file:
                 file.write(json.dumps(line, default=str) + "\n")
+
+
+def plan_of(path: Path) -> PointPlan:
+    """What the file says. Misconfigured: it cannot be read, or where it is wrong, and how."""
+    try:
+        return plan_from(path, path.read_bytes())
+    except OSError as error:
+        raise Misconfigured(f"{path}: {error.strerror}") from None
 
 
 def plan_from(path: Path, text: bytes) -> PointPlan:

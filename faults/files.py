@@ -4,7 +4,6 @@ import errno
 import os
 from collections.abc import Sequence
 
-from faults.hops import flipped
 from faults.injector import Injector
 from faults.plan import PointFault
 from faults.points import Action
@@ -27,7 +26,7 @@ class FaultyFiles:
                 await self._inner.append(path, at, data[: len(data) // 2])
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             case Action.CORRUPT:
-                data = flipped(data, self._injector)
+                data = self._injector.flipped(data)
             case _:
                 await self._fail(fault)
         return await self._inner.append(path, at, data)
@@ -43,7 +42,7 @@ class FaultyFiles:
             case Action.TRUNCATE:
                 return data[: len(data) // 2]
             case Action.CORRUPT:
-                return flipped(data, self._injector)
+                return self._injector.flipped(data)
             case _:
                 return data
 

@@ -13,9 +13,9 @@ from typing import Any, Final, TypeVar, cast
 from faults.injector import Injector
 from faults.passing import Passing
 from faults.plan import PointFault
-from faults.points import BODIES, HOPS, SERVERS, Action
+from faults.points import HOPS, SERVERS, STREAMS, UPLOADS, WITHIN, Action
 from shared.errors import ServiceError, Unavailable
-from shared.protocol.gateway import ClaimReply
+from shared.protocol.gateway import ClaimReply, RunContext
 from shared.services import Body
 
 Part = TypeVar("Part")
@@ -45,6 +45,7 @@ class _Hop:
     ) -> None:
         self._part = part
         self._service = service
+        self._side = side
         self._before, self._after = side.value
         self._verbs = verbs
         self._injector = injector
@@ -53,12 +54,16 @@ class _Hop:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._part, name)
+        if name in WITHIN:
+            within = _Hop(found, self._service, self._side, self._verbs, self._injector)
+            within._known = self._known
+            return within
         if name not in self._verbs:
             return found
 
         def called(*args: Any, **kwargs: Any) -> Any:
-            if name == "read_input":
-                return self._streamed(name, found, args)
+            if name in STREAMS:
+                return self._streamed(name, found, args, kwargs)
             return self._called(name, found, args, kwargs)
 
         return called
@@ -72,8 +77,7 @@ class _Hop:
             args = await self._before_call(fault, verb, call, args, kwargs)
         answer = await call(*args, **kwargs)
         self._passing.ring()
-        if isinstance(answer, ClaimReply):
-            self._learn(answer)
+        self._learn(answer)
         await self._injector(f"{self._service}.{verb}.{self._after}", facts)
         return answer
 
@@ -88,7 +92,7 @@ class _Hop:
                 await call(*args, **kw)
                 raise Unavailable("a fault dropped the reply", service=self._service)
             case Action.DUPLICATE:
-                first, args = await _twice(args) if verb in BODIES else (args, args)
+                first, args = await _twice(args) if verb in UPLOADS else (args, args)
                 with suppress(ServiceError):
                     await call(*first, **kw)
             case Action.REORDER:
@@ -100,10 +104,10 @@ class _Hop:
                 await self._injector.act(fault)
         return args
 
-    async def _streamed(self, verb: str, call: Callable[..., Body], args: Any) -> Body:
+    async def _streamed(self, verb: str, call: Callable[..., Body], args: Any, kwargs: Any) -> Body:
         facts = self._facts_of(args)
         fault = self._injector.strike(f"{self._service}.{verb}.{self._before}", facts)
-        body = call(*args)
+        body = call(*args, **kwargs)
         if fault is not None:
             match fault.action:
                 case Action.TRUNCATE | Action.CORRUPT:
@@ -129,12 +133,12 @@ class _Hop:
             if fault.action is Action.TRUNCATE:
                 yield piece[: len(piece) // 2]
                 return
-            yield flipped(piece, self._injector)
+            yield self._injector.flipped(piece)
 
     def _facts_of(self, args: Any) -> dict[str, Any]:
         """Whom the call is about, as far as its message says."""
         ask = args[0] if args else None
-        facts = {}
+        facts: dict[str, Any] = {"run": ask} if isinstance(ask, int) else {}
         for fact, field in (("worker", "worker_id"), ("run", "run_id"), ("job", "job_id")):
             value = getattr(ask, field, None)
             if value is not None:
@@ -144,18 +148,12 @@ class _Hop:
             facts |= {"attempt": attempt_id, **self._known.get(attempt_id, {})}
         return facts
 
-    def _learn(self, reply: ClaimReply) -> None:
-        for claim in reply.claims:
-            self._known[claim.attempt_id] = {"run": claim.run_id, "job": claim.job_id}
+    def _learn(self, answer: object) -> None:
+        known = answer.claims if isinstance(answer, ClaimReply) else ()
+        for about in (answer,) if isinstance(answer, RunContext) else known:
+            self._known[about.attempt_id] = {"run": about.run_id, "job": about.job_id}
         while len(self._known) > KNOWN_ATTEMPTS:
             self._known.popitem(last=False)
-
-
-def flipped(piece: bytes, injector: Injector) -> bytes:
-    """With one bit that is not as it was."""
-    at = injector.chance.randrange(len(piece))
-    bit = 1 << injector.chance.randrange(8)
-    return piece[:at] + bytes([piece[at] ^ bit]) + piece[at + 1 :]
 
 
 async def _twice(args: Any) -> tuple[Any, Any]:

@@ -7,8 +7,10 @@ import random
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 import structlog
@@ -16,9 +18,9 @@ import structlog
 from faults.plan import PointFault, PointPlan
 from faults.points import POINTS, Action
 from shared.errors import from_wire
+from shared.faultpoints import Facts
 from shared.runtime import Runtime
 
-Facts = Mapping[str, Any]
 MAX_STALL_S: Final = 3_600.0
 
 log = structlog.get_logger()
@@ -37,10 +39,16 @@ class Injector:
     """The faults of one process. `told` hears of every one that was injected."""
 
     def __init__(
-        self, runtime: Runtime, told: Callable[[dict[str, Any]], None] = lambda event: None
+        self,
+        runtime: Runtime,
+        told: Callable[[dict[str, Any]], None] = lambda event: None,
+        about: Facts = MappingProxyType({}),
     ) -> None:
+        """`about` is true of every point of this process."""
         self._runtime = runtime
         self._told = told
+        self._about = about
+        self.injected: Counter[tuple[str, Action]] = Counter()  # since the process began
         self._rng = random.Random(0)
         self._active: tuple[Active, ...] = ()
         self._points: dict[str, tuple[Active, ...]] = {}
@@ -78,7 +86,8 @@ class Injector:
             fault = active.fault
             if self._concerns(fault, facts) and self._is_time(fault) and self._falls(active):
                 active.strikes += 1
-                event = {"point": name, "action": fault.action.value, **facts}
+                self.injected[name, fault.action] += 1
+                event = {"point": name, "action": fault.action.value, **self._about, **facts}
                 log.warning("fault.injected", **event)
                 self._told(event)
                 return fault
@@ -92,15 +101,44 @@ class Injector:
             case Action.STALL:
                 await self.hold(MAX_STALL_S)
             case Action.KILL:
-                os.kill(os.getpid(), signal.SIGKILL)
+                await self.kill()
             case Action.PAUSE:
-                pause_this_process(fault.seconds)
+                await self.pause(fault.seconds)
             case Action.DISK_FULL:
                 raise sqlite3.OperationalError("database or disk is full")
             case Action.FSYNC_ERROR | Action.EIO_READ | Action.EIO_WRITE:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             case _:
                 raise_error(fault)
+
+    async def spoiled(self, name: str, data: bytes, facts: Facts) -> bytes:
+        """What the plan makes of bytes that pass here."""
+        fault = self.strike(name, facts)
+        if fault is None:
+            return data
+        match fault.action:
+            case Action.TRUNCATE:
+                return data[: len(data) // 2]
+            case Action.CORRUPT:
+                return self.flipped(data)
+            case _:
+                await self.act(fault)
+                return data
+
+    def flipped(self, data: bytes) -> bytes:
+        """With one bit that is not as it was."""
+        at = self._rng.randrange(len(data))
+        return data[:at] + bytes([data[at] ^ 1 << self._rng.randrange(8)]) + data[at + 1 :]
+
+    async def kill(self) -> None:
+        """This process is no more. A simulated one ends in its own way."""
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    async def pause(self, seconds: float) -> None:
+        """Stopped, as by SIGSTOP from outside; a process of its own lets this one go on."""
+        wake = f"(sleep {seconds:.3f}; kill -CONT {os.getpid()}) >/dev/null 2>&1 &"
+        subprocess.run(["setsid", "sh", "-c", wake], check=True)  # noqa: ASYNC221  # about to stop
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     async def hold(self, at_most_s: float) -> None:
         """The plan has changed, or the time is over."""
@@ -109,11 +147,6 @@ class Injector:
                 await self._change.wait()
         except TimeoutError:
             return
-
-    @property
-    def chance(self) -> random.Random:
-        """What decides, from the plan's seed."""
-        return self._rng
 
     def _at(self, name: str) -> tuple[Active, ...]:
         found = self._points.get(name)
@@ -139,23 +172,17 @@ class Injector:
             return False
         return fault.probability >= 1 or self._rng.random() < fault.probability
 
-    @staticmethod
-    def _concerns(fault: PointFault, facts: Facts) -> bool:
+    def _concerns(self, fault: PointFault, facts: Facts) -> bool:
         if fault.run is not None and facts.get("run") != fault.run:
             return False
-        for wanted, found in ((fault.worker, facts.get("worker")), (fault.job, facts.get("job"))):
-            if wanted is not None and not fnmatchcase(str(found or ""), wanted):
-                return False
-        return True
+        if fault.job is not None and not fnmatchcase(str(facts.get("job", "")), fault.job):
+            return False
+        names = (self._about.get("name"), facts.get("worker"))
+        return fault.worker is None or any(
+            fnmatchcase(name, fault.worker) for name in names if name is not None
+        )
 
 
 def raise_error(fault: PointFault) -> NoReturn:
     """The step fails with the error that the plan names."""
     raise from_wire(fault.code, f"a fault was injected here: {fault.code}", {})
-
-
-def pause_this_process(seconds: float) -> None:
-    """Stopped, as by SIGSTOP from outside; a process of its own lets this one go on."""
-    wake = f"sleep {seconds:.3f}; kill -CONT {os.getpid()}"
-    subprocess.Popen(["sh", "-c", wake], start_new_session=True)
-    os.kill(os.getpid(), signal.SIGSTOP)

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 from pydantic import Field, TypeAdapter, model_validator
 
 from faults.points import Action, matching
+from shared.errors import BY_CODE
 from shared.protocol.base import Document
 
 Seconds = Annotated[float, Field(ge=0, le=86_400)]
@@ -35,6 +36,10 @@ class PointFault(Document):
         if not any(self.action in point.actions for point in points):
             can = sorted({action.value for point in points for action in point.actions})
             raise ValueError(f"{self.action.value!r} cannot be done at {self.at!r}; {can} can")
+        if self.code not in BY_CODE:
+            raise ValueError(
+                f"no error has the code {self.code!r}; {', '.join(sorted(BY_CODE))} are"
+            )
         if self.until_s is not None and self.until_s <= self.after_s:
             raise ValueError("until_s has to be later than after_s")
         return self

@@ -1,14 +1,24 @@
 """Every place at which a fault can be injected, and what can be done there.
 
 A point is named `service.verb.moment`. What lies between two parts is a *hop*: its caller's
-points are before_send and after_send, its server's received and before_reply. `drawbar faults`
-prints this list.
+points are before_send and after_send, its server's received and before_reply; each verb of
+`shared/services.py` has them. `drawbar faults` prints this list.
 """
 
 from collections.abc import Iterator
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from inspect import getmembers, iscoroutinefunction, isfunction
 from typing import Final, NamedTuple
+
+from shared.services import (
+    Components,
+    Execution,
+    Gateway,
+    Registry,
+    SharedValues,
+    WholeJobService,
+)
 
 
 class Action(StrEnum):
@@ -32,9 +42,10 @@ class Action(StrEnum):
 
 
 A = Action
-ANYWHERE: Final[tuple[Action, ...]] = (A.ERROR, A.DELAY, A.STALL, A.KILL, A.PAUSE)
+BETWEEN: Final[tuple[Action, ...]] = (A.DELAY, A.STALL, A.KILL, A.PAUSE)  # two steps
+ANYWHERE: Final[tuple[Action, ...]] = (A.ERROR, *BETWEEN)
 CALL: Final[tuple[Action, ...]] = (*ANYWHERE, A.DROP_REQUEST, A.DROP_REPLY, A.DUPLICATE, A.REORDER)
-BYTES: Final = (A.TRUNCATE, A.CORRUPT)
+BYTES: Final[tuple[Action, ...]] = (A.TRUNCATE, A.CORRUPT)
 
 
 class Point(NamedTuple):
@@ -43,22 +54,46 @@ class Point(NamedTuple):
     what: str
 
 
-WORKER_VERBS: Final = (
-    "claim", "refuse", "run", "heartbeat", "append_log", "put_artifact", "list_inputs",
-    "read_input", "finish",
-)  # fmt: skip
-PEOPLE_VERBS: Final = ("submit", "retry", "cancel", "approve", "mark", "show_run", "list_runs")
-REGISTRY_VERBS: Final = ("enrol", "report", "leave", "wish")
-BODIES: Final = ("append_log", "put_artifact", "read_input")  # verbs that carry bytes
 Verbs = tuple[str, ...]
+
+
+def _verbs_of(protocol: type) -> Verbs:
+    return tuple(name for name, _ in getmembers(protocol, isfunction) if not name.startswith("_"))
+
+
+def _streams_of(*protocols: type) -> frozenset[str]:
+    return frozenset(
+        verb
+        for protocol in protocols
+        for verb in _verbs_of(protocol)
+        if not iscoroutinefunction(getattr(protocol, verb))
+    )
+
+
+WORKER_VERBS: Final = _verbs_of(Gateway)
+TASK_VERBS: Final = _verbs_of(Execution)
+RECORD_VERBS: Final = _verbs_of(Components)
+PEOPLE_VERBS: Final = tuple(
+    verb
+    for verb in (*_verbs_of(WholeJobService), *_verbs_of(SharedValues))
+    if verb not in WORKER_VERBS
+)
+# Verbs whose answer is a stream, and those that carry bytes, one way or the other.
+STREAMS: Final = _streams_of(WholeJobService, Execution)
+UPLOADS: Final = frozenset({"append_log", "put_artifact"})
+BODIES: Final = UPLOADS | STREAMS - {"follow_events"}
+# Parts of a service that have verbs of their own.
+WITHIN: Final = frozenset({"values", "components", "execution"})
+OWN_RECORD: Final = tuple(verb for verb in RECORD_VERBS if not verb.startswith("list_"))
+REGISTRY_VERBS: Final = _verbs_of(Registry)
 HOPS: Final[tuple[tuple[str, Verbs, str], ...]] = (
-    ("worker", WORKER_VERBS, "gateway"),
-    ("worker", REGISTRY_VERBS, "registry"),
-    ("gateway", WORKER_VERBS, "jobstore"),
+    ("worker", (*WORKER_VERBS, *TASK_VERBS, *OWN_RECORD), "gateway"),
+    ("worker", ("enrol", "report", "leave"), "registry"),
+    ("gateway", (*WORKER_VERBS, *TASK_VERBS, *OWN_RECORD), "jobstore"),
 )
 SERVERS: Final[tuple[tuple[str, Verbs], ...]] = (
-    ("gateway", WORKER_VERBS),
-    ("jobstore", (*WORKER_VERBS, *PEOPLE_VERBS)),
+    ("gateway", (*WORKER_VERBS, *TASK_VERBS)),
+    ("jobstore", (*WORKER_VERBS, *TASK_VERBS, *RECORD_VERBS, *PEOPLE_VERBS)),
     ("registry", REGISTRY_VERBS),
 )
 FILES: Final[dict[str, tuple[Action, ...]]] = {
@@ -73,34 +108,43 @@ FILES: Final[dict[str, tuple[Action, ...]]] = {
 def _all() -> Iterator[Point]:
     for caller, verbs, server in HOPS:
         for verb in verbs:
-            data = BYTES if verb in BODIES else ()
-            yield Point(f"{caller}.{verb}.before_send", CALL + data, f"{verb} goes to the {server}")
+            yield Point(
+                f"{caller}.{verb}.before_send", _calls(verb), f"{verb} goes to the {server}"
+            )
             yield Point(f"{caller}.{verb}.after_send", ANYWHERE, f"the {server} answered {verb}")
     for server, verbs in SERVERS:
         for verb in verbs:
-            yield Point(f"{server}.{verb}.received", CALL, f"{verb} has come in")
+            yield Point(f"{server}.{verb}.received", _calls(verb), f"{verb} has come in")
             yield Point(f"{server}.{verb}.before_reply", ANYWHERE, f"{verb} is done, not answered")
     for store in ("jobstore", "registry"):
-        failures = (*ANYWHERE, A.DISK_FULL, A.FSYNC_ERROR)
+        failures = (*ANYWHERE, A.DISK_FULL, A.FSYNC_ERROR, A.EIO_WRITE)
         yield Point(f"{store}.store.before_commit", failures, "a transaction is about to be made")
         yield Point(f"{store}.store.after_commit", ANYWHERE, "it is durable, nobody knows yet")
     for verb, failures in FILES.items():
-        name = f"jobstore.file.{verb}"
-        yield Point(name, (A.DELAY, A.STALL, A.KILL, A.PAUSE, *failures), f"{verb} on the disk")
+        yield Point(f"jobstore.file.{verb}", (*BETWEEN, *failures), f"{verb} on the disk")
     for service in ("worker", "gateway", "registry", "jobstore"):
         clock = (A.CLOCK_FORWARD, A.CLOCK_BACK)
         yield Point(f"{service}.clock.read", clock, "the wall clock is read")
     yield from STEPS
 
 
-# Moments between two steps, which the code itself names.
+def _calls(verb: str) -> tuple[Action, ...]:
+    return (*CALL, *BYTES) if verb in BODIES else CALL
+
+
+# Moments between two steps, which the code itself names, in the order of an attempt.
 STEPS: Final = (
-    Point("worker.spawn.before", ANYWHERE, "the job's process is about to be started"),
-    Point("worker.spawn.after", ANYWHERE, "it runs, and nothing more has happened"),
-    Point("worker.claim.after", ANYWHERE, "a claim came, and nothing was done with it"),
-    Point("worker.finish.after_receipt", ANYWHERE, "the receipt came, and nothing was tidied up"),
-    Point("worker.task.request", (*ANYWHERE, *BYTES), "a task's frame was read from its pipe"),
-    Point("worker.task.reply", (*ANYWHERE, *BYTES), "a frame is about to be written to a task"),
+    Point("worker.claim.after", BETWEEN, "claims came, and their attempts are beginning"),
+    Point("worker.run.after", BETWEEN, "an attempt may start, and that was noted"),
+    Point("worker.phase.noted", BETWEEN, "a phase is about to begin, and that was noted"),
+    Point("worker.spawn.before", BETWEEN, "the job's process is about to be started"),
+    Point("worker.spawn.unnoted", BETWEEN, "a process runs, and nobody has noted which"),
+    Point("worker.spawn.after", BETWEEN, "it runs, and nothing more has happened"),
+    Point("worker.result.unnoted", BETWEEN, "the job has ended, and nobody has noted how"),
+    Point("worker.result.noted", BETWEEN, "that was noted"),
+    Point("worker.artifacts.collected", BETWEEN, "all that it left was found, and not sent"),
+    Point("worker.settle.before", BETWEEN, "the result has its receipt"),
+    Point("worker.settle.after", BETWEEN, "that was noted, and the files are still there"),
     Point("jobstore.schedule.before_record", ANYWHERE, "a schedule's run exists, unrecorded"),
     Point("jobstore.backfill.before_record", ANYWHERE, "a backfill's run exists, unrecorded"),
 )

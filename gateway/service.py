@@ -11,7 +11,6 @@ from typing import Final, TypeVar
 import structlog
 
 from shared.errors import Forbidden, ServiceError, Unauthenticated, Unavailable
-from shared.faultpoints import faultpoint
 from shared.protocol import gateway as g
 from shared.runtime import Runtime
 from shared.services import Body, JobService
@@ -35,7 +34,7 @@ class GatewayService:
 
     async def claim(self, ask: g.ClaimRequest) -> g.ClaimReply:
         try:
-            return await self._forward("claim", lambda: self._jobs.claim(ask), ask.wait_s + CALL_S)
+            return await self._forward(lambda: self._jobs.claim(ask), ask.wait_s + CALL_S)
         except ServiceError as error:
             if not error.retryable and error.status < 500:
                 raise  # the worker's doing, which waiting does not mend
@@ -45,28 +44,25 @@ class GatewayService:
             )
 
     async def refuse(self, ask: g.RefuseRequest) -> None:
-        await self._forward("refuse", lambda: self._jobs.refuse(ask))
+        await self._forward(lambda: self._jobs.refuse(ask))
 
     async def run(self, ask: g.RunRequest) -> g.RunContext:
-        return await self._forward("run", lambda: self._jobs.run(ask))
+        return await self._forward(lambda: self._jobs.run(ask))
 
     async def heartbeat(self, ask: g.HeartbeatRequest) -> g.HeartbeatReply:
-        return await self._forward("heartbeat", lambda: self._jobs.heartbeat(ask))
+        return await self._forward(lambda: self._jobs.heartbeat(ask))
 
     async def append_log(self, chunk: g.LogChunk, body: Body) -> g.LogReply:
         # How long a body takes is known to who sends it; the client's deadline grows with it.
-        return await self._forward("append_log", lambda: self._jobs.append_log(chunk, body), None)
+        return await self._forward(lambda: self._jobs.append_log(chunk, body), None)
 
     async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> g.ArtifactReply:
-        return await self._forward(
-            "put_artifact", lambda: self._jobs.put_artifact(upload, body), None
-        )
+        return await self._forward(lambda: self._jobs.put_artifact(upload, body), None)
 
     async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
-        return await self._forward("list_inputs", lambda: self._jobs.list_inputs(ask))
+        return await self._forward(lambda: self._jobs.list_inputs(ask))
 
     async def read_input(self, ask: g.InputRequest) -> Body:
-        await faultpoint("gateway.read_input.before_send")
         try:
             async for piece in self._jobs.read_input(ask):
                 yield piece
@@ -74,24 +70,19 @@ class GatewayService:
             raise _not_the_workers_fault(error) from None
 
     async def finish(self, ask: g.FinishRequest) -> g.FinishReply:
-        return await self._forward("finish", lambda: self._jobs.finish(ask))
+        return await self._forward(lambda: self._jobs.finish(ask))
 
     # -- the hop ------------------------------------------------------------------------------
 
-    async def _forward(
-        self, verb: str, call: Callable[[], Awaitable[T]], limit_s: float | None = CALL_S
-    ) -> T:
+    async def _forward(self, call: Callable[[], Awaitable[T]], limit_s: float | None = CALL_S) -> T:
         """The job service's answer. Unavailable: there is none, for whatever reason."""
-        await faultpoint(f"gateway.{verb}.before_send")
         try:
             async with asyncio.timeout(limit_s):
-                answer = await call()
+                return await call()
         except TimeoutError:
             raise Unavailable("the job service does not answer", service="jobstore") from None
         except (Unauthenticated, Forbidden) as error:
             raise _not_the_workers_fault(error) from None
-        await faultpoint(f"gateway.{verb}.after_send")
-        return answer
 
     def _log_outage(self, error: ServiceError) -> None:
         now = self._runtime.mono()

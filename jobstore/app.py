@@ -35,6 +35,7 @@ from shared.http.identity import through_gateway
 from shared.http.server import Server, new_app
 from shared.http.worker_line import add_worker_line
 from shared.http.worker_routes import add_worker_routes
+from shared.interference import Interference, Undisturbed
 from shared.keys import Keys
 from shared.protocol.jobs import RunFilter
 from shared.runtime import Runtime
@@ -57,21 +58,26 @@ async def serve(
     notices: NoticeSettings | None = None,
     outside: Outside | None = None,
     started: Callable[[str], None] = lambda _: None,
+    faults: Interference | None = None,
 ) -> None:
     """Served until SIGTERM or SIGINT; raises what the service failed with.
 
     `data` is the service's own folder, held by the caller. `started` is told the URL.
     """
     outside = outside or Outside()
+    faults = faults or Undisturbed(runtime)
+    runtime = faults.runtime
     service = JobStoreService(
         data / "jobs.db",
-        DiskFiles(data / "files", runtime),
+        faults.files(DiskFiles(data / "files", runtime)),
         runtime,
         settings,
         Vault(keys_from(data.parent / "keys", runtime, os.environ)),
         outside,
     )
-    app = build_app(service, Verifier(keys.signing.public_key(), runtime), service.execution)
+    verifier = Verifier(keys.signing.public_key(), runtime)
+    app = build_app(faults.serves(service), verifier, service.execution)
+    faults.add_routes(app, verifier)
     server = Server(app, host, port)
 
     def announce() -> None:
@@ -80,7 +86,7 @@ async def serve(
         started(server.url)
 
     parts = beside(service, notices, runtime)
-    await run_until_signalled([service, *parts, server], announce)
+    await run_until_signalled([faults, service, *parts, server], announce)
 
 
 def beside(

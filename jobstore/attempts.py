@@ -19,7 +19,6 @@ from shared.errors import (
     UnknownAttempt,
     UnknownJob,
 )
-from shared.faultpoints import faultpoint
 from shared.ids import AttemptId
 from shared.protocol import gateway as g
 from shared.protocol.states import AttemptStatus
@@ -146,7 +145,6 @@ class RunningAttempts:
 
     async def _settle(self, ask: g.FinishRequest, inline: bytes | None) -> g.FinishReply:
         accepted = await self._store.finish(ask, log_inline=inline, max_lost=self._max_lost)
-        await faultpoint("jobstore.finish.before_reply")
         self._logs.close(ask.attempt_id)
         if isinstance(accepted, Late):
             raise accepted.error

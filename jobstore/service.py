@@ -35,7 +35,6 @@ from jobstore.watchers import Watchers
 from shared.errors import (
     BadPipeline,
 )
-from shared.faultpoints import faultpoint
 from shared.files import Files
 from shared.ids import AttemptId, JobId, RunId
 from shared.loops import Loops
@@ -160,7 +159,6 @@ class JobStoreService:
         except asyncio.CancelledError:
             answer.cancel()
             raise
-        await faultpoint("jobstore.claim.before_reply")
         return g.ClaimReply(
             claims=tuple(self._claim_of(grant) for grant in granted),
             reason=None if granted else "no_job",
@@ -172,7 +170,6 @@ class JobStoreService:
 
     async def run(self, ask: g.RunRequest) -> g.RunContext:
         started = await self._store.run(ask)
-        await faultpoint("jobstore.run.before_reply")
         return run_context(ask, started, self._settings)
 
     async def heartbeat(self, ask: g.HeartbeatRequest) -> g.HeartbeatReply:
@@ -207,7 +204,6 @@ class JobStoreService:
         with self._artifacts.keep(bundles_of(ask.pipeline)):
             pipeline = await self._keep_bundle(ask.pipeline)
             run_id = await self._store.submit(pipeline, key=ask.idempotency_key, origin=origin)
-        await faultpoint("jobstore.submit.before_reply")
         return j.SubmitReply(run_id=RunId(run_id))
 
     async def retry(self, ask: j.RetryRequest) -> j.SubmitReply:

@@ -33,6 +33,9 @@ class Interference(Protocol):
 
     def add_routes(self, app: "web.Application", verifier: "Verifier") -> None: ...
 
+    def within(self, service: str) -> "Interference":
+        """The same, for another service of this process."""
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
@@ -55,6 +58,9 @@ class Undisturbed:
 
     def add_routes(self, app: "web.Application", verifier: "Verifier") -> None:
         """There is nothing to change."""
+
+    def within(self, service: str) -> Interference:
+        return self
 
     async def start(self) -> None:
         """Nothing to do."""

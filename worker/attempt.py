@@ -186,7 +186,6 @@ class Attempt:
         backoff = Backoff(self._crew.runtime, cap_s=2.0)
         lapses_at = self._claimed_at + self._claim.start_ttl_s
         while self._crew.runtime.mono() < lapses_at:
-            await faultpoint("worker.refuse.before_send")
             try:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     await self._crew.gateway.refuse(ask)
@@ -224,7 +223,6 @@ class Attempt:
         )
         backoff = Backoff(crew.runtime, cap_s=2.0)
         first_sent_at = crew.runtime.mono()
-        await faultpoint("worker.run.before_send")
         while True:
             try:
                 async with asyncio.timeout(CALL_TIMEOUT_S):

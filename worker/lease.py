@@ -18,7 +18,6 @@ from typing import Final, Protocol
 import structlog
 
 from shared.errors import ServiceError
-from shared.faultpoints import faultpoint
 from shared.ids import AttemptId, WorkerId
 from shared.protocol.gateway import (
     MAX_SLOTS,
@@ -188,7 +187,6 @@ class Leases:
                 for lease in leases
             ),
         )
-        await faultpoint("worker.heartbeat.before_send")
         sent_at = self._runtime.mono()
         reply = await self._gateway.heartbeat(ask)
         permitted = {}

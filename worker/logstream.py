@@ -11,7 +11,6 @@ from hashlib import sha256
 import structlog
 
 from shared.errors import LogOffsetMismatch, ServiceError, TooLarge
-from shared.faultpoints import faultpoint
 from shared.protocol.gateway import INLINE_LOG_BYTES, LogChunk, LogSummary
 from shared.runtime import Runtime
 from shared.services import Gateway
@@ -148,7 +147,6 @@ class LogStream:
             offset=self._sent,
             size_bytes=sum(map(len, chunk)),
         )
-        await faultpoint("worker.log.before_send")
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 reply = await self._gateway.append_log(ask, _each(chunk))

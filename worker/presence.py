@@ -21,7 +21,6 @@ from shared.errors import (
     UnsupportedVersion,
     WorkerSuperseded,
 )
-from shared.faultpoints import faultpoint
 from shared.ids import WorkerId
 from shared.protocol.registry import (
     MAX_NAMED,
@@ -172,7 +171,6 @@ class Presence:
             free_slots=load.free_slots,
             health=load.health,
         )
-        await faultpoint("worker.report.before_send")
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 reply = await self._registry.report(report)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import structlog
 
 from shared.errors import BadRequest, Conflict, NotFound, ServiceError, TooLarge
-from shared.faultpoints import faultpoint
 from shared.protocol.gateway import (
     ArtifactEntry,
     FinishRequest,
@@ -125,11 +124,8 @@ class Report:
             artifacts=artifacts,
             usage=usage,
         )
-        await faultpoint("worker.finish.before_send")
         async with asyncio.timeout(CALL_TIMEOUT_S):
-            reply = await self._gateway.finish(ask)
-        await faultpoint("worker.finish.after_receipt")
-        return reply
+            return await self._gateway.finish(ask)
 
 
 def spoiled(result: Result, flaw: str) -> Result:

@@ -12,7 +12,6 @@ from gateway.app import build_app
 from gateway.service import GatewayService
 from jobstore.app import build_app as build_jobstore_app
 from shared import errors
-from shared.faultpoints import injector
 from shared.http.clients import JobsClient
 from shared.http.server import Server
 from shared.http.transport import Transport
@@ -143,22 +142,6 @@ async def test_the_other_verbs_tell_the_worker_to_try_again() -> None:
         )
 
     assert raised.value.retryable
-
-
-async def test_fault_points_are_before_and_after_every_hop() -> None:
-    runtime = ManualRuntime()
-    passed: list[str] = []
-
-    async def note(name: str) -> None:
-        passed.append(name)
-
-    token = injector.set(note)
-    try:
-        await GatewayService(FakeJobs(runtime), runtime).claim(an_ask())
-    finally:
-        injector.reset(token)
-
-    assert passed == ["gateway.claim.before_send", "gateway.claim.after_send"]
 
 
 # -- over real sockets ----------------------------------------------------------------------------

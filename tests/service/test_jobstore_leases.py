@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ResultConflict, StaleFence, UnknownAttempt
-from shared.faultpoints import injector
+from shared.faultpoints import Facts, injector
 from shared.ids import AttemptId
 from shared.protocol.gateway import Claim, Outcome, Receipt, Verdict
 from tests.support.jobstore import ANN, BEN, Hands, a_job, hands_on
@@ -294,7 +294,7 @@ async def test_a_claim_that_is_run_while_it_is_found_to_lapse_is_not_lost(tmp_pa
     # The disk is slow: `run` waits for its commit when the claim falls due.
     disk, is_slow = asyncio.Event(), False
 
-    async def hold_up(point: str) -> None:
+    async def hold_up(point: str, _: Facts) -> None:
         if is_slow and point == "jobstore.store.before_commit":
             await disk.wait()
 

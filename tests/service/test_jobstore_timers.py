@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import StoreFailed
-from shared.faultpoints import injector
+from shared.faultpoints import Facts, injector
 from shared.protocol.history import PruneRequest
 from tests.support.jobstore import Hands, a_job, hands_on, retry_at_once
 from tests.support.runtime import ManualRuntime
@@ -78,7 +78,7 @@ async def test_a_service_whose_timers_died_says_so(
 async def test_a_service_whose_store_failed_says_so(tmp_path: Path) -> None:
     is_broken = False
 
-    async def fail(point: str) -> None:
+    async def fail(point: str, _: Facts) -> None:
         if is_broken and point == "jobstore.store.before_commit":
             raise StoreFailed("no space left on device")
 

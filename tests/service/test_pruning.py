@@ -15,7 +15,7 @@ from jobstore.artifacts import Artifacts
 from jobstore.settings import JobStoreSettings
 from jobstore.store.decided import Origin
 from shared.errors import ServiceError, UnknownAttempt, UnknownRun
-from shared.faultpoints import injector
+from shared.faultpoints import Facts, injector
 from shared.files import DiskFiles
 from shared.ids import JobId, RunId
 from shared.protocol import gateway as g
@@ -522,7 +522,7 @@ def failing_at_commit(nth: int, moment: str) -> Iterator[list[int]]:
     """The job service's store fails at its `nth` commit from when the list is not empty."""
     armed: list[int] = []
 
-    async def fail(name: str) -> None:
+    async def fail(name: str, _: Facts) -> None:
         if armed and name == f"jobstore.store.{moment}_commit":
             armed[0] += 1
             if armed[0] == nth:

@@ -6,7 +6,6 @@ from contextlib import aclosing
 from typing import Final
 
 from shared.errors import BadRequest, LogOffsetMismatch, ServiceError, TooLarge
-from shared.faultpoints import faultpoint
 from shared.protocol.gateway import MIN_BYTES_PER_S, ArtifactEntry, ArtifactUpload
 from shared.services import Gateway
 from worker.lease import Holder
@@ -83,7 +82,6 @@ class Uploads:
             part_bytes=part_bytes,
         )
         size = entry.size_bytes if part_bytes is None else part_bytes
-        await faultpoint("worker.artifact.before_send")
         async with asyncio.timeout(CALL_TIMEOUT_S + size / MIN_BYTES_PER_S):
             body = _exactly(entry, files, offset, size)
             reply = await self._gateway.put_artifact(upload, body)
