@@ -8,6 +8,7 @@ so we count from before we sent it. Of the lease we keep back
 
 and stop the job when that much is left without a renewal. With lease_s = 30 and grace_s = 10:
 SIGTERM after 23 s, SIGKILL after 28 s, nothing left when another worker may get the job at 30 s.
+A job's keeper knows that end as well (`Runner.permit`), and does not need this worker for it.
 """
 
 import asyncio
