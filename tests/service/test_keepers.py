@@ -249,6 +249,16 @@ async def test_a_launcher_ends_after_the_last_job_when_its_worker_is_gone(
     await until(lambda: not any(is_alive(pid) for pid in ours))
 
 
+async def test_a_launcher_that_was_never_needed_ends_with_its_worker(runner: KeptRunner) -> None:
+    before = set(descendants(os.getpid()))
+    runner.begin()
+    [launcher] = set(descendants(os.getpid())) - before
+
+    runner.close()
+
+    await until(lambda: not is_alive(launcher))
+
+
 async def test_a_job_that_may_not_outlive_its_worker_is_killed(
     runner: KeptRunner, launch: MakeLaunch
 ) -> None:

@@ -113,9 +113,8 @@ class Launcher:
 
     def begin(self) -> None:
         """A launcher is there, or comes up, if that can be; else the first start says why not."""
-        if self._connect() is None:
-            with suppress(OSError):
-                self._start()
+        with suppress(CannotStart):
+            self._connect_or_start()
 
     def close(self) -> None:
         """The launcher ends, once it has no jobs that outlive this worker."""

@@ -19,6 +19,7 @@ from worker.launcher.trees import adopt_orphans, children, kill_children
 
 LAUNCHERS_NAME: Final = b"drawbar-launch"
 AGAIN_S: Final = 0.05  # between two rounds of killing what does not go
+PATIENCE_S: Final = 60.0  # for the first word of who started it
 KILLED: Final = (b"ended", b"-9", b"0", b"0", b"0", b"lost", b"something killed its keeper")
 
 
@@ -61,7 +62,10 @@ class Launcher:
             poll.register(self._child_ended, select.POLLIN)
             if self._worker is not None:
                 poll.register(self._worker, select.POLLIN)
-            for ready, _ in poll.poll():
+            found = poll.poll(None if self._had_worker else PATIENCE_S * 1_000)
+            if not found:
+                return  # who started it has ended before it could say a word
+            for ready, _ in found:
                 if ready == self._door.fileno():
                     self._welcome()
                 elif ready == self._child_ended:
