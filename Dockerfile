@@ -15,6 +15,7 @@ COPY jobstore jobstore
 COPY registry registry
 COPY gateway gateway
 COPY worker worker
+COPY faults faults
 COPY drawbar drawbar
 RUN /opt/drawbar/bin/pip install --no-cache-dir --no-deps --no-build-isolation . \
  && /opt/drawbar/bin/pip uninstall --yes --quiet setuptools pip
