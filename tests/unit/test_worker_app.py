@@ -78,8 +78,11 @@ def test_a_successor_ends_what_was_started_but_never_noted(tmp_path: Path) -> No
     (tmp_path / "attempts" / "attempt-1.log").touch()
     left = subprocess.Popen(["sleep", "100"], env={"DRAWBAR_ATTEMPT_ID": "attempt-1"})
 
-    runner, _ = prepare_machine(tmp_path, None, SystemRuntime())
+    async def prepare() -> None:
+        runner, _ = prepare_machine(tmp_path, None, SystemRuntime())
+        runner.close()
 
-    runner.close()
+    asyncio.run(prepare())
+
     assert left.wait(10) == -signal.SIGKILL
     assert list((tmp_path / "attempts").iterdir()) == []
