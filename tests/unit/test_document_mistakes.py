@@ -161,7 +161,6 @@ def test_a_mistake_at_the_top_is_found_at_its_line(field: str, message: str) -> 
         ("schedule: '@daily'", "field 'schedule' belongs to the pipeline, not to a job"),
         ("dockerImage: ''", "dockerImage: must not be empty"),
         ("secrets: [token]", "field 'secrets' is not supported by this version"),
-        ("python: main", "python: expected module:function, for example etl.load:main"),
         ("matrix: {py: []}", "matrix.py: lists no values"),
         ("matrix: {py: [1, 1]}", "matrix.py: '1' is listed twice"),
         ("matrix: {py: [a/b]}", "matrix.py: 'a/b' must not be empty nor hold / , = [ ] or control "
@@ -198,6 +197,10 @@ def test_a_mistake_in_a_job_is_found_at_its_line(field: str, message: str) -> No
         (
             "jobs:\n- id: a\n",
             [(2, "job 'a': give exactly one of command, script, argv or python (found none of them)")],
+        ),
+        (
+            "jobs:\n- id: a\n  python: main\n",
+            [(3, "python: expected module:function, for example etl.load:main, found 'main'")],
         ),
         (
             "jobs:\n- {id: a, command: b}\n- {id: a, command: b}\n",
