@@ -23,6 +23,7 @@ from registry.service import RegistryService
 from shared.daemon import Part, listening_to_signals, until
 from shared.files import DiskFiles
 from shared.http.server import Server
+from shared.interference import Interference, Undisturbed
 from shared.keys import Keys
 from shared.renewal import AttemptTokens
 from shared.runtime import Runtime
@@ -59,6 +60,7 @@ async def serve(
     outside: Outside | None = None,
     started: Callable[[Addresses], None] = lambda _: None,
     draining: Callable[[int], None] = lambda _: None,
+    faults: Interference | None = None,
 ) -> int:
     """Served until SIGTERM or SIGINT; the exit status. Raises what a part failed with.
 
@@ -67,40 +69,57 @@ async def serve(
     caller. `port_base` 0: free ports. `keep_s`: how long ended runs are kept; None: for ever.
     """
     outside = outside or Outside()
+    faults = faults or Undisturbed(runtime)
+    at_store, at_registry, at_gateway, at_worker = (
+        faults.within(service) for service in ("jobstore", "registry", "gateway", "worker")
+    )
     jobs = JobStoreService(
         data / "jobstore" / "jobs.db",
-        DiskFiles(data / "jobstore" / "files", runtime),
-        runtime,
+        at_store.files(DiskFiles(data / "jobstore" / "files", runtime)),
+        at_store.runtime,
         JobStoreSettings(keep_s=keep_s),
         Vault(keys_from(data / "keys", runtime, os.environ)),
         outside,
     )
-    workers = RegistryService(data / "registry" / "registry.db", runtime)
-    forwarder = GatewayService(jobs, runtime)
+    workers = RegistryService(data / "registry" / "registry.db", at_registry.runtime)
+    stored, enrolling = at_store.serves(jobs), at_registry.serves(workers)
+    execution = at_gateway.serves(at_gateway.calls(stored.execution))
+    forwarder = at_gateway.serves(GatewayService(at_gateway.calls(stored), at_gateway.runtime))
     verifier = Verifier(keys.signing.public_key(), runtime)
     minter = Minter(keys.signing, runtime, verifier)
     apps = (
         gateway.app.build_app(
-            forwarder, verifier, AttemptTokens(minter, runtime), jobs.execution, jobs
+            forwarder, verifier, AttemptTokens(minter, runtime), execution, at_gateway.calls(stored)
         ),
-        registry.app.build_app(workers, verifier, minter, keys.enrolment_secret),
-        jobstore.app.build_app(jobs, verifier, jobs.execution),
+        registry.app.build_app(enrolling, verifier, minter, keys.enrolment_secret),
+        jobstore.app.build_app(stored, verifier, stored.execution),
     )
+    for at_service, app in zip((at_gateway, at_registry, at_store), apps, strict=True):
+        at_service.add_routes(app, verifier)
     servers = [Server(app, host, port_base + n if port_base else 0) for n, app in enumerate(apps)]
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(listening_to_signals())
         beside = jobstore.app.beside(jobs, notices, runtime)
-        parts: list[Part] = [jobs, workers, *beside, *servers]
+        parts: list[Part] = [faults, jobs, workers, *beside, *servers]
         for part in parts:
             stack.push_async_callback(part.stop)
             await part.start()
         here = data / "workers" / settings.name
         shell, workspace = prepare_machine(here, None, runtime)
         stack.callback(shell.close)
-        runner = task_runner(shell, jobs.execution, here, runtime, settings)
+        runner = task_runner(shell, at_worker.calls(execution), here, at_worker.runtime, settings)
         stack.push_async_callback(runner.close)
         health = Health(machine_checks(here, runner, settings.health, runtime), runtime)
-        worker = Worker(settings, forwarder, workers, runner, workspace, runtime, None, health)
+        worker = Worker(
+            settings,
+            at_worker.calls(forwarder),
+            at_worker.calls(enrolling),
+            runner,
+            workspace,
+            at_worker.runtime,
+            None,
+            health,
+        )
         component = worker_component(worker, jobs.components, settings.name, runtime)
         stack.push_async_callback(component.stop)
         await component.start()

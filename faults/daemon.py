@@ -54,11 +54,8 @@ class FaultyDaemon:
         self._outer = runtime
         self._read = b""
         self._injector = Injector(runtime, self._note, {} if name is None else {"name": name})
-        self._loops = Loops(runtime)
-        self.failure = self._loops.failure
+        self._loops: Loops | None = None
         self.runtime = FaultyRuntime(runtime, service, self._injector)
-        if plan is not None:
-            self._loops.every("faults.plan", LOOK_EVERY_S, self._look_once)
 
     async def start(self) -> None:
         """The plan is in force. Misconfigured: it means nothing."""
@@ -66,11 +63,14 @@ class FaultyDaemon:
         spoiler.set(self._injector.spoiled)
         if self._plan is not None:
             self._injector.put(plan_of(self._plan))
-        await self._loops.start()
+            self._loops = Loops(self._outer)
+            self._loops.every("faults.plan", LOOK_EVERY_S, self._look_once)
+            await self._loops.start()
         log.warning("faults.allowed", service=self._service)
 
     async def stop(self) -> None:
-        await self._loops.stop()
+        if self._loops is not None:
+            await self._loops.stop()
 
     def within(self, service: str) -> "FaultyDaemon":
         """The same faults, as another service of this process meets them. One of the two is to be
@@ -92,6 +92,9 @@ class FaultyDaemon:
 
     def files(self, files: Files) -> Files:
         return FaultyFiles(files, self._injector)
+
+    def disk(self, verb: str) -> None:
+        self._injector.disk(f"{self._service}.outbox.{verb}")
 
     def add_routes(self, app: web.Application, verifier: Verifier) -> None:
         add_fault_routes(app, self._injector, verifier, Audience(self._service))

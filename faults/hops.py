@@ -4,7 +4,6 @@ The wrapper stands where the part itself would: on the caller's side of a hop be
 on the server's side before the service.
 """
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from enum import Enum
@@ -20,7 +19,6 @@ from shared.services import Body
 
 Part = TypeVar("Part")
 KEPT_BYTES: Final = 16 * 1024 * 1024  # of a body that is sent twice
-KNOWN_ATTEMPTS: Final = 10_000
 
 
 class Side(Enum):
@@ -50,14 +48,11 @@ class _Hop:
         self._verbs = verbs
         self._injector = injector
         self._passing = Passing()
-        self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()  # run and job, by attempt
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._part, name)
         if name in WITHIN:
-            within = _Hop(found, self._service, self._side, self._verbs, self._injector)
-            within._known = self._known
-            return within
+            return _Hop(found, self._service, self._side, self._verbs, self._injector)
         if name not in self._verbs:
             return found
 
@@ -139,21 +134,16 @@ class _Hop:
         """Whom the call is about, as far as its message says."""
         ask = args[0] if args else None
         facts: dict[str, Any] = {"run": ask} if isinstance(ask, int) else {}
-        for fact, field in (("worker", "worker_id"), ("run", "run_id"), ("job", "job_id")):
-            value = getattr(ask, field, None)
+        for fact in ("worker", "run", "job", "attempt"):
+            value = getattr(ask, f"{fact}_id", None)
             if value is not None:
                 facts[fact] = value
-        attempt_id = getattr(ask, "attempt_id", None)
-        if attempt_id is not None:
-            facts |= {"attempt": attempt_id, **self._known.get(attempt_id, {})}
         return facts
 
     def _learn(self, answer: object) -> None:
         known = answer.claims if isinstance(answer, ClaimReply) else ()
         for about in (answer,) if isinstance(answer, RunContext) else known:
-            self._known[about.attempt_id] = {"run": about.run_id, "job": about.job_id}
-        while len(self._known) > KNOWN_ATTEMPTS:
-            self._known.popitem(last=False)
+            self._injector.learn(about.attempt_id, run=about.run_id, job=about.job_id)
 
 
 async def _twice(args: Any) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ import random
 import signal
 import sqlite3
 import subprocess
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from shared.faultpoints import Facts
 from shared.runtime import Runtime
 
 MAX_STALL_S: Final = 3_600.0
+KNOWN_ATTEMPTS: Final = 10_000
 
 log = structlog.get_logger()
 
@@ -54,6 +55,7 @@ class Injector:
         self._points: dict[str, tuple[Active, ...]] = {}
         self._began = runtime.mono()
         self._change = asyncio.Event()
+        self._attempts: OrderedDict[str, Facts] = OrderedDict()
         self.plan = PointPlan()
 
     def put(self, plan: PointPlan) -> None:
@@ -82,6 +84,7 @@ class Injector:
         """The fault that strikes here and now."""
         if not self._active:
             return None
+        facts = {**self._attempts.get(facts.get("attempt", ""), {}), **facts}
         for active in self._at(name):
             fault = active.fault
             if self._concerns(fault, facts) and self._is_time(fault) and self._falls(active):
@@ -93,6 +96,12 @@ class Injector:
                 return fault
         return None
 
+    def learn(self, attempt: str, **facts: Any) -> None:
+        """This is true of every point that is about this attempt."""
+        self._attempts[attempt] = facts
+        if len(self._attempts) > KNOWN_ATTEMPTS:
+            self._attempts.popitem(last=False)
+
     async def act(self, fault: PointFault) -> None:
         """The step was held up for as long as the fault wants; or it fails, or nothing goes on."""
         match fault.action:
@@ -101,15 +110,29 @@ class Injector:
             case Action.STALL:
                 await self.hold(MAX_STALL_S)
             case Action.KILL:
-                await self.kill()
+                self.kill()
             case Action.PAUSE:
-                await self.pause(fault.seconds)
+                self.pause(fault.seconds)
             case Action.DISK_FULL:
                 raise sqlite3.OperationalError("database or disk is full")
             case Action.FSYNC_ERROR | Action.EIO_READ | Action.EIO_WRITE:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             case _:
                 raise_error(fault)
+
+    def disk(self, name: str) -> None:
+        """A blocking step on a disk may go on. OSError: it fails as the plan says."""
+        fault = self.strike(name, {})
+        if fault is None:
+            return
+        match fault.action:
+            case Action.KILL:
+                self.kill()
+            case Action.PAUSE:
+                self.pause(fault.seconds)
+            case action:
+                number = errno.ENOSPC if action is Action.DISK_FULL else errno.EIO
+                raise OSError(number, os.strerror(number))
 
     async def spoiled(self, name: str, data: bytes, facts: Facts) -> bytes:
         """What the plan makes of bytes that pass here."""
@@ -130,14 +153,14 @@ class Injector:
         at = self._rng.randrange(len(data))
         return data[:at] + bytes([data[at] ^ 1 << self._rng.randrange(8)]) + data[at + 1 :]
 
-    async def kill(self) -> None:
-        """This process is no more. A simulated one ends in its own way."""
+    def kill(self) -> None:
+        """This process is no more."""
         os.kill(os.getpid(), signal.SIGKILL)
 
-    async def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         """Stopped, as by SIGSTOP from outside; a process of its own lets this one go on."""
         wake = f"(sleep {seconds:.3f}; kill -CONT {os.getpid()}) >/dev/null 2>&1 &"
-        subprocess.run(["setsid", "sh", "-c", wake], check=True)  # noqa: ASYNC221  # about to stop
+        subprocess.run(["setsid", "sh", "-c", wake], check=True)
         os.kill(os.getpid(), signal.SIGSTOP)
 
     async def hold(self, at_most_s: float) -> None:

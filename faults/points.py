@@ -103,6 +103,12 @@ FILES: Final[dict[str, tuple[Action, ...]]] = {
     "publish": (A.FSYNC_ERROR, A.DISK_FULL),
     "remove": (A.EIO_WRITE,),
 }
+OUTBOX: Final[dict[str, tuple[tuple[Action, ...], str]]] = {
+    "note": ((A.DISK_FULL, A.EIO_WRITE), "a fact about an attempt is noted in the journal"),
+    "probe": ((A.DISK_FULL, A.EIO_WRITE), "a journal that could not be written is tried again"),
+    "park": ((A.DISK_FULL, A.EIO_WRITE), "a result that has to wait is written to a file"),
+    "sync": ((A.FSYNC_ERROR,), "that file is synced"),
+}
 
 
 def _all() -> Iterator[Point]:
@@ -122,6 +128,8 @@ def _all() -> Iterator[Point]:
         yield Point(f"{store}.store.after_commit", ANYWHERE, "it is durable, nobody knows yet")
     for verb, failures in FILES.items():
         yield Point(f"jobstore.file.{verb}", (*BETWEEN, *failures), f"{verb} on the disk")
+    for verb, (failures, what) in OUTBOX.items():
+        yield Point(f"worker.outbox.{verb}", (A.KILL, A.PAUSE, *failures), what)
     for service in ("worker", "gateway", "registry", "jobstore"):
         clock = (A.CLOCK_FORWARD, A.CLOCK_BACK)
         yield Point(f"{service}.clock.read", clock, "the wall clock is read")
@@ -145,6 +153,8 @@ STEPS: Final = (
     Point("worker.artifacts.collected", BETWEEN, "all that it left was found, and not sent"),
     Point("worker.settle.before", BETWEEN, "the result has its receipt"),
     Point("worker.settle.after", BETWEEN, "that was noted, and the files are still there"),
+    Point("worker.task.request", (*BETWEEN, *BYTES), "a task's frame was read from its pipe"),
+    Point("worker.task.reply", (*BETWEEN, *BYTES), "a frame is about to be written to a task"),
     Point("jobstore.schedule.before_record", ANYWHERE, "a schedule's run exists, unrecorded"),
     Point("jobstore.backfill.before_record", ANYWHERE, "a backfill's run exists, unrecorded"),
 )

@@ -45,11 +45,12 @@ async def serve(
     transport = Transport(jobstore_url, runtime, token=token, service="jobstore")
     jobs = faults.calls(JobsClient(transport))
     service = GatewayService(jobs, runtime)
+    execution = faults.calls(ExecutionClient(transport))
     app = build_app(
         faults.serves(service),
         verifier,
         AttemptTokens(minter, runtime),
-        ExecutionClient(transport),
+        faults.serves(execution),
         jobs,
     )
     faults.add_routes(app, verifier)

@@ -76,7 +76,7 @@ async def serve(
         outside,
     )
     verifier = Verifier(keys.signing.public_key(), runtime)
-    app = build_app(faults.serves(service), verifier, service.execution)
+    app = build_app(faults.serves(service), verifier, faults.serves(service.execution))
     faults.add_routes(app, verifier)
     server = Server(app, host, port)
 

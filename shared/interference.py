@@ -31,6 +31,9 @@ class Interference(Protocol):
 
     def files(self, files: Files) -> Files: ...
 
+    def disk(self, verb: str) -> None:
+        """A step of a worker on its disk may go on. OSError: it fails, as disks do."""
+
     def add_routes(self, app: "web.Application", verifier: "Verifier") -> None: ...
 
     def within(self, service: str) -> "Interference":
@@ -55,6 +58,9 @@ class Undisturbed:
 
     def files(self, files: Files) -> Files:
         return files
+
+    def disk(self, verb: str) -> None:
+        """It may."""
 
     def add_routes(self, app: "web.Application", verifier: "Verifier") -> None:
         """There is nothing to change."""

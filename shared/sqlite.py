@@ -147,8 +147,8 @@ class Database:
             "new_id": self._runtime.new_id,
         }
         calls = [call for call, _ in batch]
-        await faultpoint(f"{self._name}.store.before_commit")
         try:
+            await faultpoint(f"{self._name}.store.before_commit")
             outcomes, after_commit = await _call(
                 self._writer, lambda conn: _run_batch(conn, calls, tx_of, self._before_commit)
             )

@@ -24,6 +24,7 @@ from shared.http.clients import (
     RegistryClient,
 )
 from shared.http.transport import Credential, Transport
+from shared.interference import Interference, Undisturbed
 from shared.loops import Loops
 from shared.runtime import Runtime
 from shared.services import Components
@@ -55,6 +56,7 @@ async def serve(
     started: Callable[[], None] = lambda: None,
     draining: Callable[[int], None] = lambda _: None,
     environment: Mapping[str, str] = MappingProxyType({}),
+    faults: Interference | None = None,
 ) -> int:
     """The exit status, once the worker has ended. Raises what it failed with.
 
@@ -63,6 +65,8 @@ async def serve(
     this worker's own folder, held by the caller. `draining` is told how many jobs run when the
     draining begins. `environment` says whether systemd listens.
     """
+    faults = faults or Undisturbed(runtime)
+    runtime = faults.runtime
     notifier = Notifier(environment, runtime, pid=settings.pid)
     signs = Loops(runtime)
     signs.add("systemd", notifier.run)
@@ -78,13 +82,14 @@ async def serve(
     to_gateway = Transport(gateway_url, runtime, token=credential, service="gateway")
     to_registry = Transport(registry_url, runtime, token=credential, service="registry")
     registry = RegistryClient(to_registry, enrolment_secret=enrolment_secret, credential=credential)
-    outbox = DiskOutbox(data / "outbox", runtime, most=settings.max_unreported)
+    outbox = DiskOutbox(data / "outbox", runtime, most=settings.max_unreported, disk=faults.disk)
     kept = [record.attempt_id for record in outbox.left()]
     shell, workspace = prepare_machine(data, None, runtime, kept, outlives=settings.reattach)
     gateway = GatewayClient(to_gateway)
     execution = ExecutionClient(to_gateway, gateway.execution_token)
-    runner = task_runner(shell, execution, data, runtime, settings)
+    runner = task_runner(shell, faults.calls(execution), data, runtime, settings)
     try:
+        await faults.start()
         # A terminal that is closed sends SIGHUP as well: there it ends the worker, as ever.
         begins_anew = settings.reattach and not os.isatty(0)
         with listening_to_signals(begins_anew=begins_anew) as signals:
@@ -92,8 +97,8 @@ async def serve(
             checks.append(ClockCheck(headers, settings.health.max_skew_s, runtime))
             worker = Worker(
                 settings,
-                gateway,
-                registry,
+                faults.calls(gateway),
+                faults.calls(registry),
                 runner,
                 workspace,
                 runtime,
@@ -101,7 +106,7 @@ async def serve(
                 Health(checks, runtime),
             )
             component = worker_component(
-                worker, ComponentsClient(to_gateway), settings.name, runtime
+                worker, faults.calls(ComponentsClient(to_gateway)), settings.name, runtime
             )
             try:
                 await component.start()
@@ -115,6 +120,7 @@ async def serve(
                 await component.stop()
                 await signs.stop()
     finally:
+        await faults.stop()
         await to_gateway.close()
         await to_registry.close()
         await runner.close()

@@ -101,7 +101,8 @@ class Attempt:
         context = record.context
         try:
             if context is None:  # it may have asked to run it, but has not begun
-                await self._report(_UNBEGUN, ())
+                if not await self._refuse(str(_UNBEGUN.message)):
+                    await self._report(_UNBEGUN, ())
             elif record.result is not None:
                 self._vacate()
                 await self._execution.reopen(context, record)
@@ -117,21 +118,21 @@ class Attempt:
         crew, done = self._crew, self._execution
         self._vacate()
         self._is_reporting = True
-        await faultpoint("worker.result.unnoted")
+        await faultpoint("worker.result.unnoted", attempt=self.attempt_id)
         crew.outbox.note(self.attempt_id, result=result, usage=done.usage, published=done.published)
-        await faultpoint("worker.result.noted")
+        await faultpoint("worker.result.noted", attempt=self.attempt_id)
         done.release()
         artifacts, result = await self._collect(context, result)
-        await faultpoint("worker.artifacts.collected")
+        await faultpoint("worker.artifacts.collected", attempt=self.attempt_id)
         await self._expect(artifacts)
         await self._report(result, artifacts)
 
     async def _settle(self) -> None:
         """Nothing is kept of the attempt."""
-        await faultpoint("worker.settle.before")
+        await faultpoint("worker.settle.before", attempt=self.attempt_id)
         self._crew.parking.forget(self.attempt_id)
         await self._crew.outbox.settle(self.attempt_id)
-        await faultpoint("worker.settle.after")
+        await faultpoint("worker.settle.after", attempt=self.attempt_id)
         if self._execution.files is not None:
             await self._execution.files.remove()
 
@@ -174,8 +175,8 @@ class Attempt:
 
     # -- refuse, run -------------------------------------------------------------------------
 
-    async def _refuse(self, reason: str) -> None:
-        """The job is back in its place, or has lapsed to it."""
+    async def _refuse(self, reason: str) -> bool:
+        """The job is back in its place. False: it has lapsed to it, or was not ours to refuse."""
         log.warning("attempt.refused", attempt_id=self.attempt_id, reason=reason)
         ask = RefuseRequest(
             attempt_id=self.attempt_id,
@@ -190,11 +191,12 @@ class Attempt:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     await self._crew.gateway.refuse(ask)
             except (Conflict, NotFound):
-                return
+                return False
             except (ServiceError, TimeoutError):
                 await self._crew.runtime.sleep(backoff.next_s())
             else:
-                return
+                return True
+        return False
 
     def _begin(self) -> None:
         """A successor will know of the attempt. CannotKeep."""
@@ -243,7 +245,7 @@ class Attempt:
                     is_task=context.task is not None,
                     held_at=crew.runtime.mono(),
                 )
-                await faultpoint("worker.run.after")
+                await faultpoint("worker.run.after", attempt=self.attempt_id)
                 return context
 
     # -- report ------------------------------------------------------------------------------

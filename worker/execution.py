@@ -208,7 +208,7 @@ class Execution:
         if phase != POST:
             if self._is_stopped and found is None:
                 return self._stop_result(None)
-            await faultpoint("worker.spawn.before")
+            await faultpoint("worker.spawn.before", attempt=self._attempt_id)
             launch = Launch(
                 argv=context.argv,
                 env=env,
@@ -357,7 +357,7 @@ class Execution:
         if self._is_stopped:  # stopped while it was being started
             process.terminate()
             self._arm_kill(crew.settings.grace_s)
-        await faultpoint("worker.spawn.after")
+        await faultpoint("worker.spawn.after", attempt=self._attempt_id)
         self._time(context.timeout_s)
         self._listen(files=self.files)
         try:
@@ -381,11 +381,11 @@ class Execution:
         crew.outbox.note(
             self._attempt_id, phase=phase, pid=None, earlier=self._pid, usage=self.usage
         )
-        await faultpoint("worker.phase.noted")
+        await faultpoint("worker.phase.noted", attempt=self._attempt_id)
         self.release()
         until = crew.leases.ends_at(self._attempt_id)
         process = await crew.runner.start(replace(launch, attempt_id=self._attempt_id, until=until))
-        await faultpoint("worker.spawn.unnoted")
+        await faultpoint("worker.spawn.unnoted", attempt=self._attempt_id)
         self._pid = process.pid
         self._deadline = self._deadline or crew.runtime.mono() + timeout_s
         crew.outbox.note(self._attempt_id, pid=process.pid, deadline=self._deadline)

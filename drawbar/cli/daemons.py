@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from drawbar.cli.disturbing import AllowFaults, Disturbance, FaultLog, FaultPlan
 from drawbar.cli.fitness import CheckOnly, MaxSkew, MinDisk, MinMemory, health_limits
 from drawbar.cli.notices import MailFrom, NotifyHosts, Smtp, Telling
 from drawbar.cli.options import Data, Json, Labels
@@ -164,6 +165,9 @@ def up(
     trigger_folder: TriggerFolder = None,
     trigger_host: TriggerHost = None,
     callback_url: CallbackUrl = None,
+    allow_faults: AllowFaults = False,
+    fault_plan: FaultPlan = None,
+    fault_log: FaultLog = None,
 ) -> int:
     """All services and a worker in one process; further workers may join.
 
@@ -188,7 +192,10 @@ def up(
     )
     told = Telling(smtp, mail_from, tuple(notify_host or ()))
     reach = Reach(tuple(trigger_folder or ()), tuple(trigger_host or ()), callback_url)
-    return serve_up(data, host, port_base, slots, label or [], drain, keep, rules, told, reach)
+    faults = Disturbance(allow_faults, fault_plan, fault_log)
+    return serve_up(
+        data, host, port_base, slots, label or [], drain, keep, rules, told, reach, faults
+    )
 
 
 def jobstore(
@@ -202,6 +209,9 @@ def jobstore(
     trigger_host: TriggerHost = None,
     callback_url: CallbackUrl = None,
     data: Data = None,
+    allow_faults: AllowFaults = False,
+    fault_plan: FaultPlan = None,
+    fault_log: FaultLog = None,
 ) -> None:
     """The job service alone: it owns runs, jobs, logs and artifacts.
 
@@ -211,11 +221,17 @@ def jobstore(
 
     told = Telling(smtp, mail_from, tuple(notify_host or ()))
     reach = Reach(tuple(trigger_folder or ()), tuple(trigger_host or ()), callback_url)
-    serve_jobstore(listen, lease, keep, data, told, reach)
+    faults = Disturbance(allow_faults, fault_plan, fault_log)
+    serve_jobstore(listen, lease, keep, data, told, reach, faults)
 
 
 def registry(
-    listen: Listen = "127.0.0.1:7401", silent_after: SilentAfterS = 20.0, data: Data = None
+    listen: Listen = "127.0.0.1:7401",
+    silent_after: SilentAfterS = 20.0,
+    data: Data = None,
+    allow_faults: AllowFaults = False,
+    fault_plan: FaultPlan = None,
+    fault_log: FaultLog = None,
 ) -> None:
     """The registry alone: it knows which workers live, and what operators want of them.
 
@@ -223,13 +239,17 @@ def registry(
     """
     from drawbar.cli.serving import serve_registry
 
-    serve_registry(listen, silent_after, data)
+    faults = Disturbance(allow_faults, fault_plan, fault_log)
+    serve_registry(listen, silent_after, data, faults)
 
 
 def gateway(
     listen: Listen = "127.0.0.1:7400",
     jobstore: JobstoreUrl = "http://127.0.0.1:7402",
     data: Data = None,
+    allow_faults: AllowFaults = False,
+    fault_plan: FaultPlan = None,
+    fault_log: FaultLog = None,
 ) -> None:
     """The gateway alone: workers talk to it, it talks to the job service, and keeps nothing.
 
@@ -237,7 +257,8 @@ def gateway(
     """
     from drawbar.cli.serving import serve_gateway
 
-    serve_gateway(listen, jobstore, data)
+    faults = Disturbance(allow_faults, fault_plan, fault_log)
+    serve_gateway(listen, jobstore, data, faults)
 
 
 def worker(
@@ -265,6 +286,9 @@ def worker(
     max_skew: MaxSkew = 60.0,
     reattach: Reattach = True,
     check: CheckOnly = False,
+    allow_faults: AllowFaults = False,
+    fault_plan: FaultPlan = None,
+    fault_log: FaultLog = None,
 ) -> int:
     """A worker: it pulls jobs from the gateway and runs them.
 
@@ -301,6 +325,7 @@ def worker(
         health_limits(min_disk, min_memory, max_skew),
         checks_only=check,
         reattach=reattach,
+        faults=Disturbance(allow_faults, fault_plan, fault_log),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from drawbar.cli.ages import span_s
 from drawbar.cli.connect import JOBSTORE_URL, checked_url
+from drawbar.cli.disturbing import Disturbance
 from drawbar.cli.failures import Usage, is_debugging, say
 from drawbar.cli.fitness import check_worker
 from drawbar.cli.labels import worker_labels
@@ -40,6 +41,7 @@ def serve_jobstore(
     data: Path | None,
     told: Telling,
     reach: Reach,
+    faults: Disturbance,
 ) -> None:
     """Served until a signal."""
     from drawbar.cli.keys import keys_of
@@ -48,6 +50,7 @@ def serve_jobstore(
 
     host, port = parse_address(listen)
     keep_s = None if keep is None else span_s("--keep", keep)
+    faults.check()
     place, runtime = _prepare(data)
     with held(place / "jobstore") as folder:
         asyncio.run(
@@ -61,17 +64,21 @@ def serve_jobstore(
                 notices=told.settings(place, runtime),
                 outside=reach.outside(runtime),
                 started=_announce("job service"),
+                faults=faults.of("jobstore", runtime),
             )
         )
 
 
-def serve_registry(listen: str, silent_after_s: float, data: Path | None) -> None:
+def serve_registry(
+    listen: str, silent_after_s: float, data: Path | None, faults: Disturbance
+) -> None:
     """Served until a signal."""
     from drawbar.cli.keys import keys_of
     from registry.app import serve
     from registry.service import RegistrySettings
 
     host, port = parse_address(listen)
+    faults.check()
     place, runtime = _prepare(data)
     with held(place / "registry") as folder:
         asyncio.run(
@@ -85,20 +92,31 @@ def serve_registry(listen: str, silent_after_s: float, data: Path | None) -> Non
                     report_s=silent_after_s / REPORTS_BEFORE_SILENT, silent_after_s=silent_after_s
                 ),
                 started=_announce("registry"),
+                faults=faults.of("registry", runtime),
             )
         )
 
 
-def serve_gateway(listen: str, jobstore_url: str, data: Path | None) -> None:
+def serve_gateway(listen: str, jobstore_url: str, data: Path | None, faults: Disturbance) -> None:
     """Served until a signal. Holds nothing: several gateways may share a data directory."""
     from drawbar.cli.keys import keys_of
     from gateway.app import serve
 
     host, port = parse_address(listen)
     checked_url("--jobstore", jobstore_url)
+    faults.check()
     place, runtime = _prepare(data)
-    key, started = keys_of(place, runtime).signing, _announce("gateway")
-    asyncio.run(serve(jobstore_url, key, runtime, host=host, port=port, started=started))
+    asyncio.run(
+        serve(
+            jobstore_url,
+            keys_of(place, runtime).signing,
+            runtime,
+            host=host,
+            port=port,
+            started=_announce("gateway"),
+            faults=faults.of("gateway", runtime),
+        )
+    )
 
 
 def serve_worker(
@@ -115,6 +133,7 @@ def serve_worker(
     *,
     checks_only: bool,
     reattach: bool,
+    faults: Disturbance,
 ) -> int:
     """Worked until a signal, an operator's wish, or a newer worker of the same name.
 
@@ -130,6 +149,7 @@ def serve_worker(
         health=health,
         reattach=reattach,
     )
+    faults.check()
     place, runtime = _prepare(data)
     if checks_only:
         secret = enrolment_secret_of(place, runtime)
@@ -151,6 +171,7 @@ def serve_worker(
                 started=started,
                 draining=_say_what_it_waits_for(drain_s),
                 environment=os.environ,
+                faults=faults.of("worker", runtime, settings.name),
             )
         )
     if code == HANDED_OVER:
@@ -170,6 +191,7 @@ def serve_up(
     rules: Rules,
     told: Telling,
     reach: Reach,
+    faults: Disturbance,
 ) -> int:
     """All of it served until a signal."""
     from drawbar.cli.keys import keys_of
@@ -178,6 +200,7 @@ def serve_up(
     keep_s = None if keep is None else span_s("--keep", keep)
     # Not the name that `drawbar worker` takes on this machine: that would supersede this one.
     settings = _worker_settings(f"{socket.gethostname()}-up", slots, labels, rules)
+    faults.check()
     place, runtime = _prepare(data)
 
     def started(at: Addresses) -> None:
@@ -205,6 +228,7 @@ def serve_up(
                 outside=reach.outside(runtime),
                 started=started,
                 draining=_say_what_it_waits_for(drain_s),
+                faults=faults.of("up", runtime),
             )
         )
 

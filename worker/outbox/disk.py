@@ -17,7 +17,7 @@ from pydantic_core import from_json, to_json
 from shared.ids import AttemptId
 from shared.runtime import Runtime
 from worker.outbox.interface import CannotKeep
-from worker.outbox.journal import Facts, Found, Journal
+from worker.outbox.journal import Facts, Found, Journal, Step
 from worker.outbox.parked import Parked
 from worker.outbox.record import Record
 
@@ -30,17 +30,24 @@ class DiskOutbox:
     """Implements `Outbox` below `folder`, which is this worker's alone. OSError: it cannot be."""
 
     def __init__(
-        self, folder: Path, runtime: Runtime, *, most: int, most_bytes: int = MOST_BYTES
+        self,
+        folder: Path,
+        runtime: Runtime,
+        *,
+        most: int,
+        most_bytes: int = MOST_BYTES,
+        disk: Step = lambda _: None,
     ) -> None:
+        """`disk` is told of each step that the disk may fail at, and may raise in its stead."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._runtime = runtime
         self._most = most
         self._most_bytes = most_bytes
         self._sizes: dict[AttemptId, int] = {}
         self._flaw: str | None = None
-        self._parked = Parked(folder / "parked")
+        self._parked = Parked(folder / "parked", disk)
         self._is_parked: set[AttemptId] = set()
-        self._journal = Journal(folder / "journal")
+        self._journal = Journal(folder / "journal", disk=disk)
         found = Found(folder / "journal")
         self.beat_at = found.beat_at if found.is_of_this_boot else 0.0
         left = self._merge(found)
@@ -73,6 +80,8 @@ class DiskOutbox:
             raise CannotKeep(f"the outbox cannot be written: {error.strerror}") from error
 
     def note(self, attempt_id: AttemptId, **facts: Any) -> None:
+        if self._journal.known(attempt_id) is None:
+            return  # stopped before it began, or after it was settled: no successor cares
         try:
             self._journal.note(attempt_id, facts)
         except OSError as error:

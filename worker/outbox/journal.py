@@ -9,7 +9,7 @@ What has to survive that, too, is parked (`worker/outbox/parked.py`).
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,13 +20,15 @@ HEAD: Final = 64  # bytes: the machine's start by its id, and the time of the la
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 Facts = dict[str, Any]
+Step = Callable[[str], None]  # OSError: the disk fails there
 
 
 class Journal:
     """What is known of attempts that are not settled. OSError: the disk does not take it."""
 
-    def __init__(self, path: Path, *, size: int = SIZE) -> None:
+    def __init__(self, path: Path, *, size: int = SIZE, disk: Step = lambda _: None) -> None:
         self._path = path
+        self._disk = disk
         self._size = size
         self._boot = boot_id()
         self._fd = -1
@@ -72,9 +74,11 @@ class Journal:
 
     def probe(self) -> None:
         """The disk takes a new file. OSError: it does not."""
+        self._disk("probe")
         self._turn_over()
 
     def _write(self, line: bytes) -> None:
+        self._disk("note")
         if self._end + len(line) > self._size:
             self._turn_over()  # which writes all that is known, this line's facts included
             return

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from worker.outbox.journal import Step
+
 SUFFIX = ".json"
 
 
@@ -12,8 +14,9 @@ class Parked:
     Blocking, for `Runtime.offload`: a sync takes milliseconds, on a busy disk a hundred times that.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Step = lambda _: None) -> None:
         self._folder = folder
+        self._disk = disk
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def keep(self, key: str, body: bytes) -> None:
@@ -21,9 +24,11 @@ class Parked:
         temporary = self._folder / f"{key}.part"
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
+            self._disk("park")
             done = 0
             while done < len(body):
                 done += os.write(fd, body[done:])
+            self._disk("sync")
             os.fsync(fd)
         finally:
             os.close(fd)

@@ -47,6 +47,7 @@ class Requests:
     ) -> None:
         """`lose` is called with the reason when the attempt turns out to be over."""
         self._execution = execution
+        self.attempt_id = scope.attempt_id
         self._scope = scope
         self._masker = masker
         self._runtime = runtime

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from shared.errors import BadRequest, TooLarge
+from shared.faultpoints import through
 from shared.protocol.task import FRAME_BYTES, BadFrame, encode_error
 from shared.runtime import Runtime
 from worker.ports import CannotStart, Exit, Process, TaskEnd
@@ -25,6 +26,7 @@ LINGER_S: Final = 30.0  # for requests that were under way when the runner exite
 GRACE_S: Final = 5.0  # between SIGTERM and SIGKILL, of a task that we end ourselves
 PYTHON_TOO_OLD: Final = 78  # drawbar/runner/__main__.py exits so; EX_CONFIG of sysexits(3)
 MOST_COMPLAINTS: Final = 100
+REQUEST, REPLY = "worker.task.request", "worker.task.reply"  # fault points
 
 log = structlog.get_logger()
 
@@ -120,7 +122,7 @@ class TaskProcess:
 
     async def _talk(self) -> None:
         """Every frame is answered, one after the other, until there are no more."""
-        await self._replies.write(self._start)
+        await self._say(self._start)
         complaints = 0
         while True:
             try:
@@ -136,6 +138,7 @@ class TaskProcess:
                 complaints += 1
             else:
                 try:
+                    line = await through(REQUEST, line, attempt=self._requests.attempt_id)
                     reply = await self._requests.answer(line)
                 except BadFrame as bad:
                     reply = encode_error(bad.id, BadRequest(str(bad)))
@@ -145,10 +148,13 @@ class TaskProcess:
             if complaints >= MOST_COMPLAINTS:
                 self.end(f"the task runner wrote {complaints} lines that are no requests")
                 return
-            await self._replies.write(reply)
+            await self._say(reply)
             if self._requests.state is not None and not self._is_over.is_set():
                 self._is_over.set()
                 await self._then()
+
+    async def _say(self, line: bytes) -> None:
+        await self._replies.write(await through(REPLY, line, attempt=self._requests.attempt_id))
 
     async def _watch(self) -> None:
         """A runner that does not exit when its task is over is made to."""
