@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from simulation.mutants import MUTANTS
+from simulation.mutants.catalogue import MUTANTS
 from simulation.nemesis import FAULTS
 from simulation.universe import Verdict, run_seed
 

@@ -1,57 +1,18 @@
-"""Bugs that are planted on purpose, to show that the checker would catch them.
-
-Each is a context manager that patches the real code. A check that no planted bug can fail is
-worth nothing.
-"""
+"""Bugs in what is durable when: an answer before its commit, one write made two."""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 from unittest import mock
 
-import jobstore.store.expire
-import jobstore.store.finish
-import jobstore.store.run
 import shared.sqlite
-from jobstore.states import ATTEMPT, AttemptEvent, after
-from jobstore.store.claim import Held, find_attempt
+from jobstore.store.finish import Accepted, Late
+from jobstore.store.sqlite import SqliteJobStore
 from jobstore.store.work import Work
 from shared.faultpoints import faultpoint
-from shared.protocol.states import AttemptStatus
+from shared.protocol.gateway import FinishRequest
 from shared.sqlite import Database
-
-
-@contextmanager
-def fence_not_checked() -> Iterator[None]:
-    """An attempt that lapsed or was lost is served as if it still held the job."""
-    revived = {
-        AttemptStatus.LAPSED: AttemptStatus.CLAIMED,
-        AttemptStatus.LOST: AttemptStatus.RUNNING,
-    }
-
-    def find(work: Work, attempt_id: str) -> Held:
-        held = find_attempt(work, attempt_id)
-        return held._replace(status=revived.get(held.status, held.status))
-
-    def move(
-        work: Work, attempt_id: str, status: AttemptStatus, event: AttemptEvent, **columns: object
-    ) -> None:
-        names = "".join(f", {name} = ?" for name in columns)
-        work.conn.execute(
-            f"UPDATE attempt SET status = ?{names} WHERE id = ?",
-            (after(ATTEMPT, status, event), *columns.values(), attempt_id),
-        )
-
-    with (
-        mock.patch.object(jobstore.store.expire, "find_attempt", find),
-        mock.patch.object(jobstore.store.expire, "move_attempt", move),
-        mock.patch.object(jobstore.store.finish, "find_attempt", find),
-        mock.patch.object(jobstore.store.finish, "move_attempt", move),
-        mock.patch.object(jobstore.store.run, "find_attempt", find),
-        mock.patch.object(jobstore.store.run, "move_attempt", move),
-    ):
-        yield
 
 
 @contextmanager
@@ -98,7 +59,30 @@ class _Uncommitted:
         return getattr(self._conn, name)
 
 
-MUTANTS: Final = {
-    "fence_not_checked": fence_not_checked,
-    "reply_before_commit": reply_before_commit,
-}
+@contextmanager
+def finish_in_two_commits() -> Iterator[None]:
+    """The result is committed first, and what artifacts there are in a transaction after it."""
+    finish = SqliteJobStore.finish
+
+    async def in_two(
+        self: SqliteJobStore, ask: FinishRequest, *, log_inline: bytes | None, max_lost: int
+    ) -> Accepted | Late:
+        bare = ask.model_copy(update={"artifacts": ()})
+        accepted = await finish(self, bare, log_inline=log_inline, max_lost=max_lost)
+
+        def list_artifacts(work: Work) -> None:
+            work.conn.executemany(
+                "INSERT OR IGNORE INTO artifact (attempt_id, path, size_bytes, sha256)"
+                " VALUES (?, ?, ?, ?)",
+                [(ask.attempt_id, a.path, a.size_bytes, a.sha256) for a in ask.artifacts],
+            )
+
+        if isinstance(accepted, Accepted):
+            await self._write(list_artifacts)
+        return accepted
+
+    with mock.patch.object(SqliteJobStore, "finish", in_two):
+        yield
+
+
+MUTANTS = (reply_before_commit, finish_in_two_commits)
