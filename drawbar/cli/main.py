@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 import typer
 
 from drawbar.cli import (
+    chaos,
     components,
     daemons,
     decisions,
@@ -101,6 +102,7 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (SERVE, "gateway", daemons.gateway),
     (SERVE, "worker", daemons.worker),
     (SERVE, "token", daemons.token),
+    (BREAK, "chaos", chaos.chaos),
     (BREAK, "faults", faults.faults),
     (BREAK, "faults proxy", faults.proxy),
 )
