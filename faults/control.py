@@ -6,6 +6,7 @@ from faults.injector import Injector
 from faults.plan import PointFault, PointPlan
 from faults.points import Action
 from shared.http.identity import require_role
+from shared.http.operation import Key, operation
 from shared.http.server import read_message, reply
 from shared.protocol.base import Message
 from shared.tokens import Audience, Role, Verifier
@@ -45,17 +46,20 @@ def add_fault_routes(
         )
         return FaultList(seed=injector.plan.seed, faults=faults, injected=injected)
 
+    @operation(Key.PERSON, {200: FaultList}, role=Role.ADMIN, name="see_faults")
     async def see(request: web.Request) -> web.Response:
         """200: the faults in force."""
         require_role(verifier, request, audience, Role.ADMIN)
         return reply(view())
 
+    @operation(Key.PERSON, {200: FaultList}, role=Role.ADMIN, body=PointPlan, name="put_faults")
     async def put(request: web.Request) -> web.Response:
         """200: these are in force, and no others."""
         require_role(verifier, request, audience, Role.ADMIN)
         injector.put(await read_message(request, PointPlan))
         return reply(view())
 
+    @operation(Key.PERSON, {200: FaultList}, role=Role.ADMIN, name="remove_faults")
     async def take_away(request: web.Request) -> web.Response:
         """200: none is in force."""
         require_role(verifier, request, audience, Role.ADMIN)

@@ -1,6 +1,7 @@
 """The gateway as a daemon: its composition root. It has no loops."""
 
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -13,6 +14,7 @@ from shared.http.component_routes import add_component_routes
 from shared.http.data_routes import add_data_routes
 from shared.http.execution_routes import add_execution_routes
 from shared.http.identity import workers_own
+from shared.http.openapi import About
 from shared.http.server import Server, new_app
 from shared.http.transport import Transport
 from shared.http.worker_line import add_worker_line
@@ -24,6 +26,8 @@ from shared.services import Execution, Gateway, HasComponents
 from shared.tokens import SERVICE_S, Minter, Verifier
 
 log = structlog.get_logger()
+
+ABOUT: Final = About("gateway", "What workers and their tasks ask.")
 
 
 async def serve(
@@ -78,7 +82,7 @@ def build_app(
     async def ready() -> None:
         """Also while the job service is away: to say so to workers is this service's work."""
 
-    app = new_app(ready)
+    app = new_app(ready, ABOUT)
     add_worker_routes(app, service, workers_own(verifier), tokens)
     add_worker_line(app, service, workers_own(verifier), tokens)
     add_execution_routes(app, execution, workers_own(verifier))

@@ -32,6 +32,7 @@ from shared.files import DiskFiles
 from shared.http.component_routes import add_component_list, add_component_routes
 from shared.http.execution_routes import add_execution_routes
 from shared.http.identity import through_gateway
+from shared.http.openapi import About
 from shared.http.server import Server, new_app
 from shared.http.worker_line import add_worker_line
 from shared.http.worker_routes import add_worker_routes
@@ -43,6 +44,12 @@ from shared.services import Execution, WholeJobService
 from shared.tokens import Verifier
 
 log = structlog.get_logger()
+
+ABOUT: Final = About(
+    "jobstore",
+    "Runs, logs, artifacts, schedules and values, for people; and what gateways ask for workers.",
+    through_gateway=True,
+)
 
 NAME: Final = "jobstore"  # of the components of its process
 
@@ -122,7 +129,7 @@ def build_app(
     async def ready() -> None:
         await service.list_runs(RunFilter(limit=1))
 
-    app = new_app(ready)
+    app = new_app(ready, ABOUT)
     add_worker_routes(app, service, through_gateway(verifier))
     add_worker_line(app, service, through_gateway(verifier))
     add_execution_routes(app, execution, through_gateway(verifier))

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+import structlog
+
 from jobstore.log_times import Arrival, packed, unpacked
 from shared.errors import LogOffsetMismatch, TooLarge
 from shared.files import Files
@@ -19,6 +21,8 @@ from shared.services import PIECE_BYTES, Body
 
 if TYPE_CHECKING:
     from hashlib import _Hash
+
+logger = structlog.get_logger()
 
 WRITE_BYTES: Final = 1 << 20  # at a time: a thread for each 64 KiB takes longer than the disk
 
@@ -76,11 +80,17 @@ class Logs:
             if log.size < size:
                 return log.size
             if log.size > size or log.digest.hexdigest() != sha256:
-                log.size = await self._files.append(path_of(attempt_id), 0, b"")
-                log.times_size = await self._files.append(times_path_of(attempt_id), 0, b"")
-                log.digest = hashlib.sha256()
+                await self._begin_anew(attempt_id, log)
                 return 0
-            await self._files.sync(path_of(attempt_id))
+            try:
+                await self._files.sync(path_of(attempt_id))
+            except OSError as error:
+                # What was written may be gone, and a second sync would not tell (Rebello et al.,
+                # ATC 2020). The worker has it still, for a file that never failed.
+                logger.error("log.not_synced", attempt_id=attempt_id, error=str(error))
+                await self._files.remove(path_of(attempt_id))
+                await self._begin_anew(attempt_id, log)
+                return 0
         return None
 
     def close(self, attempt_id: AttemptId) -> None:
@@ -94,6 +104,12 @@ class Logs:
     async def arrivals(self, attempt_id: AttemptId, skip: int) -> Sequence[Arrival]:
         """When the parts of the log came, in order, without the first `skip`; not always all."""
         return await unpacked(self._files, times_path_of(attempt_id), skip)
+
+    async def _begin_anew(self, attempt_id: AttemptId, log: OpenLog) -> None:
+        """Nothing of the log is here."""
+        log.size = await self._files.append(path_of(attempt_id), 0, b"")
+        log.times_size = await self._files.append(times_path_of(attempt_id), 0, b"")
+        log.digest = hashlib.sha256()
 
     async def _write(self, attempt_id: AttemptId, log: OpenLog, offset: int, data: bytes) -> int:
         """The new size of the log, which `data` is now a part of."""

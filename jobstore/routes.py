@@ -7,10 +7,20 @@ from typing import Final
 
 from aiohttp import web
 
-from shared.errors import BadRequest, UnknownAttempt
+from shared.errors import (
+    BadPipeline,
+    BadRequest,
+    Conflict,
+    KeyReused,
+    UnknownArtifact,
+    UnknownAttempt,
+    UnknownJob,
+    UnknownRun,
+)
 from shared.http import wire
 from shared.http.event_stream import frame
 from shared.http.identity import plain_id, require_role
+from shared.http.operation import Content, Given, Key, flag, header, number, operation
 from shared.http.server import read_message, reply, stream
 from shared.http.sse import send_events, wants_events
 from shared.ids import AttemptId, JobId, RunId
@@ -24,6 +34,8 @@ LONGEST_LIST: Final = 10_000
 MAX_BY: Final = 200  # characters of a name
 
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
+_KEY: Final = header(wire.KEY, minLength=1, maxLength=200, pattern="^[ -~]+$")
+_ATTEMPT: Final = Given("attempt", {"type": "string", "pattern": "^[ -~]{1,100}$"})
 
 
 def add_people_routes(app: web.Application, service: JobService, verifier: Verifier) -> None:
@@ -42,7 +54,7 @@ def add_people_routes(app: web.Application, service: JobService, verifier: Verif
             web.post(f"{job}/mark", verbs.mark),
             web.get(f"{run}/events", verbs.events, allow_head=False),
             web.get(f"{run}/artifacts", verbs.list_artifacts, allow_head=False),
-            web.get(f"{job}/artifacts", verbs.list_artifacts, allow_head=False),
+            web.get(f"{job}/artifacts", verbs.list_job_artifacts, allow_head=False),
             web.get(job + "/artifacts/{path:.+}", verbs.read_artifact, allow_head=False),
             web.get(f"{job}/attempts", verbs.list_attempts, allow_head=False),
             web.get(f"{job}/log", verbs.read_log, allow_head=False),
@@ -55,6 +67,14 @@ class _Verbs:
         self._service = service
         self._verifier = verifier
 
+    @operation(
+        Key.PERSON,
+        {201: j.SubmitReply},
+        role=Role.SUBMITTER,
+        body=wire.SUBMIT.body,
+        given=(_KEY,),
+        errors=(BadPipeline, KeyReused, UnknownRun, Conflict),
+    )
     async def submit(self, request: web.Request) -> web.Response:
         """201: the run is stored. The same key again names the same run."""
         self._require(request, Role.SUBMITTER)
@@ -63,6 +83,14 @@ class _Verbs:
         answer = await self._service.submit(wire.SUBMIT.join(body, idempotency_key=key))
         return reply(answer, status=201)
 
+    @operation(
+        Key.PERSON,
+        {201: j.SubmitReply},
+        role=Role.SUBMITTER,
+        body=wire.RETRY.body,
+        given=(_KEY,),
+        errors=(UnknownRun, Conflict, KeyReused, BadPipeline),
+    )
     async def retry(self, request: web.Request) -> web.Response:
         """201: a new run of the old run's pipeline."""
         self._require(request, Role.SUBMITTER)
@@ -73,6 +101,13 @@ class _Verbs:
         )
         return reply(answer, status=201)
 
+    @operation(
+        Key.PERSON,
+        {200: Content.EMPTY},
+        role=Role.SUBMITTER,
+        body=wire.CANCEL.body,
+        errors=(UnknownRun, UnknownJob, Conflict),
+    )
     async def cancel(self, request: web.Request) -> web.Response:
         """200: nothing more of it starts."""
         self._require(request, Role.SUBMITTER)
@@ -80,6 +115,13 @@ class _Verbs:
         await self._service.cancel(wire.CANCEL.join(body, run_id=_run_id(request)))
         return web.json_response({})
 
+    @operation(
+        Key.PERSON,
+        {200: Content.EMPTY},
+        role=Role.OPERATOR,
+        body=wire.APPROVE.body,
+        errors=(UnknownRun, UnknownJob, Conflict),
+    )
     async def approve(self, request: web.Request) -> web.Response:
         """200: the job goes on, or is cancelled. Who decided is whose token it is."""
         by = self._require(request, Role.OPERATOR).subject[:MAX_BY]
@@ -89,6 +131,13 @@ class _Verbs:
         )
         return web.json_response({})
 
+    @operation(
+        Key.PERSON,
+        {200: Content.EMPTY},
+        role=Role.OPERATOR,
+        body=wire.MARK.body,
+        errors=(UnknownRun, UnknownJob, Conflict),
+    )
     async def mark(self, request: web.Request) -> web.Response:
         """200: the job counts as a success."""
         by = self._require(request, Role.OPERATOR).subject[:MAX_BY]
@@ -98,25 +147,39 @@ class _Verbs:
         )
         return web.json_response({})
 
+    @operation(Key.PERSON, {200: j.RunList}, role=Role.VIEWER, query=j.RunFilter)
     async def list_runs(self, request: web.Request) -> web.Response:
         self._require(request, Role.VIEWER)
         ask = j.RunFilter.model_validate(dict(request.query))
         return reply(await self._service.list_runs(ask))
 
+    @operation(Key.PERSON, {200: j.RunView}, role=Role.VIEWER, errors=(UnknownRun,))
     async def show_run(self, request: web.Request) -> web.Response:
         self._require(request, Role.VIEWER)
         return reply(await self._service.show_run(_run_id(request)))
 
+    @operation(Key.PERSON, {200: j.AttemptList}, role=Role.VIEWER, errors=(UnknownRun, UnknownJob))
     async def list_attempts(self, request: web.Request) -> web.Response:
         self._require(request, Role.VIEWER)
         return reply(await self._service.list_attempts(_run_id(request), _job_id(request)))
 
+    @operation(Key.PERSON, {200: j.ArtifactList}, role=Role.VIEWER, errors=(UnknownRun,))
     async def list_artifacts(self, request: web.Request) -> web.Response:
-        """Those of one job where the path names one, else of the whole run."""
+        """Those of the whole run."""
         self._require(request, Role.VIEWER)
-        job_id = _job_id(request) if "job_id" in request.match_info else None
-        return reply(await self._service.list_artifacts(_run_id(request), job_id))
+        return reply(await self._service.list_artifacts(_run_id(request), None))
 
+    @operation(Key.PERSON, {200: j.ArtifactList}, role=Role.VIEWER, errors=(UnknownRun, UnknownJob))
+    async def list_job_artifacts(self, request: web.Request) -> web.Response:
+        self._require(request, Role.VIEWER)
+        return reply(await self._service.list_artifacts(_run_id(request), _job_id(request)))
+
+    @operation(
+        Key.PERSON,
+        {200: Content.BYTES},
+        role=Role.VIEWER,
+        errors=(UnknownRun, UnknownJob, UnknownArtifact),
+    )
     async def read_artifact(self, request: web.Request) -> web.StreamResponse:
         self._require(request, Role.VIEWER)
         # An entry knows what a path may be.
@@ -124,6 +187,13 @@ class _Verbs:
         pieces = self._service.read_artifact(_run_id(request), _job_id(request), entry.path)
         return await stream(request, pieces)
 
+    @operation(
+        Key.PERSON,
+        {200: (Content.BYTES, Content.EVENTS)},
+        role=Role.VIEWER,
+        given=(_ATTEMPT, number("offset"), flag("follow"), flag("timestamps")),
+        errors=(UnknownRun, UnknownJob, UnknownAttempt),
+    )
     async def read_log(self, request: web.Request) -> web.StreamResponse:
         """The log's bytes; as server-sent events, in base64, when the caller accepts those."""
         self._require(request, Role.VIEWER)
@@ -144,6 +214,13 @@ class _Verbs:
             raise UnknownAttempt(attempt_id=attempt)
         return await send_events(request, _log_frames(pieces), self._verifier.runtime)
 
+    @operation(
+        Key.PERSON,
+        {200: (j.EventList, Content.EVENTS)},
+        role=Role.VIEWER,
+        given=(number("after"), number("limit", at_least=1, at_most=LONGEST_LIST)),
+        errors=(UnknownRun,),
+    )
     async def events(self, request: web.Request) -> web.StreamResponse:
         """A page of events, or all as they come when the caller accepts server-sent events."""
         self._require(request, Role.VIEWER)

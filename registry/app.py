@@ -5,6 +5,7 @@ Its one loop, the watch (every second: who fell silent), is started by the servi
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -12,6 +13,7 @@ from aiohttp import web
 from registry.routes import add_registry_routes
 from registry.service import RegistryService, RegistrySettings
 from shared.daemon import run_until_signalled
+from shared.http.openapi import About
 from shared.http.server import Server, new_app
 from shared.interference import Interference, Undisturbed
 from shared.keys import Keys
@@ -20,6 +22,8 @@ from shared.services import Registry
 from shared.tokens import Minter, Verifier
 
 log = structlog.get_logger()
+
+ABOUT: Final = About("registry", "Which workers there are, and what is wanted of them.")
 
 
 async def serve(
@@ -61,6 +65,6 @@ def build_app(
     async def ready() -> None:
         await service.list_workers()
 
-    app = new_app(ready)
+    app = new_app(ready, ABOUT)
     add_registry_routes(app, service, verifier, minter, enrolment_secret)
     return app

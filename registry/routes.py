@@ -5,13 +5,25 @@ from typing import Final
 
 from aiohttp import web
 
-from shared.errors import Forbidden, Unauthenticated
+from shared.errors import Conflict, Forbidden, Unauthenticated, UnknownWorker, WorkerSuperseded
 from shared.http import wire
 from shared.http.identity import bearer, plain_id, require_role
 from shared.http.line_server import add_line
+from shared.http.operation import Content, Key, operation
 from shared.http.server import read_message, reply
 from shared.ids import WorkerId
-from shared.protocol.registry import MAX_BY, EnrolRequest, Goodbye, StatusReply, StatusReport
+from shared.protocol.registry import (
+    MAX_BY,
+    EnrolReply,
+    EnrolRequest,
+    Goodbye,
+    NameCheck,
+    StatusReply,
+    StatusReport,
+    WorkerDetails,
+    WorkerList,
+    WorkerView,
+)
 from shared.protocol.states import Desired
 from shared.secret_files import is_same_secret
 from shared.services import Registry
@@ -61,6 +73,7 @@ class _Verbs:
         self._minter = minter
         self._enrolment_secret = enrolment_secret
 
+    @operation(Key.ENROLMENT, {201: EnrolReply}, body=EnrolRequest)
     async def enrol(self, request: web.Request) -> web.Response:
         """201: a new incarnation, with its worker token."""
         self._check_secret(request)
@@ -68,6 +81,7 @@ class _Verbs:
         token = self._minter.worker(answer.worker_id)
         return reply(answer.model_copy(update={"token": token}), status=201)
 
+    @operation(Key.ENROLMENT, {200: NameCheck})
     async def check_name(self, request: web.Request) -> web.Response:
         """200: a worker of that name could enrol."""
         self._check_secret(request)
@@ -80,6 +94,12 @@ class _Verbs:
         if not is_same_secret(given, self._enrolment_secret):
             raise Unauthenticated("the enrolment secret is wrong", check="enrolment_secret")
 
+    @operation(
+        Key.WORKER,
+        {200: StatusReply},
+        body=wire.REPORT.body,
+        errors=(UnknownWorker, WorkerSuperseded),
+    )
     async def report(self, request: web.Request) -> web.Response:
         """200: what is wanted of the worker, with a fresh worker token when the last is old."""
         who = self._oneself(request)
@@ -105,6 +125,9 @@ class _Verbs:
             answer = answer.model_copy(update={"token": token})
         return answer
 
+    @operation(
+        Key.WORKER, {200: Content.EMPTY}, body=Goodbye, errors=(UnknownWorker, WorkerSuperseded)
+    )
     async def leave(self, request: web.Request) -> web.Response:
         """200: the worker is offline, and everybody knows that it meant to."""
         who = self._oneself(request)
@@ -112,11 +135,20 @@ class _Verbs:
         await self._service.leave(WorkerId(who.subject), body.incarnation)
         return web.json_response({})
 
+    @operation(Key.PERSON, {200: WorkerList}, role=Role.VIEWER)
     async def list_workers(self, request: web.Request) -> web.Response:
         self._require(request, Role.VIEWER)
         return reply(await self._service.list_workers())
 
     def wish(self, desired: Desired) -> Handler:
+        @operation(
+            Key.PERSON,
+            {200: WorkerView},
+            role=Role.OPERATOR,
+            body=wire.WISH.body,
+            errors=(UnknownWorker,),
+            name=f"wish_{desired.value}",
+        )
         async def handle(request: web.Request) -> web.Response:
             """200: the wish is durable; the worker hears of it with its next report."""
             by = self._require(request, Role.OPERATOR)
@@ -126,10 +158,18 @@ class _Verbs:
 
         return handle
 
+    @operation(Key.PERSON, {200: WorkerDetails}, role=Role.VIEWER, errors=(UnknownWorker,))
     async def show_worker(self, request: web.Request) -> web.Response:
         self._require(request, Role.VIEWER)
         return reply(await self._service.show_worker(request.match_info["name"]))
 
+    @operation(
+        Key.PERSON,
+        {200: WorkerView},
+        role=Role.OPERATOR,
+        body=wire.SETTINGS.body,
+        errors=(UnknownWorker,),
+    )
     async def set_worker(self, request: web.Request) -> web.Response:
         """200: slots and labels are durable; the worker hears of them with its next report."""
         by = self._require(request, Role.OPERATOR)
@@ -137,6 +177,9 @@ class _Verbs:
         ask = wire.SETTINGS.join(body, by=by)
         return reply(await self._service.set_worker(request.match_info["name"], ask))
 
+    @operation(
+        Key.PERSON, {200: Content.EMPTY}, role=Role.OPERATOR, errors=(UnknownWorker, Conflict)
+    )
     async def remove(self, request: web.Request) -> web.Response:
         """200: the worker is forgotten. 409: it is not offline."""
         self._require(request, Role.OPERATOR)

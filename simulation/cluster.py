@@ -12,30 +12,37 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from faults.plan import PointPlan
 from gateway.app import build_app as gateway_app
 from gateway.service import GatewayService
+from jobstore.app import beside
 from jobstore.app import build_app as jobstore_app
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
 from registry.app import build_app as registry_app
 from registry.service import RegistryService, RegistrySettings
 from shared.errors import WorkerSuperseded
-from shared.faultpoints import injector
+from shared.faultpoints import Facts, injector
 from shared.http.clients import ExecutionClient, GatewayClient, JobsClient, RegistryClient
 from shared.http.server import Server
 from shared.http.transport import Credential, Transport
 from shared.renewal import AttemptTokens, Renewing
 from shared.tokens import SERVICE_S, Minter, Role, Verifier
 from simulation.files import SimDisk, SimFiles
+from simulation.folders import SyncedFolder
 from simulation.history import History
+from simulation.interference import SimInjector, SimInterference, never
+from simulation.launcher import SimLauncher
 from simulation.loop import SimulatedLoop
 from simulation.network import Network, Socket
 from simulation.process import Machine, Process
-from simulation.runner import SimRunner, SimWorkspace
+from simulation.runner import SimRunner
 from simulation.runtime import SimRuntime
 from simulation.witness import SeenGateway, SeenRegistry
 from simulation.workload import LABELS
+from simulation.workspace import SimWorkspace, attempt_of
 from worker.daemon import Worker
+from worker.outbox.disk import DiskOutbox
 from worker.settings import WorkerSettings
 
 JOBSTORE, GATEWAY, REGISTRY = "jobstore", "gateway", "registry"
@@ -52,6 +59,7 @@ JOBSTORE_SETTINGS: Final = JobStoreSettings(
 )
 REGISTRY_SETTINGS: Final = RegistrySettings(report_s=3.0, silent_after_s=10.0)
 SLOTS: Final = 2
+LEAVES_WITHIN_S: Final = 5.0  # what a drained worker still runs is stopped then
 RESTART_S: Final = 2.0  # after which a supervisor starts a worker again
 
 KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -65,7 +73,11 @@ class Node:
     machine: Machine
     disk: SimDisk
     process: Process | None = None
-    runner: SimRunner | None = None
+    launcher: SimLauncher | None = None
+    worker: Worker | None = None
+    is_leaving: bool = False  # its worker was asked to end
+    injector: SimInjector | None = None
+    plan: PointPlan = field(default_factory=PointPlan)  # the faults of its hops, store and files
     fault_points_left: int | None = None  # the node is killed when this many were passed
     fault_delay_s: float = 0.0  # so long after the last of them
 
@@ -85,7 +97,11 @@ class Cluster:
     def __post_init__(self) -> None:
         for name in NODES:
             disk = SimDisk(random.Random(f"disk-{self.loop.seed}-{name}"))
-            self.nodes[name] = Node(Machine(name), disk)
+            machine = Machine(name, has_clock=name in WORKERS)
+            if name in WORKERS:
+                chance = random.Random(f"folder-{self.loop.seed}-{name}")
+                machine.folder = SyncedFolder(self.folder / name, chance)
+            self.nodes[name] = Node(machine, disk)
 
     # -- life and death -----------------------------------------------------------------------
 
@@ -96,8 +112,10 @@ class Cluster:
             return
         node.machine.power_on()
         node.fault_points_left = None
+        node.is_leaving = False
         node.process = process = self.loop.start_process(node.machine)
-        process.context.run(injector.set, self._injector_of(node))
+        node.injector = SimInjector(process, SimRuntime(process), self.history)
+        process.context.run(injector.set, self._injector_of(node, node.injector))
         process.spawn(self._live(name, process), name)
 
     def kill(self, name: str) -> None:
@@ -111,7 +129,32 @@ class Cluster:
         node = self.nodes[name]
         node.machine.is_powered = False
         self.kill(name)
-        node.disk.lose_power()
+        if node.launcher is not None:
+            node.launcher.host.kill()
+            node.launcher = None
+        for path in node.disk.lose_power():
+            if name in WORKERS and (attempt := attempt_of(path)) is not None:
+                self.history.event("log_torn", attempt=attempt)
+        if node.machine.folder is not None:
+            node.machine.folder.lose_power()
+
+    def spoil(self, name: str, plan: PointPlan) -> None:
+        """From now on the node has these faults, also after a restart, and no others."""
+        node = self.nodes[name]
+        node.plan = plan
+        process = self.living(name)
+        if node.injector is not None and process is not None:
+            process.context.run(node.injector.put, plan)
+
+    def send_home(self, name: str, *, drains: bool) -> bool:
+        """Whether the worker begins to end in good order: drained, or handed over to the next."""
+        node, process = self.nodes[name], self.living(name)
+        if process is None or node.worker is None or node.is_leaving:
+            return False
+        node.is_leaving = True
+        leave = node.worker.drain(LEAVES_WITHIN_S) if drains else node.worker.hand_over()
+        process.spawn(leave, "leave")
+        return True
 
     def is_alive(self, name: str) -> bool:
         process = self.nodes[name].process
@@ -119,8 +162,8 @@ class Cluster:
 
     def busy_workers(self) -> list[str]:
         """Those that run a job at this moment."""
-        runners = {name: self.nodes[name].runner for name in WORKERS if self.is_alive(name)}
-        return [name for name, runner in runners.items() if runner is not None and runner.is_busy]
+        launchers = {name: self.nodes[name].launcher for name in WORKERS if self.is_alive(name)}
+        return [name for name, found in launchers.items() if found is not None and found.is_busy]
 
     def living(self, name: str) -> Process | None:
         process = self.nodes[name].process
@@ -142,8 +185,11 @@ class Cluster:
         self.clients.append(client)
         return process, client
 
-    def _injector_of(self, node: Node) -> Callable[[str], Coroutine[Any, Any, None]]:
-        async def inject(name: str) -> None:
+    def _injector_of(
+        self, node: Node, faults: SimInjector
+    ) -> Callable[[str, Facts], Coroutine[Any, Any, None]]:
+        async def inject(name: str, facts: Facts) -> None:
+            await faults(name, facts)
             if node.fault_points_left is None:
                 return
             node.fault_points_left -= 1
@@ -155,9 +201,14 @@ class Cluster:
                 self.loop.after(node.fault_delay_s, self.loop.world, node.process.kill)
             else:
                 node.process.kill()
-                await self.loop.create_future()  # nothing after the point ever happens
+                await never(self.loop)
 
         return inject
+
+    def _faults_of(self, process: Process, service: str) -> SimInterference:
+        node = self.nodes[process.name]
+        assert node.injector is not None
+        return SimInterference(service, node.injector, node.plan)
 
     # -- what nodes are made of ---------------------------------------------------------------
 
@@ -173,16 +224,25 @@ class Cluster:
             process.kill()
             self.loop.after(RESTART_S, self.loop.world, self.boot, name)
         except Exception as error:
-            self.breakdowns.append(f"{process.label} broke down: {error!r}")
+            faults = self.nodes[name].injector
+            if faults is None or not faults.has_hurt_disk:
+                self.breakdowns.append(f"{process.label} broke down: {error!r}")
+            # else it gave up on a disk that failed, as it must: a supervisor starts it again
+            self.history.event("gave_up", process=process.label)
             process.kill()
+            self.loop.after(RESTART_S, self.loop.world, self.boot, name)
 
     async def _jobstore(self, process: Process) -> None:
         runtime = SimRuntime(process)
-        files = SimFiles(self.nodes[JOBSTORE].disk, runtime)
+        faults = self._faults_of(process, JOBSTORE)
+        files = faults.files(SimFiles(self.nodes[JOBSTORE].disk, runtime))
         path = self.folder / "jobs.db"
         service = JobStoreService(path, files, runtime, JOBSTORE_SETTINGS)
         await service.start()
-        app = jobstore_app(service, Verifier(KEY.public_key(), runtime), service.execution)
+        verifier = Verifier(KEY.public_key(), runtime)
+        app = jobstore_app(faults.serves(service), verifier, service.execution)
+        for part in beside(service, None, runtime):
+            await part.start()
         await Server(app, "0.0.0.0", PORT[JOBSTORE]).start()
         await service.failure
 
@@ -194,10 +254,14 @@ class Cluster:
         transport = Transport(
             URL[JOBSTORE], runtime, token=token, service=JOBSTORE, socket_factory=Socket
         )
-        jobs = JobsClient(transport)
-        service = GatewayService(jobs, runtime)
+        faults = self._faults_of(process, GATEWAY)
+        jobs = faults.calls(JobsClient(transport))
         app = gateway_app(
-            service, verifier, AttemptTokens(minter, runtime), ExecutionClient(transport), jobs
+            faults.serves(GatewayService(jobs, runtime)),
+            verifier,
+            AttemptTokens(minter, runtime),
+            faults.calls(ExecutionClient(transport)),
+            jobs,
         )
         await Server(app, "0.0.0.0", PORT[GATEWAY]).start()
         await asyncio.Event().wait()
@@ -207,7 +271,8 @@ class Cluster:
         verifier = Verifier(KEY.public_key(), runtime)
         service = RegistryService(self.folder / "registry.db", runtime, REGISTRY_SETTINGS)
         await service.start()
-        app = registry_app(service, verifier, Minter(KEY, runtime, verifier), ENROLMENT_SECRET)
+        seen = self._faults_of(process, REGISTRY).serves(service)
+        app = registry_app(seen, verifier, Minter(KEY, runtime, verifier), ENROLMENT_SECRET)
         await Server(app, "0.0.0.0", PORT[REGISTRY]).start()
         await service.failure
 
@@ -220,31 +285,54 @@ class Cluster:
         to_registry = Transport(
             URL[REGISTRY], runtime, token=credential, service=REGISTRY, socket_factory=Socket
         )
-        workspace = SimWorkspace()
-        runner = SimRunner(process, workspace, self.history)
-        self.nodes[process.name].runner = runner
+        settings = WorkerSettings(
+            name=process.name,
+            slots=SLOTS,
+            labels=LABELS[process.name],
+            grace_s=2.0,
+            wait_s=10.0,
+            announce_s=2.5,
+            host=process.name,
+            pid=process.incarnation,
+        )
+        assert process.machine.folder is not None
+        outbox = DiskOutbox(
+            process.machine.folder.root / "outbox", runtime, most=settings.max_unreported
+        )
+        process.at_death.append(outbox.close)
+        kept = [record.attempt_id for record in outbox.left()]
+        workspace = SimWorkspace(self.nodes[process.name].disk)
+        workspace.clear(but=kept)
+        runner = SimRunner(process, self._launcher_of(process), kept)
+        faults = self._faults_of(process, "worker")
+        registry = RegistryClient(
+            to_registry, enrolment_secret=ENROLMENT_SECRET, credential=credential
+        )
         worker = Worker(
-            WorkerSettings(
-                name=process.name,
-                slots=SLOTS,
-                labels=LABELS[process.name],
-                grace_s=2.0,
-                wait_s=10.0,
-                announce_s=2.5,
-                host=process.name,
-                pid=process.incarnation,
-            ),
-            SeenGateway(GatewayClient(to_gateway), self.history),
-            SeenRegistry(
-                RegistryClient(
-                    to_registry, enrolment_secret=ENROLMENT_SECRET, credential=credential
-                ),
-                self.history,
-            ),
+            settings,
+            SeenGateway(faults.calls(GatewayClient(to_gateway)), self.history),
+            SeenRegistry(faults.calls(registry), self.history),
             runner,
             workspace,
             runtime,
+            outbox,
         )
+        node = self.nodes[process.name]
+        node.worker = worker
         await worker.start()
         await worker.done
-        raise RuntimeError("a worker that nobody stopped has left")
+        if not node.is_leaving:
+            raise RuntimeError("a worker that nobody stopped has left")
+        self.history.event("left", process=process.label)
+        process.kill()
+        self.loop.after(RESTART_S, self.loop.world, self.boot, process.name)
+
+    def _launcher_of(self, worker: Process) -> SimLauncher:
+        """The one of the worker's machine, which may have been there before it."""
+        node = self.nodes[worker.name]
+        if node.launcher is None:
+            place = Machine(f"{worker.name}/launcher")
+            place.incarnations = worker.machine.starts - 1
+            host = self.loop.start_process(place)
+            node.launcher = SimLauncher(host, node.disk, self.history)
+        return node.launcher

@@ -3,8 +3,11 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from shared.runtime import Runtime
+
+NAME_IS_LOST: Final = 0.7  # of a file that nobody synced, with all that is in it
 
 
 @dataclass(slots=True)
@@ -23,18 +26,21 @@ class SimDisk:
         self._files: dict[str, _Content] = {}
         self.lost_bytes = 0  # by losses of power, so far
 
-    def lose_power(self) -> None:
-        """Unsynced files are gone or torn: some prefix of what was appended got through."""
+    def lose_power(self) -> list[str]:
+        """Unsynced files are gone or torn: some prefix of what was appended got through. The
+        paths of those that are not what they were."""
+        before = {path: content.seen for path, content in self._files.items()}
         for path, content in list(self._files.items()):
-            if content.synced is None:
+            if content.synced is None and self._chance.random() < NAME_IS_LOST:
                 self.lost_bytes += len(content.seen)
                 del self._files[path]
                 continue
-            survives = content.synced
+            survives = content.synced or b""
             if content.seen.startswith(survives):
                 survives = content.seen[: self._chance.randint(len(survives), len(content.seen))]
             self.lost_bytes += max(0, len(content.seen) - len(survives))
             content.seen = content.synced = survives
+        return [path for path, seen in before.items() if self.seen(path) != seen]
 
     def append(self, path: str, at: int, data: bytes) -> int:
         content = self._files.setdefault(path, _Content())
@@ -53,6 +59,10 @@ class SimDisk:
 
     def names(self, folder: str) -> list[str]:
         return sorted(path.rpartition("/")[2] for path in self._files if _folder(path) == folder)
+
+    def below(self, folder: str) -> list[str]:
+        """The paths of all files below it."""
+        return sorted(path for path in self._files if path.startswith(folder + "/"))
 
     def sync(self, path: str) -> None:
         content = self._content_of(path)

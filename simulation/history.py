@@ -19,6 +19,10 @@ class History:
         """Something happened."""
         self._add(op, EVENT, len(self.entries), facts)
 
+    def event_of(self, who: str, op: str, **facts: Any) -> None:
+        """Something happened that is to be counted as this process's doing."""
+        self._add(op, EVENT, len(self.entries), facts, who)
+
     def invoke(self, op: str, **facts: Any) -> Entry:
         """A call is about to be made."""
         return self._add(op, INVOKED, len(self.entries), facts)
@@ -33,11 +37,12 @@ class History:
         facts = invoked.facts | {"error": type(error).__name__, "message": str(error)}
         self._add(invoked.op, FAILED if is_certain else UNKNOWN, invoked.n, facts)
 
-    def _add(self, op: str, phase: str, call: int, facts: dict[str, Any]) -> Entry:
+    def _add(
+        self, op: str, phase: str, call: int, facts: dict[str, Any], who: str | None = None
+    ) -> Entry:
         loop = self._loop
-        entry = Entry(
-            len(self.entries), round(loop.now, 6), loop.current.label, op, phase, call, facts
-        )
+        who = who or loop.current.label
+        entry = Entry(len(self.entries), round(loop.now, 6), who, op, phase, call, facts)
         self.entries.append(entry)
         loop.record(f"history {entry.who} {op} {phase} {call} {json.dumps(facts, default=str)}")
         return entry

@@ -87,10 +87,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     # -- processes ----------------------------------------------------------------------------
 
     def start_process(self, machine: Machine) -> Process:
-        """A new incarnation; its monotonic clock starts anywhere, as after a reboot."""
+        """A new incarnation; its monotonic clock starts anywhere, unless the machine has one."""
         self.machines[machine.name] = machine
         machine.incarnations += 1
-        process = Process(self, machine, mono_base=round(self.chance.uniform(10.0, 1e6), 3))
+        mono_base = machine.mono_base
+        if mono_base is None:
+            mono_base = round(self.chance.uniform(10.0, 1e6), 3)
+            machine.mono_base = mono_base if machine.has_clock else None
+        process = Process(self, machine, mono_base)
         self._graveyard += [p for p in self._processes if not p.is_alive]
         self._processes = [p for p in self._processes if p.is_alive] + [process]
         return process

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from faults.plan import PointFault, PointPlan
+from faults.points import BYTES, Action
 from simulation.cluster import GATEWAY, JOBSTORE, LEASE_S, NODES, REGISTRY, WORKERS, Cluster
 from simulation.process import DISK_S
 
@@ -17,6 +19,25 @@ LINKS: Final = (
     *((worker, GATEWAY) for worker in WORKERS),
     *((worker, REGISTRY) for worker in WORKERS),
     (GATEWAY, JOBSTORE),
+)
+ON_MESSAGES: Final = (
+    Action.ERROR,
+    Action.DELAY,
+    Action.DROP_REQUEST,
+    Action.DROP_REPLY,
+    Action.DUPLICATE,
+    Action.REORDER,
+    Action.TRUNCATE,
+    Action.CORRUPT,
+)
+DISK_FAULTS: Final = (
+    ("jobstore.store.before_commit", Action.FSYNC_ERROR),
+    ("jobstore.store.before_commit", Action.DISK_FULL),
+    ("jobstore.file.append", Action.DISK_FULL),
+    ("jobstore.file.append", Action.TRUNCATE),
+    ("jobstore.file.sync", Action.FSYNC_ERROR),
+    ("jobstore.file.publish", Action.FSYNC_ERROR),
+    ("registry.store.before_commit", Action.FSYNC_ERROR),
 )
 
 
@@ -46,7 +67,8 @@ class Nemesis:
 
     def _mend(self) -> None:
         for name, node in self._cluster.nodes.items():
-            node.machine.wall_offset_s = 0.0
+            node.machine.wall_offset_s = node.machine.wall_drift = 0.0
+            self._cluster.spoil(name, PointPlan())
             node.machine.is_disk_slow = False
             node.fault_points_left = None
             if node.process is not None:
@@ -121,6 +143,57 @@ class Nemesis:
         )
         return name
 
+    def skew_clock(self) -> str:
+        """From now on it runs too fast, or too slowly."""
+        name = self._chance.choice(NODES)
+        self._cluster.nodes[name].machine.wall_drift = self._chance.uniform(-0.5, 0.5)
+        return name
+
+    def spoil_messages(self) -> str:
+        """Calls of some kind are lost, doubled, late, out of order or cut short, now and then."""
+        name = self._chance.choice(NODES)
+        faults = tuple(self._message_fault(name) for _ in range(self._chance.randint(1, 3)))
+        plan = PointPlan(seed=self._chance.randrange(1 << 32), faults=faults)
+        self._cluster.spoil(name, plan)
+        return f"{name}: " + ", ".join(f"{f.action} {f.at}" for f in faults)
+
+    def _message_fault(self, name: str) -> PointFault:
+        service = "worker" if name in WORKERS else name
+        moments = {"worker": ("before_send",), GATEWAY: ("before_send", "received")}
+        moment = self._chance.choice(moments.get(service, ("received",)))
+        action = self._chance.choice(ON_MESSAGES)
+        verb = "*"
+        if service != REGISTRY and self._chance.random() < 0.5:
+            verb = self._chance.choice(("claim", "refuse", "run", "heartbeat", "finish"))
+        if action in BYTES:
+            verb = "*"
+            if service == REGISTRY:
+                action = Action.DELAY
+        return PointFault(
+            at=f"{service}.{verb}.{moment}",
+            action=action,
+            seconds=self._chance.choice((0.05, 0.5, 3.0)),
+            probability=self._chance.choice((0.1, 0.3, 1.0)),
+            until_s=self._chance.uniform(2.0, 12.0),
+        )
+
+    def hurt_disk(self) -> str:
+        """A write of a service fails once: it gives up, or says so."""
+        at, action = self._chance.choice(DISK_FAULTS)
+        name = at.split(".")[0]
+        fault = PointFault(at=at, action=action, times=1, skip=self._chance.randint(0, 20))
+        self._cluster.spoil(name, PointPlan(faults=(fault,)))
+        return f"{name}: {action} {at}"
+
+    def hand_over(self) -> str | None:
+        """The worker ends, and its jobs run on for its successor."""
+        name = self._chance.choice(WORKERS)
+        return name if self._cluster.send_home(name, drains=False) else None
+
+    def drain(self) -> str | None:
+        name = self._chance.choice(WORKERS)
+        return name if self._cluster.send_home(name, drains=True) else None
+
     def reset_connections(self) -> str | None:
         name = self._chance.choice(NODES)
         process = self._cluster.living(name)
@@ -154,6 +227,12 @@ FAULTS: Final[tuple[tuple[str, Callable[[Nemesis], str | None]], ...]] = tuple(
         Nemesis.pause_past_lease,
         Nemesis.pause_past_lease,  # twice: what makes fences stale
         Nemesis.step_clock,
+        Nemesis.skew_clock,
+        Nemesis.spoil_messages,
+        Nemesis.spoil_messages,
+        Nemesis.hurt_disk,
+        Nemesis.hand_over,
+        Nemesis.drain,
         Nemesis.reset_connections,
         Nemesis.slow_link,
         Nemesis.slow_disk,

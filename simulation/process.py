@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
+    from simulation.folders import SyncedFolder
     from simulation.loop import SimulatedLoop
     from simulation.network import Transport
 
@@ -19,13 +20,22 @@ PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("simulated_p
 
 
 class Machine:
-    """Where processes of one node live, one after the other. It keeps its clock and its power."""
+    """Where processes of one node live, one after the other. It keeps its clock and its power.
 
-    def __init__(self, name: str) -> None:
+    `has_clock`: all its processes read one monotonic clock, which counts from its start. Else each
+    has another one, as if a volume had been mounted by another machine.
+    """
+
+    def __init__(self, name: str, *, has_clock: bool = False) -> None:
         self.name = name
         self.incarnations = 0
+        self.has_clock = has_clock
+        self.mono_base: float | None = None
+        self.starts = 1  # of the machine itself
+        self.folder: SyncedFolder | None = None
         self.is_powered = True
         self.wall_offset_s = 0.0
+        self.wall_drift = 0.0  # seconds that its wall clock gains in one
         self.is_disk_slow = False
         self.at_power_on: list[Callable[[], None]] = []  # what the network has waiting for it
 
@@ -34,9 +44,16 @@ class Machine:
         """How long one operation of the disk takes, from and to."""
         return SLOW_DISK_S if self.is_disk_slow else DISK_S
 
+    def wall_s(self, now: float) -> float:
+        """What its wall clock has counted since the world began."""
+        return now * (1 + self.wall_drift) + self.wall_offset_s
+
     def power_on(self) -> None:
         """The machine is there; those who still talk to its dead processes get a reset."""
-        self.is_powered = True
+        if not self.is_powered:
+            self.is_powered = True
+            self.starts += 1
+            self.mono_base = None
         waiting, self.at_power_on = self.at_power_on, []
         for call in waiting:
             call()

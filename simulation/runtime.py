@@ -28,7 +28,7 @@ class SimRuntime:
         self.random = random.Random(f"process-{self._loop.seed}-{process.label}")
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self._loop.now + self._process.machine.wall_offset_s)
+        return START + timedelta(seconds=self._process.machine.wall_s(self._loop.now))
 
     def mono(self) -> float:
         return self._loop.now + self._process.mono_base

@@ -16,12 +16,13 @@ from shared.protocol.jobs import RunFilter
 from shared.services import JobService
 from shared.tokens import Role
 from simulation.checker import check
-from simulation.cluster import NODES, Cluster
+from simulation.cluster import JOBSTORE, JOBSTORE_SETTINGS, NODES, Cluster
 from simulation.history import History
 from simulation.loop import SimulatedLoop
 from simulation.nemesis import Nemesis
 from simulation.network import Network
 from simulation.people import People
+from simulation.process import Process
 from simulation.workload import pipelines
 from simulation.world import simulated
 
@@ -93,12 +94,28 @@ class Universe:
         await asyncio.wait([reading])
         if not (self._cluster.breakdowns and isinstance(reading.exception(), ServiceError)):
             self._final = reading.result()  # else it broke down that would have told us
+            self._final.again = await self._read_again(client, reader)
+
+    async def _read_again(self, client: JobService, reader: Process) -> FinalState | None:
+        """What the job service says after its machine has lost its power."""
+        self._cluster.cut_power(JOBSTORE)
+        self._cluster.boot(JOBSTORE)
+        while True:
+            reading = reader.spawn(read_all(client), "read again")
+            await asyncio.wait([reading])
+            if not isinstance(reading.exception(), ServiceError):
+                return reading.result()
+            if self._cluster.breakdowns:
+                return None
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def judge(self) -> Verdict:
         """The verdict, once all has happened."""
         verdict, entries = self._verdict, self._history.entries
         if self._final is not None:
-            verdict.violations += check(entries, self._final, self._pipelines)
+            verdict.violations += check(
+                entries, self._final, self._pipelines, JOBSTORE_SETTINGS.rest_s
+            )
         verdict.violations += self._cluster.breakdowns
         verdict.violations += [f"unhandled: {error}" for error in self._loop.errors]
         verdict.digest, verdict.steps = self._loop.digest, self._loop.steps
@@ -107,7 +124,10 @@ class Universe:
         verdict.counts = unanswered(entries)
         verdict.counts.update(f"{e.op}.ok" for e in entries if e.phase == OK)
         verdict.counts.update(e.op for e in entries if e.phase == "event")
-        verdict.counts["lost_bytes"] = sum(n.disk.lost_bytes for n in self._cluster.nodes.values())
+        for node in self._cluster.nodes.values():
+            folder = node.machine.folder
+            verdict.counts["lost_bytes"] += node.disk.lost_bytes
+            verdict.counts["lost_outbox_bytes"] += 0 if folder is None else folder.lost_bytes
         return verdict
 
 

@@ -66,7 +66,9 @@ class SeenGateway:
             invoked,
             self._inner.heartbeat(ask),
             lambda told: {
-                "renewed": [v.attempt_id for v in told.leases if v.verdict is not g.Verdict.GONE]
+                "renewed": [v.attempt_id for v in told.leases if v.verdict is not g.Verdict.GONE],
+                "to_stop": [v.attempt_id for v in told.leases if v.verdict is g.Verdict.CANCEL],
+                "gone": [v.attempt_id for v in told.leases if v.verdict is g.Verdict.GONE],
             },
         )
 
@@ -108,7 +110,7 @@ class SeenRegistry:
         self._history = history
 
     async def enrol(self, ask: r.EnrolRequest) -> r.EnrolReply:
-        invoked = self._history.invoke("enrol", name=ask.name)
+        invoked = self._history.invoke("enrol", name=ask.name, slots=ask.slots)
         return await _seen(
             self._history,
             invoked,
@@ -116,9 +118,16 @@ class SeenRegistry:
             lambda told: {"worker": told.worker_id, "incarnation": told.incarnation},
         )
 
+    async def check_name(self, name: str) -> r.NameCheck:
+        return await self._inner.check_name(name)
+
     async def report(self, ask: r.StatusReport) -> r.StatusReply:
         invoked = self._history.invoke(
-            "report", status=ask.status.value, attempts=list(ask.attempts)
+            "report",
+            status=ask.status.value,
+            attempts=list(ask.attempts),
+            worker=ask.worker_id,
+            incarnation=ask.incarnation,
         )
         return await _seen(self._history, invoked, self._inner.report(ask), lambda _: {})
 
@@ -128,8 +137,14 @@ class SeenRegistry:
     async def list_workers(self) -> r.WorkerList:
         return await self._inner.list_workers()
 
+    async def show_worker(self, name: str) -> r.WorkerDetails:
+        return await self._inner.show_worker(name)
+
     async def wish(self, name: str, ask: r.WishRequest) -> r.WorkerView:
         return await self._inner.wish(name, ask)
+
+    async def set_worker(self, name: str, ask: r.SettingsRequest) -> r.WorkerView:
+        return await self._inner.set_worker(name, ask)
 
     async def remove(self, name: str) -> None:
         await self._inner.remove(name)

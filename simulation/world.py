@@ -22,10 +22,12 @@ import aiosqlite.core
 import structlog
 from aiohttp._websocket.writer import WebSocketWriter
 
+import worker.outbox.journal
 from simulation.loop import SimulatedLoop
 
 EPOCH: Final = 1_800_000_000.0  # virtual time 0 on a wall clock that nobody stepped
 ANSWER_S: Final = (1e-6, 5e-4)
+JOURNAL_BYTES: Final = 8_192  # of a worker's: it is full again and again, and costs little to make
 
 
 @contextlib.contextmanager
@@ -34,7 +36,7 @@ def simulated(loop: SimulatedLoop) -> Iterator[None]:
     chance = random.Random(f"urandom-{loop.seed}")
 
     def wall() -> float:
-        return EPOCH + loop.now + loop.current.machine.wall_offset_s
+        return EPOCH + loop.current.machine.wall_s(loop.now)
 
     def wall_ns() -> int:
         return int(wall() * 1e9)
@@ -51,7 +53,10 @@ def simulated(loop: SimulatedLoop) -> Iterator[None]:
         (aiohttp.connector, "monotonic", loop.time),
         (aiohttp.helpers, "_cached_current_datetime", None),
         (os, "urandom", chance.randbytes),
+        (os, "fsync", _fsync_on(loop)),
         (random, "_urandom", chance.randbytes),
+        (worker.outbox.journal, "boot_id", lambda: f"start-{loop.current.machine.starts}"),
+        (worker.outbox.journal.Journal.__init__, "__kwdefaults__", {"size": JOURNAL_BYTES}),
         (WebSocketWriter.__init__, "__kwdefaults__", _masks_of(loop)),
         (aiosqlite.core, "SimpleQueue", _queue_on(loop)),
         (aiosqlite.core, "Thread", _NoThread),
@@ -79,6 +84,17 @@ def simulated(loop: SimulatedLoop) -> Iterator[None]:
         random.setstate(global_chance)
         for owner, name, original in originals:
             setattr(owner, name, original)
+
+
+def _fsync_on(loop: SimulatedLoop) -> Callable[[int], None]:
+    """Memory is no disk: which machine's folder it was that was synced is all that counts."""
+
+    def fsync(fd: int) -> None:
+        folder = loop.current.machine.folder
+        if folder is not None:
+            folder.sync(fd)
+
+    return fsync
 
 
 def _masks_of(loop: SimulatedLoop) -> dict[str, Any]:

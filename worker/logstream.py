@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import structlog
 
-from shared.errors import LogOffsetMismatch, ServiceError, TooLarge
+from shared.errors import LogOffsetMismatch, ServiceError, TooLarge, Unavailable
 from shared.protocol.gateway import INLINE_LOG_BYTES, LogChunk, LogSummary
 from shared.runtime import Runtime
 from shared.services import Gateway
@@ -151,14 +151,21 @@ class LogStream:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 reply = await self._gateway.append_log(ask, _each(chunk))
         except LogOffsetMismatch as error:
-            self._sent = int(error.facts["resume_at"])
+            self._go_on_at(int(error.facts["resume_at"]), ask)
         except TooLarge:
             self.fill()
             raise
         else:
-            self._sent = reply.next_offset
             if reply.cancel_requested:
                 self._cancel()
+            self._go_on_at(reply.next_offset, ask)
+
+    def _go_on_at(self, offset: int, sent: LogChunk) -> None:
+        """The server holds the bytes before `offset`. Unavailable: it took nothing of the chunk,
+        which sent again at once might go on for ever."""
+        self._sent = offset
+        if offset == sent.offset:
+            raise Unavailable(f"the server took nothing of the log at {offset}")
 
     async def _next_chunk(self) -> list[bytes]:
         """What follows on what the server holds, about CHUNK_BYTES at most; none: there is none."""

@@ -19,6 +19,7 @@ class Walk:
     """One job, as its events tell it."""
 
     live: str | None = None  # the attempt that holds the lease
+    running: str | None = None  # it, once it was started
     fence: int = 0
     end: str | None = None
 
@@ -100,7 +101,7 @@ def stops(e: Evidence) -> Iterator[str]:
 def _step(walk: Walk, event: Event) -> Iterator[str]:
     kind, attempt = event.kind, event.attempt_id
     if kind == "attempt.reported_late":
-        if attempt == walk.live:
+        if attempt == walk.running:  # one that only claimed the job has nothing to report
             yield "a report by the holder of the lease was called late"
         return
     if walk.end is not None:
@@ -111,9 +112,12 @@ def _step(walk: Walk, event: Event) -> Iterator[str]:
         if event.facts["fence"] <= walk.fence:
             yield f"the fence was {walk.fence} before"
         walk.live, walk.fence = attempt, event.facts["fence"]
+        walk.running = None
     elif attempt != walk.live:
         yield f"the lease is with {walk.live}"
+    if kind == "job.running":
+        walk.running = attempt
     if kind in FREES:
-        walk.live = None
+        walk.live = walk.running = None
     if kind in ENDS:
         walk.end = kind

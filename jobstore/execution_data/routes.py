@@ -7,8 +7,9 @@ log. A value travels in bodies only, never in a path.
 import structlog
 from aiohttp import web
 
-from shared.errors import BadRequest
+from shared.errors import BadRequest, UnknownConnection, UnknownVariable
 from shared.http.identity import require_role
+from shared.http.operation import Content, Key, flag, operation
 from shared.http.server import read_message, reply
 from shared.http.wire import flag_of
 from shared.protocol import values as v
@@ -43,12 +44,20 @@ class _Verbs:
         self._service = service
         self._verifier = verifier
 
+    @operation(Key.PERSON, {200: v.VariableList}, role=Role.VIEWER, query=v.ValuesFilter)
     async def show_variables(self, request: web.Request) -> web.Response:
         """200: those that the filter lets through, secrets without their values."""
         self._require(request, Role.VIEWER)
         ask = v.ValuesFilter.model_validate(dict(request.query))
         return reply(await self._service.values.show_variables(ask))
 
+    @operation(
+        Key.PERSON,
+        {200: v.VariableView},
+        role=Role.VIEWER,
+        given=(flag("reveal"),),
+        errors=(UnknownVariable,),
+    )
     async def show_variable(self, request: web.Request) -> web.Response:
         """200. A secret's value is null, unless `reveal=true` is asked by an admin."""
         key, reveal = request.match_info["key"], self._reveals(request)
@@ -57,6 +66,7 @@ class _Verbs:
             log.info("variable.revealed", key=key, by=self._who(request))
         return reply(found)
 
+    @operation(Key.PERSON, {200: Content.EMPTY}, role=Role.OPERATOR, body=v.PutVariable)
     async def put_variable(self, request: web.Request) -> web.Response:
         """200: it has that value."""
         self._require(request, Role.OPERATOR)
@@ -65,16 +75,25 @@ class _Verbs:
         await self._service.values.put_variable(ask)
         return web.json_response({})
 
+    @operation(Key.PERSON, {200: Content.EMPTY}, role=Role.OPERATOR, errors=(UnknownVariable,))
     async def remove_variable(self, request: web.Request) -> web.Response:
         self._require(request, Role.OPERATOR)
         await self._service.values.remove_variable(request.match_info["key"])
         return web.json_response({})
 
+    @operation(Key.PERSON, {200: v.ConnectionList}, role=Role.VIEWER, query=v.ValuesFilter)
     async def show_connections(self, request: web.Request) -> web.Response:
         self._require(request, Role.VIEWER)
         ask = v.ValuesFilter.model_validate(dict(request.query))
         return reply(await self._service.values.show_connections(ask))
 
+    @operation(
+        Key.PERSON,
+        {200: v.ConnectionView},
+        role=Role.VIEWER,
+        given=(flag("reveal"),),
+        errors=(UnknownConnection,),
+    )
     async def show_connection(self, request: web.Request) -> web.Response:
         name, reveal = request.match_info["key"], self._reveals(request)
         found = await self._service.values.show_connection(name, reveal=reveal)
@@ -82,6 +101,7 @@ class _Verbs:
             log.info("connection.revealed", name=name, by=self._who(request))
         return reply(found)
 
+    @operation(Key.PERSON, {200: Content.EMPTY}, role=Role.OPERATOR, body=Connection)
     async def put_connection(self, request: web.Request) -> web.Response:
         self._require(request, Role.OPERATOR)
         connection = await read_message(request, Connection)
@@ -89,11 +109,13 @@ class _Verbs:
         await self._service.values.put_connection(connection)
         return web.json_response({})
 
+    @operation(Key.PERSON, {200: Content.EMPTY}, role=Role.OPERATOR, errors=(UnknownConnection,))
     async def remove_connection(self, request: web.Request) -> web.Response:
         self._require(request, Role.OPERATOR)
         await self._service.values.remove_connection(request.match_info["key"])
         return web.json_response({})
 
+    @operation(Key.PERSON, {200: v.RotateReply}, role=Role.ADMIN)
     async def rotate_keys(self, request: web.Request) -> web.Response:
         """200: the keys were read anew, and everything is sealed with the first."""
         self._require(request, Role.ADMIN)

@@ -2,9 +2,12 @@
 
 from aiohttp import web
 
+from shared.errors import UnknownRun
 from shared.http.identity import require_role
+from shared.http.operation import Key, operation
 from shared.http.server import reply
 from shared.ids import RunId
+from shared.protocol.notifications import NotificationList
 from shared.services import Notices
 from shared.tokens import Audience, Role, Verifier
 
@@ -12,6 +15,7 @@ from shared.tokens import Audience, Role, Verifier
 def add_notice_routes(app: web.Application, service: Notices, verifier: Verifier) -> None:
     """The application serves `Notices`."""
 
+    @operation(Key.PERSON, {200: NotificationList}, role=Role.VIEWER, errors=(UnknownRun,))
     async def list_notifications(request: web.Request) -> web.Response:
         """Where each message about the run stands; never its secrets."""
         require_role(verifier, request, Audience.JOBSTORE, Role.VIEWER)

@@ -4,11 +4,19 @@ from typing import Final
 
 from aiohttp import web
 
-from shared.errors import BadRequest
+from shared.errors import BadPipeline, BadRequest, KeyReused, UnknownBackfill, UnknownSchedule
 from shared.http import wire
 from shared.http.identity import require_role
+from shared.http.operation import Content, Key, header, operation
 from shared.http.server import read_message, reply
-from shared.protocol.schedules import PauseScheduleRequest, ScheduleRequest
+from shared.protocol.schedules import (
+    BackfillList,
+    BackfillView,
+    PauseScheduleRequest,
+    ScheduleList,
+    ScheduleRequest,
+    ScheduleView,
+)
 from shared.services import Schedules
 from shared.tokens import Audience, Role, Verifier
 
@@ -38,6 +46,13 @@ class _Verbs:
         self._service = service
         self._verifier = verifier
 
+    @operation(
+        Key.PERSON,
+        {200: ScheduleView},
+        role=Role.OPERATOR,
+        body=ScheduleRequest,
+        errors=(BadPipeline,),
+    )
     async def put_schedule(self, request: web.Request) -> web.Response:
         """200: it starts runs from now on, in place of one that had its name."""
         self._require(request, Role.OPERATOR)
@@ -46,22 +61,34 @@ class _Verbs:
             raise BadRequest("the path names another schedule than the pipeline", field="name")
         return reply(await self._service.put_schedule(ask))
 
+    @operation(Key.PERSON, {200: ScheduleList}, role=Role.VIEWER)
     async def list_schedules(self, request: web.Request) -> web.Response:
         self._require(request, Role.VIEWER)
         return reply(await self._service.list_schedules())
 
+    @operation(Key.PERSON, {200: ScheduleView}, role=Role.OPERATOR, errors=(UnknownSchedule,))
     async def pause_schedule(self, request: web.Request) -> web.Response:
         return await self._pause(request, True)
 
+    @operation(Key.PERSON, {200: ScheduleView}, role=Role.OPERATOR, errors=(UnknownSchedule,))
     async def resume_schedule(self, request: web.Request) -> web.Response:
         return await self._pause(request, False)
 
+    @operation(Key.PERSON, {200: Content.EMPTY}, role=Role.OPERATOR, errors=(UnknownSchedule,))
     async def remove_schedule(self, request: web.Request) -> web.Response:
         """200: it starts nothing any more."""
         self._require(request, Role.OPERATOR)
         await self._service.remove_schedule(request.match_info["name"])
         return web.json_response({})
 
+    @operation(
+        Key.PERSON,
+        {201: BackfillView},
+        role=Role.OPERATOR,
+        body=wire.BACKFILL.body,
+        given=(header(wire.KEY, minLength=1, maxLength=200, pattern="^[ -~]+$"),),
+        errors=(UnknownSchedule, KeyReused),
+    )
     async def backfill(self, request: web.Request) -> web.Response:
         """201: its runs are started, one after another. The same key names the same backfill."""
         self._require(request, Role.OPERATOR)
@@ -70,10 +97,12 @@ class _Verbs:
         ask = wire.BACKFILL.join(body, idempotency_key=key, name=request.match_info["name"])
         return reply(await self._service.backfill(ask), status=201)
 
+    @operation(Key.PERSON, {200: BackfillList}, role=Role.VIEWER)
     async def list_backfills(self, request: web.Request) -> web.Response:
         self._require(request, Role.VIEWER)
         return reply(await self._service.list_backfills())
 
+    @operation(Key.PERSON, {200: BackfillView}, role=Role.OPERATOR, errors=(UnknownBackfill,))
     async def cancel_backfill(self, request: web.Request) -> web.Response:
         """200: it starts no more runs."""
         self._require(request, Role.OPERATOR)

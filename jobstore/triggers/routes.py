@@ -6,12 +6,13 @@ from typing import Final
 from aiohttp import web
 from pydantic import JsonValue
 
-from shared.errors import BadRequest
+from shared.errors import BadRequest, Conflict, UnknownCallback, UnknownJob, UnknownRun
 from shared.http import wire
 from shared.http.identity import require_role
+from shared.http.operation import Content, Key, number, operation
 from shared.http.server import read_bytes, read_message, reply
 from shared.ids import JobId, RunId
-from shared.protocol.questions import PostCallback
+from shared.protocol.questions import PostCallback, QuestionList
 from shared.services import Waits
 from shared.tokens import Audience, Identity, Role, Verifier
 
@@ -36,6 +37,7 @@ class _Verbs:
         self._service = service
         self._verifier = verifier
 
+    @operation(Key.PERSON, {200: QuestionList}, role=Role.VIEWER, given=(number("run"),))
     async def list_questions(self, request: web.Request) -> web.Response:
         """200: those that are open, of one run where `run` names one."""
         self._require(request, Role.VIEWER)
@@ -45,6 +47,13 @@ class _Verbs:
         run_id = None if text is None else RunId(int(text))
         return reply(await self._service.list_questions(run_id))
 
+    @operation(
+        Key.PERSON,
+        {200: Content.EMPTY},
+        role=Role.OPERATOR,
+        body=wire.ANSWER.body,
+        errors=(UnknownRun, UnknownJob, Conflict),
+    )
     async def answer(self, request: web.Request) -> web.Response:
         """200: the task goes on. Who answered is whose token it is."""
         by = self._require(request, Role.OPERATOR).subject[:MAX_BY]
@@ -55,6 +64,9 @@ class _Verbs:
         )
         return web.json_response({})
 
+    @operation(
+        Key.NOBODY, {200: Content.EMPTY}, body=Content.ANY, errors=(UnknownCallback, Conflict)
+    )
     async def post_callback(self, request: web.Request) -> web.Response:
         """200: the task goes on with it. There is no token: the URL itself is the secret."""
         body = await read_bytes(request, CALLBACK_BYTES)

@@ -6,15 +6,17 @@ Whoever speaks for a component is named by token or gateway, never by the messag
 
 from aiohttp import web
 
-from shared.errors import Forbidden
+from shared.errors import Conflict, Forbidden, StaleFence, UnknownComponent
 from shared.http import wire
 from shared.http.identity import BEAT, Identify, plain_id, presented, require_role
+from shared.http.operation import Content, Key, flag, operation
 from shared.http.server import read_message, reply
 from shared.protocol import components as c
 from shared.services import HasComponents, WholeJobService
 from shared.tokens import Audience, Role, Verifier
 
 WORKER_KIND = "worker"
+_GONE = (StaleFence, UnknownComponent, Conflict)
 
 
 def add_component_routes(app: web.Application, owner: HasComponents, identify: Identify) -> None:
@@ -34,6 +36,7 @@ def add_component_routes(app: web.Application, owner: HasComponents, identify: I
 def add_component_list(app: web.Application, service: WholeJobService, verifier: Verifier) -> None:
     """The application shows people which components there are."""
 
+    @operation(Key.PERSON, {200: c.ComponentList}, role=Role.VIEWER, given=(flag("with_ended"),))
     async def list_components(request: web.Request) -> web.Response:
         """200: those that live, or should; `with_ended=true`: the others as well."""
         require_role(verifier, request, Audience.JOBSTORE, Role.VIEWER)
@@ -49,6 +52,7 @@ class _Verbs:
         self._at = owner
         self._identify = identify
 
+    @operation(Key.WORKER, {200: Content.EMPTY}, body=wire.CREATE_COMPONENT.body, errors=_GONE)
     async def create_component(self, request: web.Request) -> web.Response:
         """200: it is recorded. 403: a worker speaks for workers only."""
         owner = self._owner(request)
@@ -59,12 +63,14 @@ class _Verbs:
         await self._at.components.create_component(ask)
         return web.json_response({})
 
+    @operation(Key.WORKER, {200: c.PreparedComponent}, errors=_GONE)
     async def prepare_component(self, request: web.Request) -> web.Response:
         """200: it holds its place."""
         owner, component_id = self._owner(request), _component_id(request)
         ask = c.PrepareComponent(component_id=component_id, owner=owner)
         return reply(await self._at.components.prepare_component(ask))
 
+    @operation(Key.WORKER, {200: Content.EMPTY}, body=wire.BEAT_COMPONENT.body, errors=_GONE)
     async def beat_component(self, request: web.Request) -> web.Response:
         """200: it was heard of. 409: another has its place."""
         owner = self._owner(request)
@@ -73,6 +79,7 @@ class _Verbs:
         await self._at.components.beat_component(ask)
         return web.json_response({})
 
+    @operation(Key.WORKER, {200: Content.EMPTY}, body=wire.COMPLETE_COMPONENT.body, errors=_GONE)
     async def complete_component(self, request: web.Request) -> web.Response:
         """200: it has ended."""
         owner = self._owner(request)

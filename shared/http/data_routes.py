@@ -9,12 +9,24 @@ from typing import Final
 
 from aiohttp import web
 
-from shared.errors import Forbidden
+from shared.errors import (
+    AttemptArchived,
+    Conflict,
+    Forbidden,
+    StaleFence,
+    TooLarge,
+    UnknownAttempt,
+    UnknownConnection,
+    UnknownJob,
+    UnknownVariable,
+)
 from shared.http.identity import LATE_S, bearer
+from shared.http.operation import Content, Given, Key, flag, operation
 from shared.http.server import read_message, reply
 from shared.http.wire import Split, flag_of
 from shared.ids import AttemptId, WorkerId
 from shared.protocol import execution as e
+from shared.protocol import gateway as g
 from shared.services import Execution
 from shared.tokens import Audience, Verifier
 from shared.tokens import Scope as TokenScope
@@ -25,6 +37,13 @@ _SET_VARIABLE: Final = Split(e.SetVariable, "ask", "key")
 _SET_XCOM: Final = Split(e.SetXCom, "ask", "key")
 _CONNECTION: Final = Split(e.Connection, "name")
 _EXECUTION: Final = frozenset({TokenScope.EXECUTION})
+_LOST: Final = (UnknownAttempt, AttemptArchived, StaleFence)
+_OFFSET: Final = {"type": "integer", "minimum": -(2**31), "maximum": 2**31}
+_WHICH: Final = (
+    flag("count"),
+    *(Given(name, _OFFSET) for name in ("index", "start", "stop", "step")),
+    Given("map_index", {"type": "integer", "minimum": 0, "maximum": 2**31}),
+)
 
 
 def add_data_routes(app: web.Application, execution: Execution, verifier: Verifier) -> None:
@@ -58,17 +77,20 @@ class _Verbs:
         self._execution = execution
         self._verifier = verifier
 
+    @operation(Key.TASK, {200: e.Keys}, query=e.ListVariables, errors=_LOST)
     async def list_variables(self, request: web.Request) -> web.Response:
         """200: keys. `prefix`, `after`, `limit`."""
         scope = self._scope(request)
         ask = e.ListVariables.model_validate(dict(request.query))
         return reply(await self._execution.list_variables(scope, ask))
 
+    @operation(Key.TASK, {200: e.Variable}, errors=(*_LOST, UnknownVariable))
     async def get_variable(self, request: web.Request) -> web.Response:
         scope = self._scope(request)
         ask = e.GetVariable(key=request.match_info["key"])
         return reply(await self._execution.get_variable(scope, ask))
 
+    @operation(Key.TASK, {200: Content.EMPTY}, body=_SET_VARIABLE.body, errors=_LOST)
     async def set_variable(self, request: web.Request) -> web.Response:
         """200. The body: `value`, and perhaps `description` and `is_secret`."""
         scope = self._scope(request)
@@ -77,23 +99,27 @@ class _Verbs:
         await self._execution.set_variable(scope, ask)
         return web.json_response({})
 
+    @operation(Key.TASK, {200: Content.EMPTY}, errors=_LOST)
     async def delete_variable(self, request: web.Request) -> web.Response:
         scope = self._scope(request)
         ask = e.DeleteVariable(key=request.match_info["key"])
         await self._execution.delete_variable(scope, ask)
         return web.json_response({})
 
+    @operation(Key.TASK, {200: e.Keys}, query=e.ListConnections, errors=_LOST)
     async def list_connections(self, request: web.Request) -> web.Response:
         """200: names. `prefix`, `after`, `limit`."""
         scope = self._scope(request)
         ask = e.ListConnections.model_validate(dict(request.query))
         return reply(await self._execution.list_connections(scope, ask))
 
+    @operation(Key.TASK, {200: e.Connection}, errors=(*_LOST, UnknownConnection))
     async def get_connection(self, request: web.Request) -> web.Response:
         scope = self._scope(request)
         ask = e.GetConnection(name=request.match_info["key"])
         return reply(await self._execution.get_connection(scope, ask))
 
+    @operation(Key.TASK, {200: Content.EMPTY}, body=_CONNECTION.body, errors=_LOST)
     async def set_connection(self, request: web.Request) -> web.Response:
         """200. The body: the connection without its name."""
         scope = self._scope(request)
@@ -102,17 +128,22 @@ class _Verbs:
         await self._execution.set_connection(scope, e.SetConnection(connection=connection))
         return web.json_response({})
 
+    @operation(Key.TASK, {200: Content.EMPTY}, errors=_LOST)
     async def delete_connection(self, request: web.Request) -> web.Response:
         scope = self._scope(request)
         ask = e.DeleteConnection(name=request.match_info["key"])
         await self._execution.delete_connection(scope, ask)
         return web.json_response({})
 
+    @operation(Key.TASK, {200: e.Keys}, errors=(*_LOST, UnknownJob))
     async def list_xcoms(self, request: web.Request) -> web.Response:
         """200: the keys that the job left something under."""
         scope = self._scope(request)
         return reply(await self._execution.list_xcoms(scope, e.ListXComs(job=_job(request))))
 
+    @operation(
+        Key.TASK, {200: Content.ANY}, given=_WHICH, errors=(*_LOST, UnknownJob, Conflict, TooLarge)
+    )
     async def get_xcom(self, request: web.Request) -> web.Response:
         """200: the value; of its sequence the length with `count=true`, one with `index`, some
         with `start`, `stop` and `step`."""
@@ -130,6 +161,7 @@ class _Verbs:
         whole = e.GetXCom.model_validate({**query, **where})
         return reply(await self._execution.get_xcom(scope, whole))
 
+    @operation(Key.TASK, {200: Content.EMPTY}, body=_SET_XCOM.body, errors=_LOST)
     async def set_xcom(self, request: web.Request) -> web.Response:
         """200. The body: `value`. 403: it is another job's."""
         scope = self._scope(request)
@@ -139,12 +171,14 @@ class _Verbs:
         await self._execution.set_xcom(scope, ask)
         return web.json_response({})
 
+    @operation(Key.TASK, {200: Content.EMPTY}, errors=_LOST)
     async def delete_xcom(self, request: web.Request) -> web.Response:
         scope = self._scope(request)
         _only_its_own(request)
         await self._execution.delete_xcom(scope, e.DeleteXCom(key=request.match_info["key"]))
         return web.json_response({})
 
+    @operation(Key.TASK, {200: g.Dependencies}, errors=_LOST)
     async def list_dependencies(self, request: web.Request) -> web.Response:
         """200: the jobs that this one needed, as they are now. 403: another attempt's token."""
         scope = self._scope(request)

@@ -6,12 +6,26 @@ and nothing on the way has to know them all. Files come as a body of their own.
 
 from aiohttp import web
 
+from shared.errors import (
+    AttemptArchived,
+    Conflict,
+    StaleFence,
+    UnknownAttempt,
+    UnknownBundle,
+    UnknownConnection,
+    UnknownJob,
+    UnknownVariable,
+)
 from shared.http.identity import ATTEMPT, Identify, check_attempt, plain_id, presented
+from shared.http.operation import Content, Key, header, operation
 from shared.http.server import read_message, reply, stream
-from shared.http.wire import AskBody, fence_of
+from shared.http.wire import FENCE, AskBody, fence_of
 from shared.ids import AttemptId
 from shared.protocol import execution as e
 from shared.services import Execution
+
+_LOST = (UnknownAttempt, AttemptArchived, StaleFence)
+_MISSING = (UnknownVariable, UnknownConnection, UnknownJob)
 
 
 def add_execution_routes(app: web.Application, execution: Execution, identify: Identify) -> None:
@@ -31,6 +45,7 @@ class _Verbs:
         self._execution = execution
         self._identify = identify
 
+    @operation(Key.WORKER, {200: Content.ANY}, body=AskBody, errors=(*_LOST, *_MISSING, Conflict))
     async def ask(self, request: web.Request) -> web.Response:
         """200: the answer, {} where there is none. 404: no such thing. 409: the attempt is over."""
         worker_id, attempt_id = self._of_attempt(request)
@@ -39,6 +54,12 @@ class _Verbs:
         answer = await getattr(self._execution, body.request.ask)(scope, body.request)
         return web.json_response({}) if answer is None else reply(answer)
 
+    @operation(
+        Key.WORKER,
+        {200: Content.BYTES},
+        given=(header(FENCE, pattern="^[0-9]{1,18}$"),),
+        errors=(*_LOST, UnknownBundle),
+    )
     async def read_bundle(self, request: web.Request) -> web.StreamResponse:
         """200, the bytes."""
         worker_id, attempt_id = self._of_attempt(request)

@@ -9,6 +9,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from pydantic import ValidationError
 
 from shared.errors import BadRequest, Overloaded
+from shared.http.operation import Content, Key, operation
 from shared.http.server import as_service_error, error_body
 from shared.protocol.line import (
     FRAME_BYTES,
@@ -33,7 +34,9 @@ def add_line(
     """The application serves `verbs` on lines, to everybody whom `admit` does not turn away."""
     lines: dict[_Line, None] = {}
 
+    @operation(Key.WORKER, {101: Content.NONE})
     async def line(request: web.Request) -> web.WebSocketResponse:
+        """101: a WebSocket that carries this service's small messages (docs/protocol.md)."""
         admit(request)
         socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=FRAME_BYTES, compress=False)
         await socket.prepare(request)

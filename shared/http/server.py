@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import structlog
 from aiohttp import web
@@ -21,6 +21,8 @@ from shared.errors import (
     UnsupportedVersion,
     to_wire,
 )
+from shared.http.openapi import About, describe_app
+from shared.http.operation import Content, Key, operation
 from shared.http.wire import PROTOCOL, RANGE, RETRY_AFTER, STATE
 from shared.services import PIECE_BYTES
 
@@ -34,6 +36,10 @@ HEADER_BYTES: Final = 8_190
 KEEPALIVE_S: Final = 75.0  # longer than the client's, so that the client closes first
 SILENCE_S: Final = 30.0  # while a body is awaited
 MAX_MISTAKES: Final = 20
+
+
+class Health(BaseModel):
+    status: Literal["alive", "ready"]
 
 
 class Server:
@@ -79,22 +85,37 @@ class Server:
         return f"http://{host}:{self.port}"
 
 
-def new_app(ready: Callable[[], Awaitable[object]]) -> web.Application:
+def new_app(ready: Callable[[], Awaitable[object]], about: About | None = None) -> web.Application:
     """An application with error bodies, `/healthz` and `/readyz`.
 
-    `ready` raises the ServiceError that keeps this service from serving, if there is one.
+    `ready` raises the ServiceError that keeps this service from serving, if there is one. With
+    `about`, the application tells at `/openapi.json` all that can be asked of it.
     """
 
+    @operation(Key.NOBODY, {200: Health})
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(body=b'{"status":"alive"}', headers=JSON)
 
+    @operation(Key.NOBODY, {200: Health})
     async def readyz(_: web.Request) -> web.Response:
         await ready()
         return web.Response(body=b'{"status":"ready"}', headers=JSON)
 
+    documents: list[bytes] = []  # made when first asked for: it takes a moment
+
+    @operation(Key.NOBODY, {200: Content.ANY})
+    async def openapi(request: web.Request) -> web.Response:
+        """This document. No token is needed."""
+        assert about is not None
+        if not documents:
+            documents.append(json.dumps(describe_app(request.app, about)).encode())
+        return web.Response(body=documents[0], headers=JSON)
+
     app = web.Application(middlewares=[_answer_errors], client_max_size=BODY_BYTES)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
+    if about is not None:
+        app.router.add_get("/openapi.json", openapi, allow_head=False)
     return app
 
 
@@ -123,6 +144,10 @@ def as_service_error(error: Exception, where: str) -> ServiceError:
     """What the caller is told. What the caller could not know of is logged."""
     if isinstance(error, ValidationError):
         return describe(error)
+    if isinstance(error, OSError):
+        # A disk that is full or broken, as the service met it: nothing was acknowledged.
+        log.error("request.disk_failed", where=where, error=str(error))
+        return Unavailable(f"this service could not use its disk: {error.strerror}")
     if not isinstance(error, ServiceError):
         log.error("request.crashed", where=where, exc_info=error)
         return ServiceError("something broke inside; the service's log has more")

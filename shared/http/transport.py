@@ -165,9 +165,13 @@ class Transport:
         failed: list[ServiceError] = []
 
         async def pieces() -> AsyncIterator[bytes]:
+            left = size_bytes
             try:
                 async for piece in body:
+                    left -= len(piece)
                     yield piece
+                if left > 0:  # the next request on this connection would be taken for the rest
+                    raise Unavailable(f"a body ended {left} bytes before its end")
             except ServiceError as error:  # aiohttp would wrap it in an error of its own
                 failed.append(error)
                 raise

@@ -13,7 +13,13 @@ from shared.errors import (
     AttemptArchived,
     BadRequest,
     Conflict,
+    LogOffsetMismatch,
+    PartOffsetMismatch,
+    ResultConflict,
+    StaleFence,
+    UnknownArtifact,
     UnknownAttempt,
+    UnknownJob,
 )
 from shared.http import wire
 from shared.http.identity import (
@@ -29,6 +35,7 @@ from shared.http.identity import (
     presented,
 )
 from shared.http.issuing import Issuing
+from shared.http.operation import Content, Key, header, operation
 from shared.http.server import body_pieces, read_message, reply, stream
 from shared.ids import AttemptId, JobId
 from shared.protocol import gateway as g
@@ -36,6 +43,12 @@ from shared.renewal import AttemptTokens
 from shared.services import Gateway
 
 log = structlog.get_logger()
+
+_LOST = (UnknownAttempt, AttemptArchived, StaleFence, Conflict)
+_FENCE = header(wire.FENCE, pattern="^[0-9]{1,18}$")
+_RANGE = header(wire.CONTENT_RANGE, examples=["bytes 0-4/*", "bytes */0"])
+_PART = header(wire.CONTENT_RANGE, is_required=False, examples=["bytes 0-4/10"])
+_SHA256 = header(wire.SHA256, pattern="^[0-9a-f]{64}$")
 
 
 def add_worker_routes(
@@ -66,6 +79,12 @@ class _Verbs:
         self._identify = identify
         self._issuing = Issuing(service, tokens)
 
+    @operation(
+        Key.WORKER,
+        {200: g.ClaimReply, 204: Content.NONE},
+        body=wire.CLAIM.body,
+        reply_headers=(wire.REASON, wire.RETRY_AFTER),
+    )
     async def claim(self, request: web.Request) -> web.Response:
         """200: leases on jobs. 204: none, and Drawbar-Reason says why."""
         caller = self._identify(presented(request), OWN)
@@ -73,6 +92,7 @@ class _Verbs:
         found = await self._issuing.claim(wire.CLAIM.join(body, worker_id=caller.worker_id))
         return reply(found) if found.claims else _no_job(found)
 
+    @operation(Key.WORKER, {200: Content.EMPTY}, body=wire.REFUSE.body, errors=_LOST)
     async def refuse(self, request: web.Request) -> web.Response:
         """200: the job is back in its place."""
         caller, attempt_id = self._of_attempt(request, START)
@@ -82,6 +102,7 @@ class _Verbs:
         )
         return web.json_response({})
 
+    @operation(Key.WORKER, {200: g.RunContext}, body=wire.RUN.body, errors=_LOST)
     async def run(self, request: web.Request) -> web.Response:
         """200: the run context. 409: do not start."""
         caller, attempt_id = self._of_attempt(request, START)
@@ -89,6 +110,7 @@ class _Verbs:
         ask = wire.RUN.join(body, worker_id=caller.worker_id, attempt_id=attempt_id)
         return reply(await self._issuing.run(ask))
 
+    @operation(Key.WORKER, {200: g.HeartbeatReply}, body=wire.HEARTBEATS.body)
     async def heartbeats(self, request: web.Request) -> web.Response:
         """200: a verdict for each lease, with a fresh execution token where the last is old."""
         caller = self._identify(presented(request), BEAT)
@@ -96,6 +118,13 @@ class _Verbs:
         ask = wire.HEARTBEATS.join(body, worker_id=caller.worker_id)
         return reply(await self._issuing.heartbeat(ask))
 
+    @operation(
+        Key.WORKER,
+        {200: g.LeaseVerdict},
+        body=wire.HEARTBEAT.body,
+        errors=_LOST,
+        reply_headers=(wire.REFRESHED,),
+    )
     async def heartbeat(self, request: web.Request) -> web.Response:
         """200: renewed, or renewed and to be cancelled. 404, 409, 410: stop the process."""
         caller, attempt_id = self._of_attempt(request, ATTEMPT)
@@ -112,6 +141,14 @@ class _Verbs:
             response.headers[wire.REFRESHED] = verdict.token
         return response
 
+    @operation(
+        Key.WORKER,
+        {202: g.LogReply},
+        body=Content.BYTES,
+        given=(_FENCE, _RANGE),
+        errors=(*_LOST, LogOffsetMismatch),
+        reply_headers=(wire.RANGE, wire.STATE),
+    )
     async def append_log(self, request: web.Request) -> web.Response:
         """202: appended; Range says up to where. 416: Range says where to go on."""
         caller, attempt_id = self._of_attempt(request, ATTEMPT)
@@ -131,6 +168,14 @@ class _Verbs:
         response.headers[wire.STATE] = answer.attempt_status
         return response
 
+    @operation(
+        Key.WORKER,
+        {201: g.ArtifactReply, 202: g.ArtifactReply},
+        body=Content.BYTES,
+        given=(_FENCE, _SHA256, _PART),
+        errors=(*_LOST, PartOffsetMismatch),
+        reply_headers=(wire.RANGE,),
+    )
     async def put_artifact(self, request: web.Request) -> web.Response:
         """201: stored under its hash, verified. 202: a part, Range says up to where. 416: Range
         says where to go on."""
@@ -160,6 +205,7 @@ class _Verbs:
         response.headers[wire.RANGE] = f"0-{answer.next_offset}"
         return response
 
+    @operation(Key.WORKER, {200: g.InputList}, given=(_FENCE,), errors=(*_LOST, UnknownJob))
     async def list_inputs(self, request: web.Request) -> web.Response:
         caller, attempt_id = self._of_attempt(request, ATTEMPT)
         ask = g.InputListRequest(
@@ -170,6 +216,12 @@ class _Verbs:
         )
         return reply(await self._service.list_inputs(ask))
 
+    @operation(
+        Key.WORKER,
+        {200: Content.BYTES},
+        given=(_FENCE,),
+        errors=(*_LOST, UnknownJob, UnknownArtifact),
+    )
     async def read_input(self, request: web.Request) -> web.StreamResponse:
         caller, attempt_id = self._of_attempt(request, ATTEMPT)
         ask = g.InputRequest(
@@ -181,6 +233,12 @@ class _Verbs:
         )
         return await stream(request, self._service.read_input(ask))
 
+    @operation(
+        Key.WORKER,
+        {200: g.Receipt, 202: g.Incomplete},
+        body=wire.FINISH.body,
+        errors=(*_LOST, ResultConflict),
+    )
     async def finish(self, request: web.Request) -> web.Response:
         """200: the receipt. 202: what is missing. 409: too late, or another result."""
         caller, attempt_id = self._of_attempt(request, ATTEMPT)

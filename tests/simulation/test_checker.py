@@ -346,7 +346,7 @@ def let_an_old_attempt_end_the_job(s: Story) -> None:
 
 
 def call_the_holder_late(s: Story) -> None:
-    s.happened(8, "attempt.reported_late", "won")
+    s.happened(9, "attempt.reported_late", "won")
 
 
 def end_without_a_word(s: Story) -> None:
