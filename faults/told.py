@@ -6,6 +6,6 @@ from pydantic import ValidationError
 def told(error: ValidationError) -> str:
     """Every mistake with its place, in one line."""
     return "; ".join(
-        f"{'.'.join(str(step) for step in mistake['loc'])}: {mistake['msg'].removeprefix('Value error, ')}"
+        f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg'].removeprefix('Value error, ')}"
         for mistake in error.errors()
     )

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import aiosqlite
 
-from shared.errors import Overloaded, ServiceError, StoreFailed, StoreUnusable
+from shared.errors import Overloaded, ServiceError, StoreFailed, StoreUnusable, Unavailable
 from shared.faultpoints import faultpoint
 from shared.loops import Loops
 from shared.runtime import Runtime
@@ -152,6 +152,10 @@ class Database:
             outcomes, after_commit = await _call(
                 self._writer, lambda conn: _run_batch(conn, calls, tx_of, self._before_commit)
             )
+        except Unavailable as error:  # a fault: nothing was written, and what comes next may be
+            for _, future in batch:
+                _settle(future, error)
+            return
         except (sqlite3.Error, OSError) as error:
             self._failed = StoreFailed(
                 f"{self._name} store failed: {explain(error)}", service=self._name
@@ -160,7 +164,10 @@ class Database:
                 _settle(future, self._failed)
             self._refuse_waiting(self._failed)
             raise self._failed from error
-        await faultpoint(f"{self._name}.store.after_commit")
+        try:
+            await faultpoint(f"{self._name}.store.after_commit")
+        except Unavailable as error:  # a fault: it is durable, and nobody hears of it
+            outcomes = [error] * len(batch)
         for call in after_commit:
             call()
         for (_, future), outcome in zip(batch, outcomes, strict=True):

@@ -1,6 +1,7 @@
 """Which fault strikes where: conditions, dice and what each action does to a call."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,20 @@ from faults.files import FaultyFiles
 from faults.hops import Side, around
 from faults.injector import Injector
 from faults.plan import PointPlan
-from faults.points import POINTS, Action, matching
+from faults.points import OUTBOX, POINTS, STEPS, WITHIN, Action, matching
 from shared.errors import StaleFence, Unavailable
 from shared.files import DiskFiles
-from shared.ids import AttemptId, JobId, RunId, WorkerId
+from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
 from shared.protocol import gateway as g
+from shared.services import Components, Execution, Registry, SharedValues, WholeJobService
 from tests.support.runtime import T0, ManualRuntime
+from worker.outbox.disk import DiskOutbox
+from worker.outbox.interface import CannotKeep
+from worker.outbox.record import Record
+
+CLAIM = g.ClaimRequest(
+    claim_id=ClaimId("c"), worker_id=WorkerId("w-2"), labels={}, free_slots=1, wait_s=0
+)
 
 
 class Counting:
@@ -172,8 +181,7 @@ async def test_conditions_choose_whom_a_fault_strikes() -> None:
         fault("drop_request", run=7, job="bu*"),
     )
     await world.refuse(worker="w-2")  # not this worker, and its run is not known yet
-    ask = g.ClaimRequest(claim_id="c", worker_id=WorkerId("w-2"), labels={}, free_slots=1, wait_s=0)
-    await world.gateway.claim(ask)
+    await world.gateway.claim(CLAIM)
     with pytest.raises(Unavailable, match="dropped"):
         await world.refuse(worker="w-2")  # a claim told what the attempt is of
     assert world.told[-1]["job"] == "build"
@@ -264,3 +272,74 @@ def test_every_action_can_be_done_somewhere_and_every_name_has_three_parts() -> 
     assert {action for point in POINTS.values() for action in point.actions} == set(Action)
     assert all(name.count(".") == 2 for name in POINTS)
     assert len(matching("*.finish.*")) >= 8
+
+
+async def test_bytes_at_a_point_are_spoiled_as_the_plan_says() -> None:
+    reply = "worker.task.reply"
+    world = World(
+        {"at": reply, "action": "truncate", "times": 1},
+        {"at": reply, "action": "corrupt", "times": 1},
+    )
+
+    assert await world.injector.spoiled(reply, b"0123456789", {}) == b"01234"
+    assert await world.injector.spoiled(reply, b"0123456789", {}) != b"0123456789"
+    assert await world.injector.spoiled(reply, b"0123456789", {}) == b"0123456789"
+
+
+async def test_an_outbox_hears_of_a_full_disk_until_it_is_not_full_any_more(tmp_path: Path) -> None:
+    world = World({"at": "worker.outbox.note", "action": "disk_full", "times": 1})
+    outbox = DiskOutbox(
+        tmp_path,
+        world.runtime,
+        most=10,
+        disk=lambda verb: world.injector.disk(f"worker.outbox.{verb}"),
+    )
+
+    (claim,) = (await world.inner.claim(CLAIM)).claims
+    with pytest.raises(CannotKeep, match="No space left"):
+        outbox.begin(Record(claim=claim, worker_id=CLAIM.worker_id, since=0))
+    assert "No space left" in (outbox.trouble or "")
+    outbox.probe()
+    assert outbox.trouble is None
+    outbox.close()
+
+
+async def test_a_fault_for_a_worker_is_for_its_name_or_its_id() -> None:
+    runtime = ManualRuntime()
+    injector = Injector(runtime, about={"name": "box-7"})
+    at = "worker.spawn.after"
+    injector.put(
+        PointPlan.model_validate({"faults": [{"at": at, "action": "delay", "worker": "box-*"}]})
+    )
+    assert injector.strike(at, {}) is not None
+    injector.put(
+        PointPlan.model_validate({"faults": [{"at": at, "action": "delay", "worker": "w-1"}]})
+    )
+    assert injector.strike(at, {}) is None
+    assert injector.strike(at, {"worker": "w-1"}) is not None
+
+
+def test_the_catalogue_has_the_points_that_the_code_names_and_no_others() -> None:
+    root = Path(__file__).parents[2]
+    packages = ("shared", "jobstore", "gateway", "registry", "worker", "drawbar")
+    code = "\n".join(path.read_text() for name in packages for path in (root / name).rglob("*.py"))
+    named = set(re.findall(r'(?:await faultpoint|await through)\(\s*"([^"]+)"', code))
+    named |= set(re.findall(r'"(worker\.task\.\w+)"', code))  # by a name of their own
+
+    assert named == {step.name for step in STEPS}
+    stores = re.findall(r'faultpoint\(f"\{self\._name\}(\.store\.\w+)"', code)
+    assert {f"{name}{store}" for name in ("jobstore", "registry") for store in stores} <= set(
+        POINTS
+    )
+    steps = set(re.findall(r'self\._disk\("(\w+)"\)', code))
+    assert steps == set(OUTBOX)
+
+
+def test_every_verb_of_every_protocol_has_its_points() -> None:
+    for protocol in (WholeJobService, Execution, SharedValues, Components):
+        for verb in (name for name in vars(protocol) if not name.startswith("_")):
+            if verb not in WITHIN:
+                assert f"jobstore.{verb}.received" in POINTS
+    assert {f"registry.{verb}.before_reply" for verb in vars(Registry) if verb[0] != "_"} <= set(
+        POINTS
+    )

@@ -8,6 +8,7 @@ import signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.faultpoints import Facts, spoiler
 from shared.ids import AttemptId, WorkerId
 from shared.protocol import execution as e
 from shared.protocol.gateway import Usage
@@ -169,3 +170,17 @@ def test_lines_are_those_that_were_written_however_they_were_cut(pieces: list[by
     ends = whole.split(b"\n")
     assert found == [line + b"\n" for line in ends[:-1]]
     assert is_half == bool(ends[-1])
+
+
+def test_a_frame_that_was_damaged_on_its_way_is_no_request() -> None:
+    async def halve(point: str, data: bytes, facts: Facts) -> bytes:
+        assert facts == {"attempt": SCOPE.attempt_id}
+        return data[: len(data) // 2] if point == "worker.task.request" else data
+
+    async def told() -> list[dict[str, object]]:
+        spoiler.set(halve)
+        return (await talk([REQUESTS[0] + b"\n"]))[0]
+
+    (reply,) = asyncio.run(told())
+
+    assert reply["error"] is not None

@@ -41,7 +41,7 @@ class Uploads:
                 if failed:
                     return
                 try:
-                    await self._send(entry, files, part_bytes)
+                    await self._send_surely(entry, files, part_bytes)
                 except (BadRequest, TooLarge) as error:
                     flaws[entry.path] = f"artifact {entry.path!r}: {error}"
                 except (ServiceError, TimeoutError) as error:
@@ -53,6 +53,17 @@ class Uploads:
         if failed:
             raise failed[0]
         return flaws
+
+    async def _send_surely(
+        self, entry: ArtifactEntry, files: AttemptFiles, part_bytes: int | None
+    ) -> None:
+        """Sent. BadRequest: the file is not what it was. If bytes were damaged on their way, that
+        looks the same; the second time tells."""
+        try:
+            await self._send(entry, files, part_bytes)
+        except BadRequest:
+            self._sent.pop(entry.sha256, None)
+            await self._send(entry, files, part_bytes)
 
     async def _send(
         self, entry: ArtifactEntry, files: AttemptFiles, part_bytes: int | None
