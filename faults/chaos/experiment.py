@@ -115,10 +115,11 @@ class Experiment:
         drain_s = recorder.now - healed_at
         ledger.look()
         self.tell(f"{'all has ended' if is_drained else 'not all has ended'}; reading the store")
+        entries = list(recorder.entries)  # what is acknowledged later may not be in the store yet
         return Story(
             plan=plan,
             folder=self.folder,
-            entries=recorder.entries,
+            entries=entries,
             final=await read_final(site.jobs, self.prefix),
             pipelines=driver.pipelines,
             schedule=digest_of(acts),

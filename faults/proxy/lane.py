@@ -4,6 +4,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from faults.proxy.board import Active, Board
@@ -211,7 +212,8 @@ def hang_up(writer: asyncio.StreamWriter, *, is_reset: bool) -> None:
         connection = writer.get_extra_info("socket")
         if connection is not None:
             linger = struct.pack("ii", 1, 0)  # close(2) sends RST (socket(7), SO_LINGER)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            with suppress(OSError):  # it is closed already: the other end was quicker
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         writer.transport.abort()
     else:
         writer.close()
