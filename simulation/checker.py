@@ -16,10 +16,13 @@ from simulation.runner import artifact_of, line_of
 
 
 def check(
-    entries: Sequence[Entry], final: FinalState, pipelines: Sequence[PipelineSpec]
+    entries: Sequence[Entry],
+    final: FinalState,
+    pipelines: Sequence[PipelineSpec],
+    rest_s: float | None = None,
 ) -> list[str]:
     """Every broken promise, as a line. Empty: none was caught breaking."""
-    evidence = Evidence(entries, final, {p.name: p for p in pipelines}, MADE)
+    evidence = Evidence(entries, final, {p.name: p for p in pipelines}, MADE, rest_s)
     return [str(breach) for breach in judge(evidence)]
 
 

@@ -44,6 +44,7 @@ class Evidence:
     final: FinalState
     pipelines: Mapping[str, PipelineSpec]
     made: Made
+    rest_s: float | None = None  # of a job, from the worker that refused it
     by_op: dict[tuple[str, str], list[Entry]] = field(init=False)
     of: dict[str, Of] = field(init=False)  # by attempt
     attempts: dict[str, AttemptView] = field(init=False)

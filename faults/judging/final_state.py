@@ -21,6 +21,7 @@ class FinalState:
     events: dict[int, list[j.Event]] = field(default_factory=dict)
     logs: dict[str, bytes] = field(default_factory=dict)  # by attempt
     artifacts: dict[tuple[int, str], dict[str, bytes]] = field(default_factory=dict)
+    again: "FinalState | None" = None  # the same, read after a restart
 
 
 async def read_all(client: JobService) -> FinalState:

@@ -30,6 +30,17 @@ def announced(e: Evidence) -> Iterator[str]:
             yield f"{entry.who} started {attempt} without an acknowledged Working"
 
 
+def newest(e: Evidence) -> Iterator[str]:
+    """I7. A report that was acknowledged though a newer worker had taken its name."""
+    enrolled: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for entry in e.by_op["enrol", OK]:
+        enrolled[entry.facts["worker"]].append((entry.n, entry.facts["incarnation"]))
+    for entry in e.by_op["report", OK]:
+        worker, incarnation = entry.facts.get("worker", ""), entry.facts.get("incarnation", 0)
+        if any(n < entry.call and other > incarnation for n, other in enrolled[worker]):
+            yield f"{entry.who} was obeyed as incarnation {incarnation}, which is not the newest"
+
+
 def order(e: Evidence) -> Iterator[str]:
     """I5. A job that began before what it needs had succeeded, or with other inputs than theirs."""
     finished: dict[tuple[int, str], int] = {}  # the first report that may have made it a success

@@ -1,5 +1,6 @@
 """P5: only an accepted run spends a try."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from faults.judging.entry import INVOKED, OK
@@ -11,11 +12,12 @@ def tries(e: Evidence) -> Iterator[str]:
     """I6. A refusal or a lapse that costs a try; a run that costs none, or two."""
     asked = {entry.facts["attempt"] for entry in e.by_op["run", INVOKED]}
     accepted = {entry.facts["attempt"] for entry in e.by_op["run", OK]}
-    drained = {
-        entry.facts["attempt"]
-        for entry in e.by_op["finish", INVOKED]
-        if entry.facts["outcome"] == "drained"
-    }
+    told: dict[str, set[str]] = defaultdict(set)  # how each attempt ended, as its workers said
+    for entry in e.by_op["finish", INVOKED]:
+        told[entry.facts["attempt"]].add(entry.facts["outcome"])
+    for entry in e.by_op["finish", OK]:  # of several answers this one counted
+        if entry.facts["receipt"]:
+            told[entry.facts["attempt"]] = {entry.facts["outcome"]}
     for run, job, attempts in e.jobs():
         started = {a.attempt_id for a in attempts if a.started_at is not None}
         name = f"{run.run_id}/{job.id}"
@@ -24,19 +26,29 @@ def tries(e: Evidence) -> Iterator[str]:
                 yield f"{a.attempt_id} of {name} is {a.status}, and was run"
         if not started <= asked:
             yield f"{name} counts starts that nobody asked for"
-        forgiven = {
-            a.attempt_id
-            for a in attempts
-            if a.attempt_id in drained and a.status is AttemptStatus.REPORTED
-        }
-        fair = {len(started - forgiven)}
+        reported = {a.attempt_id for a in attempts if a.status is AttemptStatus.REPORTED}
+        forgiven = {a for a in reported if told[a] == {"drained"}}
+        doubtful = {a for a in reported if "drained" in told[a]} - forgiven
         if job.status is JobStatus.CANCELLED:  # a drained last attempt is not forgiven
-            last = {a.attempt_id for a in attempts[-1:]}
-            fair.add(len(started - (forgiven - last)))
+            doubtful |= {a.attempt_id for a in attempts[-1:]} & forgiven
+        fair = range(len(started - forgiven - doubtful), len(started - (forgiven - doubtful)) + 1)
         if job.tries not in fair:
             yield f"{name} spent {job.tries} tries on {len(started)} starts"
         if not {a.attempt_id for a in attempts} & accepted <= started:
             yield f"{name} has an acknowledged run that is not in the store"
+
+
+def retries(e: Evidence) -> Iterator[str]:
+    """I6. A job that was tried again more often than its rule says."""
+    for run, job, _ in e.jobs():
+        pipeline = e.pipelines[run.name]
+        rule = next(spec.retry for spec in pipeline.jobs if spec.id == job.id) or pipeline.retry
+        again = sum(
+            event.kind == "job.retrying" and event.job_id == job.id
+            for event in e.final.events[run.run_id]
+        )
+        if rule is not None and again > rule.max:
+            yield f"{run.run_id}/{job.id} was retried {again} times, {rule.max} were allowed"
 
 
 def refusals(e: Evidence) -> Iterator[str]:

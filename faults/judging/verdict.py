@@ -1,14 +1,28 @@
 """Every check, with the promise that it holds the system to and the invariants that it is of.
 
-The numbers I1 to I15 are explained in docs/checker.md. Three are not judged from one story: I12
-and I14 are of whole universes, and I15 of two readings of the same store.
+The numbers I1 to I15 are explained in docs/checker.md. Part of I12 and all of I14 are of whole
+universes: that they come to an end, and are the same each time.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from faults.judging import answers, ends, event_log, leases, overlaps, results, starts, tries
+from faults.judging import (
+    answers,
+    cancels,
+    deliveries,
+    ends,
+    event_log,
+    leases,
+    overlaps,
+    processes,
+    replay,
+    rests,
+    results,
+    starts,
+    tries,
+)
 from faults.judging.evidence import Evidence
 
 Judge = Callable[[Evidence], Iterator[str]]
@@ -43,6 +57,7 @@ CHECKS: Final = (
     Check("P1", ("I2",), event_log.last_words),
     Check("P1", ("I2",), event_log.stops),
     Check("P1", ("I5",), starts.order),
+    Check("P1", ("I2",), cancels.cancelled),
     Check("P2", ("I3",), leases.grants),
     Check("P2", ("I3",), leases.rising_fences),
     Check("P2", ("I3",), leases.repeated_claims),
@@ -51,13 +66,20 @@ CHECKS: Final = (
     Check("P2", ("I3",), event_log.locks),
     Check("P2", ("I3",), event_log.room),
     Check("P2", ("I5",), results.earned),
+    Check("P2", ("I8",), processes.once),
     Check("P3", ("I4",), results.receipts),
+    Check("P3", ("I15",), replay.replayed),
     Check("P3", ("I10",), results.artifacts),
     Check("P4", ("I7",), starts.announced),
+    Check("P4", ("I7",), starts.newest),
     Check("P5", ("I6",), tries.tries),
+    Check("P5", ("I6",), tries.retries),
+    Check("P5", ("I12",), rests.rests),
     Check("P5", ("I6",), tries.refusals),
     Check("P6", ("I8",), overlaps.overlaps),
     Check("P7", ("I9",), results.logs),
+    Check("P7", ("I4",), deliveries.delivered),
+    Check("P8", ("I12",), processes.slots),
     Check("P10", ("I13",), answers.known_errors),
 )
 

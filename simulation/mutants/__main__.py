@@ -1,13 +1,13 @@
 """`python -m simulation.mutants`: plants bugs one by one; exit 1 when one was not caught."""
 
 import argparse
-import functools
+import logging
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
 from simulation.mutants.catalogue import MUTANTS, says
-from simulation.mutants.hunt import MOST_SEEDS, hunt
+from simulation.mutants.hunt import MOST_SEEDS, Caught, hunt
 
 
 def main() -> int:
@@ -24,13 +24,21 @@ def main() -> int:
     seeds = range(arguments.seeds)
     hiding = []
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
-        for caught in pool.map(functools.partial(hunt, seeds=seeds), names):
+        hunts = [pool.submit(_hunt_quietly, name, seeds) for name in names]
+        for found in as_completed(hunts):
+            caught = found.result()
             print(caught, flush=True)
             if caught.seed is None:
                 hiding.append(caught.name)
     if hiding:
         print(f"{len(hiding)} of {len(names)} were not caught: {hiding}", file=sys.stderr)
     return 1 if hiding else 0
+
+
+def _hunt_quietly(name: str, seeds: range) -> Caught:
+    """What the services log of the bug is of no interest."""
+    logging.disable(logging.CRITICAL)
+    return hunt(name, seeds)
 
 
 def _parser() -> argparse.ArgumentParser:

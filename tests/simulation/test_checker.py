@@ -36,7 +36,7 @@ class Story:
         self._announce("worker-0.1", "lost")
         self.call("worker-0.1", "run", {"tries": 1}, attempt="lost")
         self.event("worker-0.1", "spawn", attempt="lost", inputs=[])
-        self.event("worker-0.1", "exit", attempt="lost", exit_code=None, signal=9)
+        self.event("worker-0.1", "exit", attempt="lost", signal=9, exit_code=None, lost_power=True)
         self._claim("worker-1.1", "won", 3)
         self._announce("worker-1.1", "won")
         self.call("worker-1.1", "run", {"tries": 2}, attempt="won")

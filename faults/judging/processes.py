@@ -1,0 +1,38 @@
+"""P2 and P8: how often the command of an attempt is started, and how many run at once."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from faults.judging.entry import OK
+from faults.judging.evidence import Evidence
+
+
+def once(e: Evidence) -> Iterator[str]:
+    """I8. An attempt whose command was started twice."""
+    starts: dict[str, list[str]] = defaultdict(list)
+    for entry in e.events("spawn"):
+        starts[entry.facts["attempt"]].append(entry.who)
+    for attempt, by in starts.items():
+        if len(by) > 1:
+            yield f"{attempt} was started {len(by)} times, by {by}"
+
+
+def slots(e: Evidence) -> Iterator[str]:
+    """I12. A machine that ran more processes at once than its worker has slots."""
+    most = {
+        entry.facts["name"]: entry.facts["slots"]
+        for entry in e.by_op["enrol", OK]
+        if "slots" in entry.facts
+    }
+    running: dict[str, set[str]] = defaultdict(set)
+    machine_of: dict[str, str] = {}
+    for entry in e.entries:
+        if (entry.op, entry.phase) == ("spawn", "event"):
+            machine = entry.who.split(".")[0]
+            machine_of[entry.facts["attempt"]] = machine
+            running[machine].add(entry.facts["attempt"])
+            if len(running[machine]) > most.get(machine, len(running[machine])):
+                yield f"{machine} ran {len(running[machine])} jobs, and has {most[machine]} slots"
+        elif (entry.op, entry.phase) == ("exit", "event"):
+            attempt = entry.facts["attempt"]
+            running[machine_of.get(attempt, "")].discard(attempt)

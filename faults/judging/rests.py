@@ -1,0 +1,30 @@
+"""P5 and spacing: a job that a worker refused is not offered to it again at once."""
+
+from collections.abc import Iterator
+
+from faults.judging.entry import OK, Entry
+from faults.judging.evidence import Evidence
+
+
+def rests(e: Evidence) -> Iterator[str]:
+    """I12. A worker that was given a job that it had refused a moment before."""
+    if e.rest_s is None:
+        return
+    restarts = [
+        entry.at
+        for op in ("fault", "killed_at_point")
+        for entry in e.events(op)
+        if "jobstore" in str(entry.facts.get("target", entry.facts.get("node")))
+    ]
+    asked: dict[int, Entry] = {entry.n: entry for entry in e.by_op["refuse", "invoked"]}
+    refused: dict[tuple[str, int, str], float] = {}
+    for entry in e.entries:
+        if (entry.op, entry.phase) == ("refuse", OK):
+            of = e.of.get(entry.facts["attempt"])
+            if of is not None:
+                refused[entry.who, of.run, of.job] = asked[entry.call].at
+        elif (entry.op, entry.phase) == ("claim", "event"):
+            job = (entry.who, entry.facts["run"], entry.facts["job"])
+            since = refused.get(job, float("-inf"))
+            if entry.at - since < e.rest_s and not any(since <= at <= entry.at for at in restarts):
+                yield f"{job[1:]} was given to {entry.who} {entry.at - since:.1f} s after a refusal"
