@@ -36,6 +36,7 @@ def take_out(tx: Tx, run_ids: Sequence[int]) -> int:
         (wanted, *ENDED),
     ).fetchall()
     conn.executemany("INSERT INTO pruned_run (id, root_run) VALUES (?, ?)", rows)
+    _bury(tx, [row[0] for row in rows])
     wanted_runs = json.dumps([row[0] for row in rows])
     conn.execute(
         "INSERT OR IGNORE INTO pruned_blob (sha256) SELECT sha256 FROM bundle"
@@ -48,6 +49,21 @@ def take_out(tx: Tx, run_ids: Sequence[int]) -> int:
             (wanted_runs,),
         )
     return len(rows)
+
+
+def _bury(tx: Tx, run_ids: Sequence[int]) -> None:
+    """It is known for good that these runs were pruned, and where their chains ended."""
+    for run_id in run_ids:
+        first, last, events = tx.conn.execute(
+            "SELECT min(seq), max(seq), count(*) FROM event"
+            " WHERE run_id = ? AND digest IS NOT NULL",
+            (run_id,),
+        ).fetchone()
+        tx.conn.execute(
+            "INSERT INTO tombstone (run_id, first_seq, last_seq, events, digest, pruned_at)"
+            " VALUES (?, ?, ?, ?, (SELECT digest FROM event WHERE seq = ?), ?)",
+            (run_id, first, last, events, last, tx.now_us),
+        )
 
 
 def clear_some(tx: Tx) -> bool:

@@ -9,6 +9,7 @@ from jobstore.states import AttemptEvent, JobEvent
 from jobstore.store.claim import Held, check_holder, find_attempt, move_attempt
 from jobstore.store.defer import put_to_sleep
 from jobstore.store.loss import count_loss
+from jobstore.store.seal import Reported, seal_report
 from jobstore.store.stopwatch import Stopwatch
 from jobstore.store.verdict import Tried, follow, judge_branch, tried_of
 from jobstore.store.work import Work
@@ -66,7 +67,20 @@ def finish_attempt(
         JobEvent.RESCHEDULE,
     ):
         more = put_to_sleep(work, held, ask.result.task)
-    receipt_id = work.tx.new_id()
+    report = Reported(
+        id=ask.attempt_id,
+        fence=ask.fence,
+        worker_id=ask.worker_id,
+        receipt_id=work.tx.new_id(),
+        result_digest=digest,
+        exit_code=ask.result.exit_code,
+        signal=ask.result.signal,
+        outcome=outcome_of(ask.result),
+        log_size=ask.log.size_bytes,
+        log_sha256=ask.log.sha256,
+        log_lost=ask.log.lost_bytes,
+    )
+    listed = [(a.path, a.size_bytes, a.sha256) for a in ask.artifacts]
     job_status = follow(
         work,
         held,
@@ -75,7 +89,11 @@ def finish_attempt(
         tried,
         exit_code=ask.result.exit_code,
         chosen=chosen,
-        more=more,
+        more={
+            **(more or {}),
+            "receipt_id": report.receipt_id,
+            "report_sha256": seal_report(report, listed),
+        },
     )
     move_attempt(
         work,
@@ -83,24 +101,24 @@ def finish_attempt(
         AttemptStatus.RUNNING,
         AttemptEvent.REPORT,
         ended_at=work.tx.now_us,
-        exit_code=ask.result.exit_code,
-        signal=ask.result.signal,
+        exit_code=report.exit_code,
+        signal=report.signal,
         reason=verdict.reason and verdict.reason.model_dump_json(),
-        receipt_id=receipt_id,
+        receipt_id=report.receipt_id,
         result_digest=digest,
         job_status=job_status,
-        outcome=outcome_of(ask.result),
-        log_size=ask.log.size_bytes,
-        log_sha256=ask.log.sha256,
-        log_lost=ask.log.lost_bytes,
+        outcome=report.outcome,
+        log_size=report.log_size,
+        log_sha256=report.log_sha256,
+        log_lost=report.log_lost,
         log_inline=log_inline,
         usage=ask.usage.model_dump_json(),
     )
     work.conn.executemany(
         "INSERT INTO artifact (attempt_id, path, size_bytes, sha256) VALUES (?, ?, ?, ?)",
-        [(ask.attempt_id, a.path, a.size_bytes, a.sha256) for a in ask.artifacts],
+        [(ask.attempt_id, *artifact) for artifact in listed],
     )
-    return Accepted(receipt_id, job_status)
+    return Accepted(report.receipt_id, job_status)
 
 
 def _judge(

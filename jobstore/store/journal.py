@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from jobstore.store.chain import Chain, EventRow
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol.jobs import Event
 from shared.protocol.states import JobStatus
@@ -29,6 +30,7 @@ class Change:
 class Journal:
     """What has happened in the open transaction. Lives on the database's thread."""
 
+    chain: Chain
     changes: list[Change] = field(default_factory=list)
 
     def record(
@@ -41,15 +43,16 @@ class Journal:
         job_seq: int | None = None,
         **facts: Any,
     ) -> None:
-        """The event is in the log, numbered."""
-        cursor = tx.conn.execute(
-            "INSERT INTO event (at, kind, run_id, job_id, attempt_id, facts)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (tx.now_us, kind, run_id, job_id, attempt_id, json.dumps(facts)),
+        """The event is in the log, numbered, and a link of its run's chain."""
+        seq = self.chain.next_seq(tx.conn)
+        row = EventRow(seq, tx.now_us, kind, run_id, job_id, attempt_id, json.dumps(facts))
+        tx.conn.execute(
+            "INSERT INTO event (seq, at, kind, run_id, job_id, attempt_id, facts, digest)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*row, self.chain.extend(tx.conn, row)),
         )
-        assert cursor.lastrowid is not None
         event = Event.model_construct(
-            seq=cursor.lastrowid,
+            seq=seq,
             at=from_us(tx.now_us),
             kind=kind,
             run_id=RunId(run_id),
@@ -58,6 +61,12 @@ class Journal:
             facts=facts,
         )
         self.changes.append(Change(event, job_seq))
+
+    def undo(self, kept: int) -> None:
+        """All but the first `kept` changes were rolled back."""
+        for change in self.changes[kept:]:
+            self.chain.forget(change.event.run_id)
+        del self.changes[kept:]
 
 
 def from_us(us: int) -> datetime:

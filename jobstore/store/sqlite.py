@@ -14,13 +14,14 @@ from jobstore.states import LIVE
 from jobstore.store import reads
 from jobstore.store.approve import approve_job
 from jobstore.store.cancel import cancel_job, cancel_run
+from jobstore.store.chain import Chain
 from jobstore.store.claim import Granted, Selector, refuse_job
 from jobstore.store.decided import PLAIN, Origin
 from jobstore.store.defer import Fired, Lapsed, give_up_waiting, wake_up
 from jobstore.store.expire import Expired, expire_lease, time_out_queued, wake_jobs
 from jobstore.store.finish import Accepted, Late, finish_attempt
 from jobstore.store.interface import Leftovers, LiveAttempt, OnCommit
-from jobstore.store.journal import ENDS
+from jobstore.store.journal import ENDS, Journal
 from jobstore.store.late import note_beats
 from jobstore.store.mark import mark_job
 from jobstore.store.past import PastRun, past_run
@@ -59,7 +60,8 @@ class SqliteJobStore:
         self._runtime = runtime
         self._room = WaitingRoom()  # this and what follows belong to the database's thread
         self._stopwatch = Stopwatch()
-        self._batch = Batch()
+        self._chain = Chain()
+        self._batch = Batch(Journal(self._chain))
 
     @property
     def failure(self) -> "asyncio.Future[None]":
@@ -275,14 +277,14 @@ class SqliteJobStore:
             try:
                 return call(Work(tx, batch), *args, **kwargs)
             except Exception:  # the database undoes what the call wrote, this what it noted
-                del batch.journal.changes[changes:]
+                batch.journal.undo(changes)
                 batch.ready = ready
                 raise
 
         return within
 
     def _before_commit(self, tx: Tx) -> None:
-        batch, self._batch = self._batch, Batch()
+        batch, self._batch = self._batch, Batch(Journal(self._chain))
         if batch.ready:
             self._room.serve(Work(tx, batch))
         for change in batch.journal.changes:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from jobstore.run_settings import settings_of
@@ -11,6 +12,7 @@ from jobstore.store.admit import Ready
 from jobstore.store.claim import Selector
 from jobstore.store.decided import PLAIN, Origin, end_what_is_decided
 from jobstore.store.reads import no_such_run
+from jobstore.store.seal import seal_jobs
 from jobstore.store.settle import end_of_main, enter, settle
 from jobstore.store.unblock import skip_idle
 from jobstore.store.unfold import WAITING
@@ -46,8 +48,15 @@ def submit_run(
     watch = watching(pipeline)
     run_id = _insert_run(work, pipeline, key, digest, origin, len(watch.main))
     _insert_stages(work, run_id, pipeline)
-    work.record("run.submitted", run_id, name=pipeline.name, jobs=len(pipeline.jobs))
-    first = _insert_jobs(work, run_id, pipeline, selectors, watch)
+    specs = [(job.id, _resolved(job, pipeline)) for job in pipeline.jobs]
+    work.record(
+        "run.submitted",
+        run_id,
+        name=pipeline.name,
+        jobs=len(pipeline.jobs),
+        jobs_sha256=seal_jobs(specs),
+    )
+    first = _insert_jobs(work, run_id, pipeline, dict(specs), selectors, watch)
     ended = end_what_is_decided(work, run_id, origin)
     decided = {job.seq for job in ended}
     for job in first.idle:
@@ -139,6 +148,7 @@ def _insert_jobs(
     work: Work,
     run_id: int,
     pipeline: PipelineSpec,
+    specs: Mapping[str, str],
     selectors: dict[int, Selector],
     watch: Watching,
 ) -> _First:
@@ -163,7 +173,7 @@ def _insert_jobs(
                 run_id,
                 job.id,
                 stage,
-                _resolved(job, pipeline),
+                specs[job.id],
                 status,
                 job.priority,
                 selector_id,

@@ -25,7 +25,7 @@ from shared.sqlite import Tx
 class Batch:
     """What the calls that share one transaction have done so far."""
 
-    journal: Journal = field(default_factory=Journal)
+    journal: Journal
     ready: Counter[int] = field(default_factory=Counter)  # selector id → jobs newly queued
 
 

@@ -62,6 +62,10 @@ CREATE TABLE callback (
   posted_at   INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX callback_job ON callback (job_seq);
+CREATE TABLE chain_start (
+  event_seq INTEGER NOT NULL,
+  run_id    INTEGER NOT NULL
+) STRICT;
 CREATE TABLE component (
   id          TEXT    PRIMARY KEY,
   owner       TEXT    NOT NULL,
@@ -114,7 +118,7 @@ CREATE TABLE event (
   job_id     TEXT,
   attempt_id TEXT,
   facts      TEXT    NOT NULL
-) STRICT;
+, digest BLOB) STRICT;
 CREATE INDEX event_run ON event (run_id, seq);
 CREATE TABLE job (
   seq           INTEGER PRIMARY KEY,
@@ -293,6 +297,14 @@ CREATE TABLE stage (
   failed_jobs INTEGER NOT NULL DEFAULT 0, is_reached INTEGER NOT NULL DEFAULT 0, is_spoilt INTEGER NOT NULL DEFAULT 0, failures INTEGER NOT NULL DEFAULT 0, cancelled_jobs INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (run_id, position)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE tombstone (
+  run_id    INTEGER PRIMARY KEY,
+  first_seq INTEGER,
+  last_seq  INTEGER,
+  events    INTEGER NOT NULL,
+  digest    BLOB,
+  pruned_at INTEGER NOT NULL
+) STRICT;
 CREATE TABLE variable (
   key         TEXT    PRIMARY KEY,
   sealed      BLOB    NOT NULL,
