@@ -75,6 +75,7 @@ class Node:
     process: Process | None = None
     launcher: SimLauncher | None = None
     worker: Worker | None = None
+    is_gone: bool = False  # for good: it boots no more
     is_leaving: bool = False  # its worker was asked to end
     injector: SimInjector | None = None
     plan: PointPlan = field(default_factory=PointPlan)  # the faults of its hops, store and files
@@ -108,7 +109,7 @@ class Cluster:
     def boot(self, name: str) -> None:
         """The node runs. Nothing happens when it does already."""
         node = self.nodes[name]
-        if node.process is not None and node.process.is_alive:
+        if node.is_gone or (node.process is not None and node.process.is_alive):
             return
         node.machine.power_on()
         node.fault_points_left = None

@@ -45,6 +45,9 @@ class SimInjector(Injector):
                 await super().act(fault)
 
     def strike(self, name: str, facts: Any) -> PointFault | None:
+        moments = self._process.loop.moments
+        if moments is not None and moments.comes(self._process, name):
+            return PointFault.model_construct(at=name, action=Action.KILL)
         fault = super().strike(name, facts)
         if fault is not None and fault.action in OF_THE_DISK:
             self.has_hurt_disk = True

@@ -13,7 +13,7 @@ import random
 import socket
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, TypeVar, TypeVarTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, TypeVarTuple
 
 from simulation.process import PROCESS, Machine, Process
 
@@ -32,6 +32,13 @@ class Escaped(RuntimeError):
 
 class Deadlock(RuntimeError):
     """Nothing can ever run again; the message lists what waits for what."""
+
+
+class Moments(Protocol):
+    """Hears of every moment at which a process could be killed."""
+
+    def comes(self, process: Process, name: str) -> bool:
+        """Whether `process` is to die here, before what follows."""
 
 
 class Task(asyncio.Task[Any]):
@@ -68,6 +75,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.seed = seed
         self.now = 0.0  # virtual seconds since the universe began
         self.steps = 0
+        self.moments: Moments | None = None  # at which a systematic sweep may kill
         self.errors: list[str] = []  # what reached the exception handler
         self.chance = random.Random(f"loop-{seed}")
         self._clock_resolution = 1e-9

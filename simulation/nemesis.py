@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from faults.plan import PointFault, PointPlan
@@ -20,6 +20,7 @@ LINKS: Final = (
     *((worker, REGISTRY) for worker in WORKERS),
     (GATEWAY, JOBSTORE),
 )
+ILLS: Final = ("dead", "cut_off", "mumbles", "wrong_clock", "flaps")
 ON_MESSAGES: Final = (
     Action.ERROR,
     Action.DELAY,
@@ -51,9 +52,9 @@ class Nemesis:
         self._network = cluster.network
         self._chance = random.Random(f"nemesis-{cluster.loop.seed}")
 
-    async def rage(self) -> None:
+    async def rage(self, for_s: float = CHAOS_S) -> None:
         """Faults come and go; in the end all nodes run, all links work, all clocks agree."""
-        ends_at = self._loop.now + CHAOS_S
+        ends_at = self._loop.now + for_s
         while self._loop.now < ends_at:
             await asyncio.sleep(self._chance.uniform(*GAP_S))
             kind, strike = self._chance.choice(FAULTS)
@@ -63,19 +64,46 @@ class Nemesis:
                 self._cluster.history.event("fault", kind=kind, target=target)
             if self._chance.random() < HEAL_CHANCE:
                 self._network.heal()
-        self._mend()
+        self.mend()
 
-    def _mend(self) -> None:
+    def mend(self) -> None:
+        """Nothing is wrong with anything."""
         for name, node in self._cluster.nodes.items():
             node.machine.wall_offset_s = node.machine.wall_drift = 0.0
             self._cluster.spoil(name, PointPlan())
             node.machine.is_disk_slow = False
             node.fault_points_left = None
+            node.is_gone = False
             if node.process is not None:
                 node.process.paused_until = 0.0
             self._cluster.boot(name)
         self._network.heal()
         self._cluster.history.event("mended")
+
+    async def afflict(self, sick: Sequence[str]) -> None:
+        """What these workers have never heals: they are dead, cut off, flap, or speak badly."""
+        ills = {name: self._chance.choice(ILLS) for name in sick}
+        for name, ill in ills.items():
+            self.faults[f"sick_{ill}"] += 1
+            self._cluster.history.event("fault", kind=f"sick_{ill}", target=name)
+            if ill == "dead":
+                self._cluster.nodes[name].is_gone = True
+                self._cluster.cut_power(name)
+            elif ill == "cut_off":
+                other = self._chance.choice((GATEWAY, REGISTRY))
+                self._network.cut |= {(name, other), (other, name)}
+            elif ill == "mumbles":
+                action = self._chance.choice((Action.DROP_REPLY, Action.DROP_REQUEST))
+                fault = PointFault(at="worker.*.before_send", action=action, probability=0.7)
+                self._cluster.spoil(name, PointPlan(faults=(fault,)))
+            elif ill == "wrong_clock":
+                self._cluster.nodes[name].machine.wall_offset_s = -7_200.0
+        flapping = [name for name, ill in ills.items() if ill == "flaps"]
+        while True:
+            await asyncio.sleep(self._chance.uniform(1.0, 6.0))
+            for name in flapping:
+                self._cluster.kill(name)
+                self._boot_later(name, self._chance.uniform(0.1, 3.0))
 
     # -- faults: each says whom it hit, or None when there was nobody to hit --------------------
 

@@ -27,22 +27,29 @@ AGAIN_S: Final = (0.1, 2.0)
 class People:
     """Their processes never fail; the network between them and the job service may."""
 
-    def __init__(self, cluster: Cluster, pipelines: Sequence[PipelineSpec]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        pipelines: Sequence[PipelineSpec],
+        within_s: float = SUBMIT_WITHIN_S,
+    ) -> None:
         self._cluster = cluster
         self._history = cluster.history
         self._pipelines = pipelines
+        self._within_s = within_s
         self._chance = random.Random(f"people-{cluster.loop.seed}")
         self._known: list[RunId] = []
+        self.have_submitted = False  # all of it, and it was acknowledged
 
-    def arrive(self) -> "asyncio.Task[None]":
-        """Runs are submitted, and looked at. Done when all were acknowledged."""
+    def arrive(self) -> None:
+        """Runs are submitted, and looked at."""
         submitter, client = self._cluster.client("submitter", Role.SUBMITTER)
         onlooker, eyes = self._cluster.client("onlooker", Role.VIEWER)
         onlooker.spawn(self._look(eyes), "look")
-        return submitter.spawn(self._submit_all(client), "submit")
+        submitter.spawn(self._submit_all(client), "submit")
 
     async def _submit_all(self, client: JobService) -> None:
-        gap_s = SUBMIT_WITHIN_S / len(self._pipelines)
+        gap_s = self._within_s / len(self._pipelines)
         for pipeline in self._pipelines:
             ask = j.SubmitRequest(idempotency_key=pipeline.name, pipeline=pipeline)
             call = functools.partial(client.submit, ask)
@@ -52,6 +59,7 @@ class People:
             await asyncio.sleep(self._chance.uniform(0, 2 * gap_s))
             if self._chance.random() < CANCEL_CHANCE:
                 await self._cancel(client, self._chance.choice(self._known), pipeline)
+        self.have_submitted = True
 
     async def _cancel(self, client: JobService, run_id: RunId, pipeline: PipelineSpec) -> None:
         job_id = self._chance.choice((None, JobId("job-0")))

@@ -1,34 +1,49 @@
 """One seed, from the first boot to the verdict."""
 
 import asyncio
-import contextlib
+import random
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import IO, Final
 
 from faults.judging.entry import OK, unanswered
 from faults.judging.final_state import FinalState, read_all
 from shared.errors import ServiceError
-from shared.protocol.jobs import RunFilter
 from shared.services import JobService
 from shared.tokens import Role
 from simulation.checker import check
-from simulation.cluster import JOBSTORE, JOBSTORE_SETTINGS, NODES, Cluster
+from simulation.cluster import JOBSTORE, JOBSTORE_SETTINGS, NODES, WORKERS, Cluster
+from simulation.draining import Drain
 from simulation.history import History
 from simulation.loop import SimulatedLoop
 from simulation.nemesis import Nemesis
 from simulation.network import Network
 from simulation.people import People
 from simulation.process import Process
-from simulation.workload import pipelines
+from simulation.workload import LABELS, pipelines
 from simulation.world import simulated
 
 DRAINED_WITHIN_S: Final = 180.0  # after faults have healed
+# Of a healthy core: two slots, six runs of at most five jobs that take 12 s and are tried thrice.
+LIVES_WITHIN_S: Final = 400.0
+# A lease (6 s), a claim that lapses (5 s), a rest (4 s), backoff of those cut off (20 s), the
+# longest job (12 s), and as much again for a second worker that only seems to be well.
+MOVES_WITHIN_S: Final = 90.0
+BRIEF_CHAOS_S: Final = 25.0
 LOOK_EVERY_S: Final = 1.0
 TAIL_S: Final = 15.0  # in which late finishers are heard
+
+
+class Mode(StrEnum):
+    """What is asked of a universe."""
+
+    SAFETY = "safety"  # faults everywhere, then peace: no promise was broken
+    LIVENESS = "liveness"  # some faults never heal: with the rest everything ends, and in time
 
 
 @dataclass
@@ -36,6 +51,7 @@ class Verdict:
     """What came of a seed."""
 
     seed: int
+    mode: Mode = Mode.SAFETY
     digest: str = ""
     steps: int = 0
     virtual_s: float = 0.0
@@ -49,12 +65,12 @@ class Verdict:
         return not self.violations
 
 
-def run_seed(seed: int, trace: IO[str] | None = None) -> Verdict:
+def run_seed(seed: int, trace: IO[str] | None = None, mode: Mode = Mode.SAFETY) -> Verdict:
     """Everything that happens in the universe of this seed, judged."""
     folder = Path(tempfile.mkdtemp(prefix="drawbar-sim-", dir=_fast_folder()))
     try:
         loop = SimulatedLoop(seed, trace)
-        universe = Universe(loop, folder)
+        universe = Universe(loop, folder, mode)
         with simulated(loop):
             loop.run_until_complete(loop.world.spawn(universe.unfold(), "universe"))
             return universe.judge()
@@ -65,30 +81,60 @@ def run_seed(seed: int, trace: IO[str] | None = None) -> Verdict:
 class Universe:
     """A cluster, those who use it and what goes wrong with it."""
 
-    def __init__(self, loop: SimulatedLoop, folder: Path) -> None:
+    def __init__(self, loop: SimulatedLoop, folder: Path, mode: Mode = Mode.SAFETY) -> None:
         self._loop = loop
+        self._mode = mode
         self._history = History(loop)
         self._cluster = Cluster(loop, Network(loop), self._history, folder)
         self._pipelines = pipelines(loop.seed)
         self._nemesis = Nemesis(self._cluster)
-        self._verdict = Verdict(loop.seed)
+        self._verdict = Verdict(loop.seed, mode)
         self._final: FinalState | None = None
 
     async def unfold(self) -> None:
         """Chaos, then peace, then the end of all jobs, then a look at everything."""
         for name in NODES:
             self._cluster.boot(name)
-        submitted = People(self._cluster, self._pipelines).arrive()
-        await self._nemesis.rage()
-        mended_at = self._loop.now
+        people = People(self._cluster, self._pipelines)
+        people.arrive()
+        if self._mode is Mode.SAFETY:
+            await self._nemesis.rage()
+            await self._drain(people, DRAINED_WITHIN_S, DRAINED_WITHIN_S)
+        else:
+            await self._nemesis.rage(BRIEF_CHAOS_S)
+            sick = self._loop.world.spawn(self._nemesis.afflict(self._sick()), "afflict")
+            await self._drain(people, LIVES_WITHIN_S, MOVES_WITHIN_S)
+            sick.cancel()
+            self._nemesis.mend()
+        await self._look_back()
+
+    def _sick(self) -> Sequence[str]:
+        """All workers but one that can run every job, and all services, are the healthy core."""
+        chance = random.Random(f"core-{self._loop.seed}")
+        core = chance.choice([name for name in WORKERS if "disk" in LABELS[name]])
+        return [name for name in WORKERS if name != core]
+
+    async def _drain(self, people: People, within_s: float, moves_within_s: float) -> None:
+        """All jobs have ended; or it is a violation, with what is stuck."""
+        began = self._loop.now
         reader, client = self._cluster.client("reader", Role.ADMIN)
-        draining = reader.spawn(_until_ended(client, submitted), "drain")
-        await asyncio.wait([draining], timeout=DRAINED_WITHIN_S)
-        if not draining.done():
-            self._verdict.violations.append(
-                f"P1: not everything has ended {DRAINED_WITHIN_S:g} s after the faults healed"
-            )
-        self._verdict.drain_s = self._loop.now - mended_at
+        drain = Drain(self._loop, client, people)
+        draining = reader.spawn(drain.run(), "drain")
+        while not draining.done():
+            await asyncio.wait([draining], timeout=LOOK_EVERY_S)
+            took_s = self._loop.now - began
+            if took_s > within_s or drain.silent_s > moves_within_s:
+                draining.cancel()
+                self._verdict.violations.append(
+                    f"P1: {took_s:.0f} s after the faults healed not everything has ended, and"
+                    f" nothing has moved for {drain.silent_s:.0f} s: " + "; ".join(drain.stuck)
+                )
+                break
+        self._verdict.drain_s = self._loop.now - began
+
+    async def _look_back(self) -> None:
+        """Late finishers were heard, and all was read."""
+        reader, client = self._cluster.client("reader", Role.ADMIN)
         await asyncio.sleep(TAIL_S)
         reading = reader.spawn(read_all(client), "read")
         await asyncio.wait([reading])
@@ -129,17 +175,6 @@ class Universe:
             verdict.counts["lost_bytes"] += node.disk.lost_bytes
             verdict.counts["lost_outbox_bytes"] += 0 if folder is None else folder.lost_bytes
         return verdict
-
-
-async def _until_ended(client: JobService, submitted: "asyncio.Task[None]") -> None:
-    """Every run was submitted, and has ended."""
-    await asyncio.wait([submitted])
-    while True:
-        with contextlib.suppress(ServiceError):
-            runs = (await client.list_runs(RunFilter(limit=1_000))).runs
-            if all(run.status.is_ended for run in runs):
-                return
-        await asyncio.sleep(LOOK_EVERY_S)
 
 
 def _fast_folder() -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from faults.judging.entry import Entry
+from shared.errors import Conflict
 from shared.ids import WorkerId
 from shared.protocol import gateway as g
 from shared.protocol import registry as r
@@ -73,10 +74,18 @@ class SeenGateway:
         )
 
     async def append_log(self, chunk: g.LogChunk, body: Body) -> g.LogReply:
-        return await self._inner.append_log(chunk, body)
+        return await self._watched(chunk.attempt_id, self._inner.append_log(chunk, body))
 
     async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> g.ArtifactReply:
-        return await self._inner.put_artifact(upload, body)
+        return await self._watched(upload.attempt_id, self._inner.put_artifact(upload, body))
+
+    async def _watched(self, attempt_id: str, call: Awaitable[T]) -> T:
+        """Of the many pieces of a log, only those that were turned down for good are told of."""
+        try:
+            return await call
+        except Conflict as error:
+            self._history.event("turned_down", attempt=attempt_id, error=type(error).__name__)
+            raise
 
     async def list_inputs(self, ask: g.InputListRequest) -> g.InputList:
         return await self._inner.list_inputs(ask)

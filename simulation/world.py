@@ -65,6 +65,7 @@ def simulated(loop: SimulatedLoop) -> Iterator[None]:
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in swaps]
     global_chance, log_settings = random.getstate(), structlog.get_config()
     gc.collect()
+    gc.freeze()  # what is there already outlives this universe: later collections skip it
     gc.disable()  # a collection at another moment runs finalisers at another step
     for owner, name, stand_in in swaps:
         setattr(owner, name, stand_in)
@@ -143,6 +144,8 @@ def _queue_on(loop: SimulatedLoop) -> type:
             loop.at(self._free_at, self._process, self._execute, *item)
 
         def _execute(self, future: asyncio.Future[Any] | None, call: Callable[[], Any]) -> None:
+            if self._dies_at("store.before_call"):
+                return
             try:
                 result = call()
             except BaseException as error:
@@ -151,8 +154,14 @@ def _queue_on(loop: SimulatedLoop) -> type:
                 answer, value = aiosqlite.core.set_result, result  # type: ignore[assignment]
                 if isinstance(result, sqlite3.Connection):
                     self._process.at_death.append(lambda: _drop(result))
-            if future is not None:
+            if future is not None and not self._dies_at("store.after_call"):
                 loop.after(loop.chance.uniform(*ANSWER_S), self._process, answer, future, value)
+
+        def _dies_at(self, name: str) -> bool:
+            if loop.moments is None or not loop.moments.comes(self._process, name):
+                return False
+            self._process.kill()
+            return True
 
     return DiskQueue
 
