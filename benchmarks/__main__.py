@@ -16,7 +16,7 @@ import structlog
 from rich.console import Console
 
 from benchmarks import bytes as carrying
-from benchmarks import documents, others, sleepers, surviving, tasks, waits
+from benchmarks import documents, others, sleepers, surviving, tasks, undisturbed, waits
 from benchmarks.fleets import DRAWBAR, OpenFleet, all_in_one, embedded, separate
 from benchmarks.measures import Latency, duration_s, latency
 from benchmarks.memory import idle_mib
@@ -52,7 +52,10 @@ LOG_ARRIVED: Final = "1 GiB of log, from start to receipt"
 ARTIFACT: Final = "1 GiB artifact, against cp + sha256sum"
 CARRYING: Final = "worker's memory (PSS), most while it carries 1 GiB"
 
+POINTS_OFF: Final = "fault points of one job, without --allow-faults"
+
 TARGETS: Final = {
+    (POINTS_OFF, "embedded"): Target(25),
     (LOG_JOB, "separate"): Target(1.5),
     (ARTIFACT, "separate"): Target(40, more_is_better=True),
     (CARRYING, "log"): Target(80),
@@ -209,6 +212,13 @@ class Bench:
         self.add(WAITS_HOLD, "jobstore", "MiB", [one.memory_mib for one in costs])
         self.add(WAITS_COST, "jobstore", "%", [one.core_percent for one in costs])
 
+    async def measure_undisturbed(self) -> None:
+        """Against two to five milliseconds that a job takes."""
+        with self.scratch() as folder:
+            points = await undisturbed.points_of_a_job(folder)
+        taken = [await undisturbed.off_us(points) for _ in self._counts()][1:]
+        self.add(POINTS_OFF, "embedded", "µs", taken, f", {points:.0f} points")
+
     def measure_others(self) -> None:
         """The same shapes without a job system."""
         with self.scratch() as folder, noting(folder) as stamps:
@@ -308,7 +318,9 @@ def main() -> None:
     ]
     if "waits" in asked.only:
         asyncio.run(bench.measure_waits())
-    order += [NO_OP, ROUND_TRIPS, MAPPED, WAITS_HOLD, WAITS_COST]
+    if "undisturbed" in asked.only:
+        asyncio.run(bench.measure_undisturbed())
+    order += [POINTS_OFF, NO_OP, ROUND_TRIPS, MAPPED, WAITS_HOLD, WAITS_COST]
     rows = sorted(bench.rows, key=lambda row: order.index(row.what))
     print_table(rows, console)
     write_json(asked.json, rows, here)
@@ -327,6 +339,7 @@ def _parser() -> argparse.ArgumentParser:
         "bytes",
         "tasks",
         "waits",
+        "undisturbed",
         "others",
     ]
     parser.add_argument("--runs", type=int, default=3, help="repetitions that count (default 3)")

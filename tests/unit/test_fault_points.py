@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from faults.clock import FaultyRuntime
@@ -15,6 +16,8 @@ from faults.hops import Side, around
 from faults.injector import Injector
 from faults.plan import PointPlan
 from faults.points import OUTBOX, POINTS, STEPS, WITHIN, Action, matching
+from faults.proxy.plan import ProxyPlan
+from faults.proxy.words import KINDS
 from shared.errors import StaleFence, Unavailable
 from shared.files import DiskFiles
 from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
@@ -343,3 +346,12 @@ def test_every_verb_of_every_protocol_has_its_points() -> None:
     assert {f"registry.{verb}.before_reply" for verb in vars(Registry) if verb[0] != "_"} <= set(
         POINTS
     )
+
+
+def test_the_plans_of_the_page_about_faults_can_be_used() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text()
+    blocks = dict(re.findall(r"```yaml\n# (\w+)\n(.*?)```", page, re.DOTALL))
+
+    assert len(PointPlan.model_validate(yaml.safe_load(blocks["points"])).faults) == 5
+    assert len(ProxyPlan.model_validate(yaml.safe_load(blocks["proxies"])).proxies) == 2
+    assert all(f"`{kind}`" in page for kind in (*KINDS, *Action))
