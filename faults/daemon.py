@@ -116,8 +116,11 @@ class FaultyDaemon:
     def _note(self, event: dict[str, Any]) -> None:
         if self._events is not None:
             line = {"at": self._outer.now().isoformat(), "service": self._service, **event}
-            with self._events.open("a") as file:
-                file.write(json.dumps(line, default=str) + "\n")
+            try:
+                with self._events.open("a") as file:
+                    file.write(json.dumps(line, default=str) + "\n")
+            except OSError as error:
+                log.warning("faults.untold", file=str(self._events), error=error.strerror)
 
 
 def plan_of(path: Path) -> PointPlan:
