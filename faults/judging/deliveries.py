@@ -8,14 +8,18 @@ from faults.judging.evidence import Evidence
 
 # After these a worker may not know any more what it has to report.
 TAKES_MEMORY = ("cut_power", "hurt_disk")
+# The worker asks again, when it has another token.
+NO_ANSWERS = ("Unauthenticated", "Forbidden")
 # A result may come late, but it comes well before the end.
 WITHIN_S = 12.0
 
 
 def delivered(e: Evidence) -> Iterator[str]:
     """I4. A process that ended, and whose end was never answered for with a receipt or a no."""
-    answered = {
-        entry.facts["attempt"] for phase in (OK, FAILED) for entry in e.by_op["finish", phase]
+    answered = {entry.facts["attempt"] for entry in e.by_op["finish", OK]} | {
+        entry.facts["attempt"]
+        for entry in e.by_op["finish", FAILED]
+        if entry.facts["error"] not in NO_ANSWERS
     }
     answered |= {entry.facts["attempt"] for entry in e.events("turned_down")}  # with its log
     gone = {a for entry in e.by_op["heartbeat", OK] for a in entry.facts.get("gone", ())}

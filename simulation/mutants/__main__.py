@@ -1,13 +1,12 @@
 """`python -m simulation.mutants`: plants bugs one by one; exit 1 when one was not caught."""
 
 import argparse
-import logging
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
 from simulation.mutants.catalogue import MUTANTS, says
-from simulation.mutants.hunt import MOST_SEEDS, Caught, hunt
+from simulation.mutants.hunt import MOST_SEEDS, hunt_quietly
 
 
 def main() -> int:
@@ -24,7 +23,7 @@ def main() -> int:
     seeds = range(arguments.seeds)
     hiding = []
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
-        hunts = [pool.submit(_hunt_quietly, name, seeds) for name in names]
+        hunts = [pool.submit(hunt_quietly, name, seeds) for name in names]
         for found in as_completed(hunts):
             caught = found.result()
             print(caught, flush=True)
@@ -33,12 +32,6 @@ def main() -> int:
     if hiding:
         print(f"{len(hiding)} of {len(names)} were not caught: {hiding}", file=sys.stderr)
     return 1 if hiding else 0
-
-
-def _hunt_quietly(name: str, seeds: range) -> Caught:
-    """What the services log of the bug is of no interest."""
-    logging.disable(logging.CRITICAL)
-    return hunt(name, seeds)
 
 
 def _parser() -> argparse.ArgumentParser:
