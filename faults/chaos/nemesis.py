@@ -70,7 +70,7 @@ class Nemesis:
         self.done[step.what] += 1
         # Written down when it is over, with the time at which it began: a bar of the timeline.
         self._recorder.event(
-            "nemesis", "fault", at, what=step.what, target=act.target, step=act.step,
+            "nemesis", "fault", at, kind=step.what, target=act.target, step=act.step,
             until=round(self._recorder.now, 3), says=_in_words(step),
         )  # fmt: skip
 

@@ -216,6 +216,6 @@ def chaos_plan_from(path: Path) -> ChaosPlan:
 
 
 def write_plan(plan: ChaosPlan, path: Path) -> None:
-    """The plan is in the file, without what is the default anyway."""
-    data = plan.model_dump(mode="json", exclude_defaults=True)
+    """The plan is in the file, without what nobody has said."""
+    data = plan.model_dump(mode="json", exclude_unset=True)
     path.write_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))

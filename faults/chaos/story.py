@@ -66,7 +66,7 @@ class Story:
                 attempt = entry.facts["attempt"]
                 if attempt in said or (later is not None and later.facts["company"] == "overlap"):
                     continue
-                at = float("inf") if later is None else later.at
+                at = self.took_s if later is None else later.at
                 size = len(self.final.logs.get(attempt, b""))
                 facts = {"attempt": attempt, "exit_code": None, "log_bytes": size}
                 found.append(Entry(n, at, entry.who, "exit", EVENT, n, facts))

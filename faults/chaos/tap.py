@@ -1,11 +1,12 @@
 """A witness before a worker's two servers: hands bytes on as they are, and writes down the calls.
 
-Calls travel as frames of a line (shared/protocol/line.py); what is a request of its own, logs and
-artifacts for example, passes unread: what became of it is looked up in the end.
+Calls travel as frames of a line (shared/protocol/line.py). Of what is a request of its own, logs
+and artifacts for example, only that it was turned down is of interest.
 """
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from faults.chaos.recorder import Recorder
 from faults.judging.entry import Entry
-from faults.proxy.http1 import Part, Splitter, is_data
+from faults.proxy.http1 import Part, Splitter, is_data, path_of
 from shared.errors import from_wire
 from shared.protocol.line import AnswerHead, CallHead, unpack
 
@@ -23,6 +24,7 @@ CONNECT_S: Final = 10.0
 DRAIN_S: Final = 3_600.0
 VERBS: Final = {"claim": "poll", "report": "report", "refuse": "refuse", "run": "run",
                 "heartbeat": "heartbeat", "finish": "finish"}  # fmt: skip
+TURNED_DOWN: Final = (b"404", b"409", b"410")
 
 
 class Tap:
@@ -100,19 +102,31 @@ class _Talk:
         self._requests = Splitter(is_response=False)
         self._responses = Splitter(is_response=True)
         self._open: dict[int, Entry] = {}
+        self._paths: deque[str] = deque()  # of requests that have not been answered
 
     def up(self, data: bytes) -> None:
         for piece in self._requests.feed(data):
-            if piece.part is Part.FRAME and is_data(piece.data):
+            if piece.part is Part.HEAD:
+                self._paths.append(path_of(piece.first_line))
+            elif piece.part is Part.FRAME and is_data(piece.data):
                 self._asked(_payload(piece.data))
 
     def down(self, data: bytes) -> None:
         for piece in self._responses.feed(data):
-            if piece.part is Part.HEAD and b" 101 " in piece.first_line[:13]:
-                self._requests.upgrade()
-                self._responses.upgrade()
+            if piece.part is Part.HEAD:
+                self._answered_request(piece.first_line[9:12])
             elif piece.part is Part.FRAME and is_data(piece.data):
                 self._answered(_payload(piece.data))
+
+    def _answered_request(self, status: bytes) -> None:
+        if status == b"101":
+            self._requests.upgrade()
+            self._responses.upgrade()
+        if status == b"100" or not self._paths:
+            return
+        steps = self._paths.popleft().split("/")
+        if status in TURNED_DOWN and steps[:3] == ["", "v1", "attempts"] and len(steps) > 3:
+            self._recorder.event(self._who, "turned_down", attempt=steps[3])
 
     def broken(self) -> None:
         """Nobody will hear the answers that have not come."""
@@ -179,7 +193,11 @@ def _of_answer(op: str, told: dict[str, Any]) -> dict[str, Any]:
     match op:
         case "heartbeat":
             leases = told["leases"]
-            return {"renewed": [v["attempt_id"] for v in leases if v["verdict"] != "gone"]}
+            by_verdict: dict[str, list[str]] = {"renewed": [], "cancel": [], "gone": []}
+            for lease in leases:
+                by_verdict[lease["verdict"]].append(lease["attempt_id"])
+            renewed, to_stop = by_verdict["renewed"], by_verdict["cancel"]
+            return {"renewed": renewed + to_stop, "to_stop": to_stop, "gone": by_verdict["gone"]}
         case "finish":
             return {"receipt": told.get("receipt_id"), "job_status": told.get("job_status")}
         case "run":

@@ -90,9 +90,9 @@ def _faults(story: Story) -> Iterator[tuple[str, list[Bar]]]:
     for entry in story.entries:
         if entry.op == "fault":
             facts = entry.facts
-            says = f"{facts['what']}: {facts['says']}, {entry.at:.2f} s to {facts['until']:.2f} s"
+            says = f"{facts['kind']}: {facts['says']}, {entry.at:.2f} s to {facts['until']:.2f} s"
             bar = Bar(entry.at, facts["until"], COLOURS["fault"], says)
-            bars[f"{facts['what']} {facts['target']}"].append(bar)
+            bars[f"{facts['kind']} {facts['target']}"].append(bar)
     for lane in sorted(bars):
         yield lane, bars[lane]
 

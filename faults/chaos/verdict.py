@@ -14,7 +14,7 @@ from faults.judging.verdict import CHECKS, Breach, judge
 from shared.protocol.states import AttemptStatus
 
 # These need the calls of workers, which nobody hears of a cluster that others have started.
-OF_WORKERS: Final = frozenset({"announced", "tries", "order"})
+OF_WORKERS: Final = frozenset({"announced", "tries", "order", "delivered"})
 SERVICES: Final = ("jobstore", "registry", "gateway")
 
 OF_STORY: Final[tuple[tuple[str, str, Callable[[Story], Iterator[str]]], ...]] = (
