@@ -92,7 +92,7 @@ class Cluster:
     history: History
     folder: Path
     nodes: dict[str, Node] = field(default_factory=dict)
-    clients: list[JobsClient] = field(default_factory=list)  # kept: none is collected in use
+    clients: list[object] = field(default_factory=list)  # kept: none is collected in use
     breakdowns: list[str] = field(default_factory=list)  # processes that ended by themselves
 
     def __post_init__(self) -> None:
@@ -302,6 +302,8 @@ class Cluster:
         )
         process.at_death.append(outbox.close)
         kept = [record.attempt_id for record in outbox.left()]
+        for attempt_id in kept:
+            self.history.event("took_up", attempt=attempt_id)
         workspace = SimWorkspace(self.nodes[process.name].disk)
         workspace.clear(but=kept)
         runner = SimRunner(process, self._launcher_of(process), kept)

@@ -63,7 +63,7 @@ class SimLauncher:
             self.kept[launch.attempt_id] = process
             self.history.event_of(
                 worker.label,
-                "spawn",
+                "check" if process.is_check else "spawn",
                 attempt=launch.attempt_id,
                 inputs=self._inputs_of(launch.attempt_id),
             )
@@ -107,6 +107,11 @@ class SimProcess:
         self._began_at = launcher.host.loop.now
         self._written = 0
 
+    @property
+    def is_check(self) -> bool:
+        """It is not the job's command, but one that looks whether that is as it should be."""
+        return self._script.is_check
+
     def begin(self) -> None:
         self._host.spawn(self._live(), "process")
         self._watch()
@@ -139,7 +144,7 @@ class SimProcess:
     def _say_ended(self, exit_code: int | None, signal: int | None) -> None:
         self._launcher.history.event_of(
             self._host.label,
-            "exit",
+            "checked" if self.is_check else "exit",
             attempt=self.attempt_id,
             exit_code=exit_code,
             signal=signal,
@@ -164,7 +169,7 @@ class SimProcess:
             lines = range(script.lines * burst // bursts, script.lines * (burst + 1) // bursts)
             self._write(b"".join(line_of(self.attempt_id, n) for n in lines))
         await asyncio.sleep(script.seconds / (bursts + 1))
-        if self.exit is None and script.exit_code == 0:
+        if self.exit is None and script.exit_code == 0 and not script.is_check:
             place = work_of(self.attempt_id, "out.txt")
             self._launcher.disk.append(place, 0, artifact_of(self.attempt_id))
         self.end(script.exit_code, None)

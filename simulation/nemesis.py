@@ -10,6 +10,7 @@ from faults.plan import PointFault, PointPlan
 from faults.points import BYTES, Action
 from simulation.cluster import GATEWAY, JOBSTORE, LEASE_S, NODES, REGISTRY, WORKERS, Cluster
 from simulation.process import DISK_S
+from simulation.usurper import usurp
 
 CHAOS_S: Final = 60.0
 GAP_S: Final = (0.5, 4.0)
@@ -222,6 +223,12 @@ class Nemesis:
         name = self._chance.choice(WORKERS)
         return name if self._cluster.send_home(name, drains=True) else None
 
+    def usurp(self) -> str:
+        """Somebody else takes the name of a worker."""
+        name = self._chance.choice(WORKERS)
+        usurp(self._cluster, name)
+        return name
+
     def reset_connections(self) -> str | None:
         name = self._chance.choice(NODES)
         process = self._cluster.living(name)
@@ -261,6 +268,7 @@ FAULTS: Final[tuple[tuple[str, Callable[[Nemesis], str | None]], ...]] = tuple(
         Nemesis.hurt_disk,
         Nemesis.hand_over,
         Nemesis.drain,
+        Nemesis.usurp,
         Nemesis.reset_connections,
         Nemesis.slow_link,
         Nemesis.slow_disk,

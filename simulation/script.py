@@ -1,4 +1,7 @@
-"""What a simulated job does: its argv is `sim SECONDS FAILURE_CHANCE LINES`."""
+"""What a simulated job does: its argv is `sim SECONDS FAILURE_CHANCE LINES`.
+
+Whatever else is started are the checks of an attempt, of which some do not pass.
+"""
 
 import random
 from collections.abc import Sequence
@@ -7,6 +10,8 @@ from typing import Final
 
 LINE_BYTES: Final = 120
 IGNORES_TERM: Final = 0.2  # of the processes
+FLAWED: Final = 0.3  # of the checks
+CHECK_S: Final = (0.05, 1.0)
 
 
 def line_of(attempt_id: str, n: int) -> bytes:
@@ -28,9 +33,19 @@ class Script:
     exit_code: int
     ignores_term: bool
     term_s: float  # from SIGTERM to its end
+    is_check: bool = False
 
     @classmethod
     def of(cls, argv: Sequence[str], chance: random.Random) -> "Script":
+        if argv[0] != "sim":
+            return cls(
+                seconds=chance.uniform(*CHECK_S),
+                lines=0,
+                exit_code=1 if chance.random() < FLAWED else 0,
+                ignores_term=False,
+                term_s=0.01,
+                is_check=True,
+            )
         _, seconds, failure_chance, lines = argv
         return cls(
             seconds=float(seconds),

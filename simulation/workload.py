@@ -7,6 +7,7 @@ import random
 from typing import Final
 
 from shared.protocol.pipeline import (
+    CheckSpec,
     JobSpec,
     OnError,
     OnLost,
@@ -18,6 +19,7 @@ from shared.protocol.pipeline import (
 
 RUNS: Final = 6
 LOCKS: Final = ("red", "green")
+LOOKS: Final = CheckSpec(name="check_file_exists", params={"path": "out.txt"})
 LONG_LOG_LINES: Final = 700  # more than fits into a finish, so that it must stream
 LABELS: Final = {"worker-0": {"disk": "fast"}, "worker-1": {}, "worker-2": {"disk": "fast"}}
 
@@ -73,6 +75,7 @@ def _job(chance: random.Random, shape: str, ids: list[str], n: int) -> JobSpec:
         timeout_s=chance.choice((60.0, 60.0, 60.0, 2.0)),
         priority=chance.choice((0, 0, 5)),
         allow_failure=chance.random() < 0.1,
+        post_checks=(LOOKS,) if chance.random() < 0.2 else (),
         on_lost=OnLost.FAIL if chance.random() < 0.1 else OnLost.REQUEUE,
     )
 

@@ -49,6 +49,16 @@ def earned(e: Evidence) -> Iterator[str]:
             yield f"receipt {receipt} names {count} results"
 
 
+def checked(e: Evidence) -> Iterator[str]:
+    """I5. A success of a job whose post-checks did not pass, or were never made."""
+    passed = {c.facts["attempt"] for c in e.events("checked") if c.facts["exit_code"] == 0}
+    for run, job, attempts in e.jobs():
+        spec = next(spec for spec in e.pipelines[run.name].jobs if spec.id == job.id)
+        has_passed = bool(attempts) and attempts[-1].attempt_id in passed
+        if job.status is JobStatus.SUCCESS and spec.post_checks and not has_passed:
+            yield f"job {run.run_id}/{job.id} is a success, and its post-checks did not pass"
+
+
 def logs(e: Evidence) -> Iterator[str]:
     """I9. A log that is not, byte for byte, what its process wrote; or, where a loss of
     power tore it, a part of that from the beginning."""

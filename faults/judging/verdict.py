@@ -66,6 +66,7 @@ CHECKS: Final = (
     Check("P2", ("I3",), event_log.locks),
     Check("P2", ("I3",), event_log.room),
     Check("P2", ("I5",), results.earned),
+    Check("P2", ("I5",), results.checked),
     Check("P2", ("I8",), processes.once),
     Check("P3", ("I4",), results.receipts),
     Check("P3", ("I15",), replay.replayed),

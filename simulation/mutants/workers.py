@@ -12,11 +12,13 @@ from shared.errors import ServiceError
 from shared.protocol.gateway import Outcome, Result
 from shared.protocol.states import WorkerStatus
 from worker.attempt import Attempt
+from worker.checking import POST
 from worker.execution import Execution
 from worker.outbox.disk import DiskOutbox
 from worker.outbox.record import Record
 from worker.ports import Exit
 from worker.presence import Presence
+from worker.processes import Processes
 
 
 @contextmanager
@@ -61,10 +63,10 @@ def self_fence_too_late() -> Iterator[None]:
 def job_that_ignores_sigterm_lives_on() -> Iterator[None]:
     """A job is asked to stop, and nobody looks whether it did."""
 
-    def arm(self: Execution, grace_s: float) -> None:
+    def arm(self: Processes, grace_s: float) -> None:
         """No SIGKILL ever comes."""
 
-    with mock.patch.object(Execution, "_arm_kill", arm):
+    with mock.patch.object(Processes, "_arm_kill", arm):
         yield
 
 
@@ -80,13 +82,47 @@ def lost_lease_stops_nothing() -> Iterator[None]:
 
 
 @contextmanager
+def success_before_post_checks() -> Iterator[None]:
+    """A job is a success when its command was: nobody waits for its post-checks."""
+    check = Execution._check
+
+    async def skip(self: Execution, phase: str, *rest: Any) -> str | None:
+        return None if phase == POST else await check(self, phase, *rest)
+
+    with mock.patch.object(Execution, "_check", skip):
+        yield
+
+
+@contextmanager
+def failed_check_counts_as_passed() -> Iterator[None]:
+    """Checks are made, and what they say is not heard."""
+
+    async def no_flaw(ended: Exit, files: Any) -> None:
+        return None
+
+    with mock.patch.object(worker.execution, "flaw_of", no_flaw):
+        yield
+
+
+@contextmanager
+def successor_starts_the_job_again() -> Iterator[None]:
+    """A worker that was restarted starts what its predecessor had started before."""
+
+    async def again(self: Execution, context: Any, record: Record) -> Result:
+        return await self.run(context)
+
+    with mock.patch.object(Execution, "go_on", again):
+        yield
+
+
+@contextmanager
 def killed_counts_as_success() -> Iterator[None]:
     """A process that ended by a signal is reported to have exited with 0."""
 
     def result_of(ended: Exit) -> Result:
         return Result(outcome=Outcome.EXITED, exit_code=ended.exit_code or 0)
 
-    with mock.patch.object(worker.execution, "_result_of", result_of):
+    with mock.patch.object(worker.execution, "result_of", result_of):
         yield
 
 
@@ -99,7 +135,7 @@ def failure_reported_as_success() -> Iterator[None]:
         outcome = Outcome.SIGNALED if code is None else Outcome.EXITED
         return Result(outcome=outcome, exit_code=code, signal=ended.signal)
 
-    with mock.patch.object(worker.execution, "_result_of", result_of):
+    with mock.patch.object(worker.execution, "result_of", result_of):
         yield
 
 
@@ -153,10 +189,10 @@ def slot_free_before_the_job_ended() -> Iterator[None]:
 def timeout_ignored() -> Iterator[None]:
     """A job may take as long as it likes."""
 
-    def never(self: Execution, timeout_s: float) -> None:
+    def never(self: Processes, timeout_s: float) -> None:
         """No alarm is set."""
 
-    with mock.patch.object(Execution, "_time", never):
+    with mock.patch.object(Processes, "_time", never):
         yield
 
 
@@ -166,6 +202,9 @@ MUTANTS = (
     self_fence_too_late,
     job_that_ignores_sigterm_lives_on,
     lost_lease_stops_nothing,
+    success_before_post_checks,
+    failed_check_counts_as_passed,
+    successor_starts_the_job_again,
     killed_counts_as_success,
     failure_reported_as_success,
     result_given_up,
