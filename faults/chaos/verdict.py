@@ -118,8 +118,8 @@ def _seen(story: Story, e: Evidence) -> dict[str, dict[str, int]]:
         "P7": {
             "logs and artifacts compared": len(e.final.logs)
             + sum(map(len, e.final.artifacts.values())),
-            "interrupted reports and crashes of workers": repeated
-            + sum(n.who not in SERVICES for n in deaths),
+            "interrupted reports, crashes and outages": repeated
+            + sum(n.who != "registry" for n in e.events("down")),
         },
         "P8": {
             "trees of processes": sum(s.facts["crowd"] != "unseen" for s in spawns),

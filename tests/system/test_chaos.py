@@ -1,0 +1,203 @@
+"""`drawbar chaos` on real daemons: storms that break nothing, and builds that do break."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.chaos import run_chaos
+from tests.support.cluster import Cluster
+from tests.support.daemons import processes_with
+
+STORM: dict[str, Any] = {
+    "name": "small-storm",
+    "seed": 5,
+    "duration_s": 6,
+    "targets": {"workers": 2, "slots": 4, "lease_s": 2},
+    "workload": {"jobs": 40, "seconds": 1.5, "bad_input_every": 0.1},
+    "steps": [
+        {"what": "kill", "target": "service", "every": 2, "jitter": 0.3},
+        {"what": "kill", "target": "worker", "at": 2.5},
+        {"what": "restart", "target": "gateway", "at": 5},
+        {"what": "sigstop", "target": "worker-0", "at": 3, "for_s": 2.5},
+        {
+            "what": "network",
+            "hop": "worker-gateway",
+            "at": 1,
+            "for_s": 4,
+            "faults": [{"kind": "lost_response", "probability": 0.1}, {"kind": "latency"}],
+        },
+        {
+            "what": "points",
+            "target": "jobstore",
+            "at": 1,
+            "for_s": 3,
+            "faults": [{"at": "jobstore.finish.before_reply", "action": "kill", "times": 1}],
+        },
+    ],
+    "expect": ["P1", "P2", "P3", "P4", "P8", "P9", "P10"],
+}
+
+WEAR: dict[str, Any] = {
+    "name": "wear",
+    "duration_s": 8,
+    "steady_state": {"drained_within_s": 20},
+    "targets": {"workers": 2, "lease_s": 2},
+    "workload": {"jobs": 40, "kinds": {"quick": 1, "slow": 1, "chatty": 1, "failing": 1}},
+    "steps": [
+        {"what": "kill", "target": "jobstore", "every": 1.5},
+        {"what": "kill", "target": "worker", "every": 4},
+        {"what": "sigstop", "target": "worker", "every": 3, "for_s": 3},
+    ],
+}
+
+
+async def test_nothing_is_lost_in_a_storm_of_several_kinds_of_faults(tmp_path: Path) -> None:
+    chaos = await run_chaos(tmp_path, STORM)
+
+    assert chaos.code == 0, chaos.text
+    assert set(chaos.told["faults"]) == {"kill", "restart", "sigstop", "network", "points"}
+    assert chaos.told["proxy_strikes"] > 0
+    assert chaos.told["jobs"] == 40
+    assert not chaos.breaches
+    assert "<svg" in (chaos.folder / "timeline.html").read_text()
+    assert (chaos.folder / "history.jsonl").read_text().count("\n") > 200
+    assert not processes_with("TMPDIR", str(chaos.folder / "tmp"))
+
+
+async def test_a_cluster_that_others_started_is_judged_and_left_as_it_was(
+    tmp_path: Path, cluster: Cluster
+) -> None:
+    worker = await cluster.start_worker("ann")
+    network = {"what": "network", "hop": "people-jobstore", "at": 0, "for_s": 1}
+    network["faults"] = [{"kind": "lost_response", "probability": 0.5}]
+    plan = {
+        "name": "attached",
+        "duration_s": 1.5,
+        "workload": {"jobs": 10},
+        "steps": [network, {"what": "kill", "target": "worker", "at": 0.5}],
+        "expect": ["P1", "P2"],
+    }
+    (tmp_path / "chaos").mkdir()
+
+    urls = [
+        word
+        for name in ("gateway", "registry", "jobstore")
+        for word in (f"--{name}", cluster.env[f"DRAWBAR_{name.upper()}_URL"])
+    ]
+    chaos = await run_chaos(tmp_path / "chaos", plan, *urls, "--data", str(cluster.data))
+
+    assert chaos.code == 0, chaos.text
+    assert chaos.told["jobs"] == 10
+    assert "kill of worker" in chaos.told["skipped"]
+    assert worker.is_alive
+    assert chaos.seen("P4")["starts"] >= 10
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("daemon", "mutant", "promise"),
+    [
+        ("jobstore", "reply_before_commit", "P3"),
+        ("jobstore", "fence_not_raised", "P2"),
+        ("worker", "start_without_the_registry", "P4"),
+        ("worker", "failure_reported_as_success", "P2"),
+        ("worker", "log_left_behind", "P7"),
+        ("gateway", "gateway_makes_up_a_receipt", "P3"),
+    ],
+)
+async def test_a_build_with_a_bug_breaks_its_promise(
+    tmp_path: Path, daemon: str, mutant: str, promise: str
+) -> None:
+    chaos = await run_chaos(tmp_path, WEAR, mutant=(daemon, mutant))
+
+    assert chaos.code == 1
+    assert promise in chaos.breaches, chaos.text
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(600)
+async def test_minimizing_finds_that_a_bug_needs_no_faults_at_all(tmp_path: Path) -> None:
+    chaos = await run_chaos(
+        tmp_path, WEAR, "--minimize", mutant=("worker", "failure_reported_as_success")
+    )
+
+    smaller = yaml.safe_load((chaos.folder / "minimized.yaml").read_text())
+    assert chaos.code == 1
+    assert smaller.get("steps", []) == []
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+async def test_minimizing_keeps_the_crash_that_a_bug_needs(tmp_path: Path) -> None:
+    plan = {**WEAR, "workload": {"jobs": 60, "kinds": {"quick": 1}, "submit_within": 1}}
+
+    chaos = await run_chaos(
+        tmp_path, plan, "--minimize", mutant=("jobstore", "reply_before_commit")
+    )
+
+    smaller = yaml.safe_load((chaos.folder / "minimized.yaml").read_text())
+    assert chaos.code == 1
+    assert [step["target"] for step in smaller["steps"]] == ["jobstore"]
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+async def test_ten_minutes_of_faults_lose_nothing_and_accept_nothing_twice(tmp_path: Path) -> None:
+    plan = {
+        "name": "ten-minutes",
+        "duration_s": 600,
+        "targets": {"workers": 5, "slots": 4, "lease_s": 3},
+        "workload": {"jobs": 5_000, "jobs_per_run": 10, "submit_within": 0.95,
+                     "bad_input_every": 0.5},
+        "steady_state": {"drained_within_s": 120},
+        "steps": [
+            {"what": "kill", "target": "service", "every": 15, "jitter": 3, "down_s": 0.5},
+            {"what": "kill", "target": "worker", "every": 10, "jitter": 3},
+            {"what": "restart", "target": "any", "every": 40, "jitter": 10},
+            {"what": "sigstop", "target": "any", "every": 20, "jitter": 5, "for_s": 4},
+            {"what": "network", "hop": "worker-gateway", "every": 20, "for_s": 5,
+             "faults": [{"kind": "lost_response", "probability": 0.05}]},
+            {"what": "network", "hop": "worker-registry", "every": 30, "for_s": 3,
+             "faults": [{"kind": "partition"}]},
+            {"what": "network", "hop": "gateway-jobstore", "every": 25, "for_s": 2,
+             "faults": [{"kind": "reset_peer", "after_s": 0.2, "probability": 0.5}]},
+            {"what": "network", "hop": "people-jobstore", "every": 10, "for_s": 2,
+             "faults": [{"kind": "lost_response", "probability": 0.3}]},
+            {"what": "points", "target": "jobstore", "every": 30, "for_s": 5,
+             "faults": [{"at": "jobstore.store.after_commit", "action": "kill",
+                         "probability": 0.05, "times": 1}]},
+            {"what": "disk_full", "every": 120, "for_s": 2},
+        ],
+        "abort": {"no_progress_s": 120},
+        "expect": ["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10"],
+    }  # fmt: skip
+
+    chaos = await run_chaos(tmp_path, plan)
+
+    assert chaos.code == 0, chaos.text
+    assert chaos.told["jobs"] == 5_000
+    assert sum(chaos.told["faults"].values()) >= 200
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+async def test_a_thousand_real_crashes_lose_nothing(tmp_path: Path) -> None:
+    plan = {
+        "name": "a-thousand-crashes",
+        "duration_s": 660,
+        "targets": {"workers": 2, "slots": 4, "lease_s": 3},
+        "workload": {"jobs": 300, "submit_within": 0.95},
+        "steady_state": {"drained_within_s": 120},
+        "steps": [{"what": "kill", "target": name, "every": 3, "at": at}
+                  for name, at in (("jobstore", 1), ("gateway", 1.6), ("registry", 2.2),
+                                   ("worker-0", 2.8), ("worker-1", 3.4))],
+        "expect": ["P1", "P2", "P3", "P4", "P7", "P8"],
+    }  # fmt: skip
+
+    chaos = await run_chaos(tmp_path, plan)
+
+    assert chaos.code == 0, chaos.text
+    assert chaos.told["faults"]["kill"] >= 1_000
