@@ -22,6 +22,7 @@ from jobstore.triggers.ports import Outside
 from registry.service import RegistryService
 from shared.daemon import Part, listening_to_signals, until
 from shared.files import DiskFiles
+from shared.http.admission import Admission
 from shared.http.server import Server
 from shared.interference import Interference, Undisturbed
 from shared.keys import Keys
@@ -92,7 +93,7 @@ async def serve(
             forwarder, verifier, AttemptTokens(minter, runtime), execution, at_gateway.calls(stored)
         ),
         registry.app.build_app(enrolling, verifier, minter, keys.enrolment_secret),
-        jobstore.app.build_app(stored, verifier, stored.execution),
+        jobstore.app.build_app(stored, verifier, stored.execution, Admission(lambda: jobs.wait_s)),
     )
     for at_service, app in zip((at_gateway, at_registry, at_store), apps, strict=True):
         at_service.add_routes(app, verifier)

@@ -39,8 +39,11 @@ class GatewayService:
             if not error.retryable and error.status < 500:
                 raise  # the worker's doing, which waiting does not mend
             self._log_outage(error)
+            asked_s = float(error.facts.get("retry_after_s", 0.0))
             return g.ClaimReply(
-                claims=(), reason="jobstore_unavailable", retry_after_s=RETRY_AFTER_S
+                claims=(),
+                reason="jobstore_unavailable",
+                retry_after_s=max(RETRY_AFTER_S, asked_s),
             )
 
     async def refuse(self, ask: g.RefuseRequest) -> None:

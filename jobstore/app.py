@@ -29,6 +29,7 @@ from jobstore.triggers.routes import add_wait_routes
 from shared.components import ComponentRunner, Running
 from shared.daemon import Part, run_until_signalled
 from shared.files import DiskFiles
+from shared.http.admission import Admission
 from shared.http.component_routes import add_component_list, add_component_routes
 from shared.http.execution_routes import add_execution_routes
 from shared.http.identity import through_gateway
@@ -83,7 +84,8 @@ async def serve(
         outside,
     )
     verifier = Verifier(keys.signing.public_key(), runtime)
-    app = build_app(faults.serves(service), verifier, faults.serves(service.execution))
+    admission = Admission(lambda: service.wait_s)
+    app = build_app(faults.serves(service), verifier, faults.serves(service.execution), admission)
     faults.add_routes(app, verifier)
     server = Server(app, host, port)
 
@@ -122,14 +124,17 @@ def new_postman(
 
 
 def build_app(
-    service: WholeJobService, verifier: Verifier, execution: Execution
+    service: WholeJobService,
+    verifier: Verifier,
+    execution: Execution,
+    admission: Admission | None = None,
 ) -> web.Application:
     """Gateways ask for workers with a service token, people with a client token."""
 
     async def ready() -> None:
         await service.list_runs(RunFilter(limit=1))
 
-    app = new_app(ready, ABOUT)
+    app = new_app(ready, ABOUT, admission)
     add_worker_routes(app, service, through_gateway(verifier))
     add_worker_line(app, service, through_gateway(verifier))
     add_execution_routes(app, execution, through_gateway(verifier))

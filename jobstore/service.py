@@ -134,6 +134,11 @@ class JobStoreService:
         process has to end, and recover at its next start."""
         return self._loops.failure
 
+    @property
+    def wait_s(self) -> float:
+        """How long writes wait for their transaction, at this moment."""
+        return self._store.database.wait_s
+
     async def start(self) -> None:
         """Leases that were held are granted anew, waits begin again, and verbs are served."""
         self._keeper.restore(await self._store.start())

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import aiosqlite
 
@@ -23,7 +23,8 @@ from shared.sqlite_file import configure, explain, migrate
 T = TypeVar("T")
 
 MAX_BATCH: Final = 256
-MAX_WAITING: Final = 10_000
+MAX_WAITING: Final = 10_000  # writes
+MAX_READING: Final = 10_000
 
 
 @dataclass(slots=True)
@@ -42,6 +43,12 @@ class Tx:
 
 
 Call = Callable[[Tx], Any]
+
+
+class _Waiting(NamedTuple):
+    call: Call
+    answer: "asyncio.Future[Any]"
+    since: float
 
 
 class Database:
@@ -67,7 +74,8 @@ class Database:
         self._runtime = runtime
         self._name = name
         self._before_commit = before_commit
-        self._waiting: list[tuple[Call, asyncio.Future[Any]]] = []
+        self._waiting: list[_Waiting] = []
+        self._reading = 0
         self._wake = asyncio.Event()
         self._loops = Loops(runtime)
         self._loops.add(f"{name}.writer", self._write_batches)
@@ -78,6 +86,11 @@ class Database:
     @property
     def failure(self) -> "asyncio.Future[None]":
         return self._loops.failure
+
+    @property
+    def wait_s(self) -> float:
+        """How long the oldest of the writes has waited that no transaction has taken up."""
+        return self._runtime.mono() - self._waiting[0].since if self._waiting else 0.0
 
     async def start(self) -> None:
         """The file is open and its schema is the newest. StoreUnusable says what is in the way."""
@@ -110,17 +123,25 @@ class Database:
         if self._failed is not None or self._writer is None:
             raise self._failed or StoreFailed(f"{self._name} store is closed", service=self._name)
         if len(self._waiting) >= MAX_WAITING and not must:
-            raise Overloaded(f"{self._name} store has {MAX_WAITING} writes waiting")
+            raise Overloaded(
+                f"{self._name} store has {MAX_WAITING} writes waiting", retry_after_s=1
+            )
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append((call, future))
+        self._waiting.append(_Waiting(call, future, self._runtime.mono()))
         self._wake.set()
         return await future
 
     async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
-        """What `call` returned, from the newest committed state."""
+        """What `call` returned, from the newest committed state. Overloaded: too many read."""
         if self._failed is not None or self._reader is None:
             raise self._failed or StoreFailed(f"{self._name} store is closed", service=self._name)
-        return await _call(self._reader, call)
+        if self._reading >= MAX_READING:
+            raise Overloaded(f"{self._name} store has {MAX_READING} reads waiting", retry_after_s=1)
+        self._reading += 1
+        try:
+            return await _call(self._reader, call)
+        finally:
+            self._reading -= 1
 
     # -- the writer ---------------------------------------------------------------------------
 
@@ -134,11 +155,11 @@ class Database:
                     await self._commit(batch)
                 except BaseException:  # also when stopped: whether it is durable is not known
                     stopped = StoreFailed(f"{self._name} store stopped", service=self._name)
-                    for _, future in batch:
-                        _settle(future, stopped)
+                    for one in batch:
+                        _settle(one.answer, stopped)
                     raise
 
-    async def _commit(self, batch: list[tuple[Call, "asyncio.Future[Any]"]]) -> None:
+    async def _commit(self, batch: list[_Waiting]) -> None:
         assert self._writer is not None
         now = self._runtime.now()
         tx_of = {
@@ -146,22 +167,22 @@ class Database:
             "mono": self._runtime.mono(),
             "new_id": self._runtime.new_id,
         }
-        calls = [call for call, _ in batch]
+        calls = [one.call for one in batch]
         try:
             await faultpoint(f"{self._name}.store.before_commit")
             outcomes, after_commit = await _call(
                 self._writer, lambda conn: _run_batch(conn, calls, tx_of, self._before_commit)
             )
         except Unavailable as error:  # a fault: nothing was written, and what comes next may be
-            for _, future in batch:
-                _settle(future, error)
+            for one in batch:
+                _settle(one.answer, error)
             return
         except (sqlite3.Error, OSError) as error:
             self._failed = StoreFailed(
                 f"{self._name} store failed: {explain(error)}", service=self._name
             )
-            for _, future in batch:
-                _settle(future, self._failed)
+            for one in batch:
+                _settle(one.answer, self._failed)
             self._refuse_waiting(self._failed)
             raise self._failed from error
         try:
@@ -170,13 +191,13 @@ class Database:
             outcomes = [error] * len(batch)
         for call in after_commit:
             call()
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
-            _settle(future, outcome)
+        for one, outcome in zip(batch, outcomes, strict=True):
+            _settle(one.answer, outcome)
 
     def _refuse_waiting(self, error: ServiceError) -> None:
         waiting, self._waiting = self._waiting, []
-        for _, future in waiting:
-            _settle(future, error)
+        for one in waiting:
+            _settle(one.answer, error)
 
 
 class _Raised:

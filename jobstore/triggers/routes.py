@@ -8,6 +8,7 @@ from pydantic import JsonValue
 
 from shared.errors import BadRequest, Conflict, UnknownCallback, UnknownJob, UnknownRun
 from shared.http import wire
+from shared.http.admission import Rank
 from shared.http.identity import require_role
 from shared.http.operation import Content, Key, number, operation
 from shared.http.server import read_bytes, read_message, reply
@@ -65,7 +66,11 @@ class _Verbs:
         return web.json_response({})
 
     @operation(
-        Key.NOBODY, {200: Content.EMPTY}, body=Content.ANY, errors=(UnknownCallback, Conflict)
+        Key.NOBODY,
+        {200: Content.EMPTY},
+        body=Content.ANY,
+        errors=(UnknownCallback, Conflict),
+        rank=Rank.PEOPLE,
     )
     async def post_callback(self, request: web.Request) -> web.Response:
         """200: the task goes on with it. There is no token: the URL itself is the secret."""

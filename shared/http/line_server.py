@@ -8,9 +8,10 @@ from typing import Final
 from aiohttp import WSCloseCode, WSMsgType, web
 from pydantic import ValidationError
 
-from shared.errors import BadRequest, Overloaded
+from shared.errors import BadRequest, Overloaded, ServiceError
+from shared.http.admission import Admission, Rank
 from shared.http.operation import Content, Key, operation
-from shared.http.server import as_service_error, error_body
+from shared.http.server import ADMISSION, as_service_error, error_body
 from shared.protocol.line import (
     FRAME_BYTES,
     GIVE_UP,
@@ -29,9 +30,15 @@ Answerer = Callable[[str | None, bytes], Awaitable[bytes]]  # of a token and a b
 
 
 def add_line(
-    app: web.Application, admit: Callable[[web.Request], object], verbs: Mapping[str, Answerer]
+    app: web.Application,
+    admit: Callable[[web.Request], object],
+    verbs: Mapping[str, Answerer],
+    ranks: Mapping[str, Rank] | None = None,
 ) -> None:
-    """The application serves `verbs` on lines, to everybody whom `admit` does not turn away."""
+    """The application serves `verbs` on lines, to everybody whom `admit` does not turn away.
+
+    `ranks` names the verbs that are not vital.
+    """
     lines: dict[_Line, None] = {}
 
     @operation(Key.WORKER, {101: Content.NONE})
@@ -40,7 +47,7 @@ def add_line(
         admit(request)
         socket = web.WebSocketResponse(heartbeat=PING_S, max_msg_size=FRAME_BYTES, compress=False)
         await socket.prepare(request)
-        line = _Line(socket, verbs)
+        line = _Line(socket, verbs, app[ADMISSION], ranks or {})
         lines[line] = None
         try:
             await line.serve()
@@ -60,9 +67,17 @@ def add_line(
 class _Line:
     """One connection, from its first call to its end."""
 
-    def __init__(self, socket: web.WebSocketResponse, verbs: Mapping[str, Answerer]) -> None:
+    def __init__(
+        self,
+        socket: web.WebSocketResponse,
+        verbs: Mapping[str, Answerer],
+        admission: Admission,
+        ranks: Mapping[str, Rank],
+    ) -> None:
         self._socket = socket
         self._verbs = verbs
+        self._admission = admission
+        self._ranks = ranks
         self._open: dict[int, asyncio.Task[None]] = {}
         self._reading: asyncio.Task[None] | None = None
 
@@ -95,14 +110,36 @@ class _Line:
                 namesake.cancel()
         elif namesake is not None:
             return False
-        elif len(self._open) >= MAX_OPEN:
-            # Nothing more is read before this has left: who does not listen cannot go on asking.
-            await self._refuse(call, Overloaded(f"{MAX_OPEN} calls are open on this line"))
         else:
+            try:
+                leave = self._enter(call, len(body))
+            except ServiceError as error:
+                # Nothing is read before this has left: who does not listen cannot go on asking.
+                await self._refuse(call, error)
+                return True
             task = group.create_task(self._answer(call, body), name=call.verb)
             self._open[call.number] = task
             task.add_done_callback(lambda _: self._open.pop(call.number, None))
+            task.add_done_callback(leave)
         return True
+
+    def _enter(self, call: CallHead, size_bytes: int) -> Callable[[object], None]:
+        """The call is let in; what has to be called when it ends."""
+        if len(self._open) >= MAX_OPEN:
+            raise Overloaded(f"{MAX_OPEN} calls are open on this line", retry_after_s=1)
+        admission, rank = self._admission, self._ranks.get(call.verb, Rank.VITAL)
+        admission.enter(rank)
+        try:
+            admission.hold(size_bytes, rank)
+        except Overloaded:
+            admission.leave(rank)
+            raise
+
+        def leave(_: object) -> None:
+            admission.let_go(size_bytes)
+            admission.leave(rank)
+
+        return leave
 
     async def _answer(self, call: CallHead, body: bytes) -> None:
         try:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel
 
 from shared.errors import ServiceError
+from shared.http.admission import Rank
 from shared.tokens import Role
 
 H = TypeVar("H", bound=Callable[..., Any])
@@ -78,6 +79,7 @@ class Operation:
     name: str = ""  # empty: the handler's
     says: str = ""  # empty: the handler's docstring
     paths: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # steps that are special
+    rank: Rank | None = None  # None: what its key and its replies say
 
 
 def operation(
@@ -100,3 +102,20 @@ def operation_of(handler: Any) -> Operation | None:
     said = getattr(handler, _SAID, None)
     assert said is None or isinstance(said, Operation)
     return said
+
+
+def rank_of(handler: Any) -> Rank:
+    """How soon its calls are turned away when there is too much to do."""
+    said = operation_of(handler)
+    if said is None or said.rank is not None:
+        return Rank.PEOPLE if said is None or said.rank is None else said.rank
+    if said.key is Key.ENROLMENT:
+        return Rank.CLAIM
+    if said.key is not Key.PERSON:
+        return Rank.VITAL
+    is_stream = any(
+        body in (Content.BYTES, Content.EVENTS)
+        for reply in said.replies.values()
+        for body in (reply if isinstance(reply, tuple) else (reply,))
+    )
+    return Rank.WATCH if is_stream else Rank.PEOPLE

@@ -21,9 +21,12 @@ from shared.errors import (
     UnsupportedVersion,
     to_wire,
 )
+from shared.http.admission import Admission, Rank
+from shared.http.connections import Connection, Connections
 from shared.http.openapi import About, describe_app
-from shared.http.operation import Content, Key, operation
+from shared.http.operation import Content, Key, operation, rank_of
 from shared.http.wire import PROTOCOL, RANGE, RETRY_AFTER, STATE
+from shared.protocol.gateway import MIN_BYTES_PER_S
 from shared.services import PIECE_BYTES
 
 log = structlog.get_logger()
@@ -34,8 +37,15 @@ JSON: Final = {"Content-Type": "application/json"}
 BODY_BYTES: Final = 8 * 1024 * 1024  # of a JSON message
 HEADER_BYTES: Final = 8_190
 KEEPALIVE_S: Final = 75.0  # longer than the client's, so that the client closes first
+BACKLOG: Final = 1_024  # connections that the kernel keeps until they are accepted
 SILENCE_S: Final = 30.0  # while a body is awaited
+PATIENCE: Final = 4.0  # a body may take this much longer than its sender would go on sending it
 MAX_MISTAKES: Final = 20
+
+
+ADMISSION: Final = web.AppKey("admission", Admission)
+_RANKS: Final = web.AppKey("ranks", dict[object, Rank])
+_HELD: Final = web.RequestKey("held_bytes", int)  # what of its body is in memory
 
 
 class Health(BaseModel):
@@ -52,20 +62,26 @@ class Server:
         self.port = port
         # A client that is gone cancels its handler: a long poll nobody waits for claims nothing.
         self._runner = web.AppRunner(
-            app,
-            access_log=None,
-            handler_cancellation=True,
-            keepalive_timeout=KEEPALIVE_S,
-            shutdown_timeout=linger_s,
-            max_line_size=HEADER_BYTES,
-            max_field_size=HEADER_BYTES,
+            app, access_log=None, handler_cancellation=True, shutdown_timeout=linger_s
         )
+        self._listener: asyncio.AbstractServer | None = None
 
     async def start(self) -> None:
         """The socket is open. Misconfigured: the address cannot be had."""
         await self._runner.setup()
+        assert self._runner.server is not None
+        connections = Connections(
+            self._runner.server,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_S,
+            max_line_size=HEADER_BYTES,
+            max_field_size=HEADER_BYTES,
+        )
+        loop = asyncio.get_running_loop()
         try:
-            await web.TCPSite(self._runner, self.host, self.port, backlog=1_024).start()
+            self._listener = await loop.create_server(
+                connections, self.host, self.port, backlog=BACKLOG
+            )
         except OSError as error:
             await self._runner.cleanup()
             raise Misconfigured(
@@ -73,10 +89,12 @@ class Server:
                 host=self.host,
                 port=self.port,
             ) from None
-        self.port = self._runner.addresses[0][1]
+        self.port = self._listener.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """No request is served any more; those in progress had `linger_s` to end."""
+        if self._listener is not None:
+            self._listener.close()
         await self._runner.cleanup()
 
     @property
@@ -85,7 +103,11 @@ class Server:
         return f"http://{host}:{self.port}"
 
 
-def new_app(ready: Callable[[], Awaitable[object]], about: About | None = None) -> web.Application:
+def new_app(
+    ready: Callable[[], Awaitable[object]],
+    about: About | None = None,
+    admission: Admission | None = None,
+) -> web.Application:
     """An application with error bodies, `/healthz` and `/readyz`.
 
     `ready` raises the ServiceError that keeps this service from serving, if there is one. With
@@ -112,6 +134,8 @@ def new_app(ready: Callable[[], Awaitable[object]], about: About | None = None) 
         return web.Response(body=documents[0], headers=JSON)
 
     app = web.Application(middlewares=[_answer_errors], client_max_size=BODY_BYTES)
+    app[ADMISSION] = admission or Admission()
+    app[_RANKS] = {}
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     if about is not None:
@@ -121,17 +145,39 @@ def new_app(ready: Callable[[], Awaitable[object]], about: About | None = None) 
 
 @web.middleware
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The one middleware: checks the protocol version and turns exceptions into bodies."""
+    """The one middleware: lets in, checks the protocol version, turns exceptions into bodies."""
     try:
-        if request.headers.get(PROTOCOL, SPOKEN) != SPOKEN:
-            raise UnsupportedVersion(supported=[SPOKEN])
-        return await handler(request)
+        return await _let_in(request, handler)
     except web.HTTPException as error:  # aiohttp's own: no such path, no such method, …
         return _from_aiohttp(request, error)
     except ConnectionError:
         raise  # the caller is gone; nobody reads an answer
     except Exception as error:
         return error_response(as_service_error(error, f"{request.method} {_route(request)}"))
+
+
+async def _let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
+    admission, ranks = request.app[ADMISSION], request.app[_RANKS]
+    asked = request.match_info.handler
+    rank = ranks.get(asked)
+    if rank is None:
+        # A handler that is made anew for each request, as for paths that do not exist, is not kept.
+        rank = rank_of(asked)
+        if request.match_info.http_exception is None:
+            ranks[asked] = rank
+    admission.enter(rank)
+    connection = request.protocol
+    if isinstance(connection, Connection):
+        connection.begin()
+    try:
+        if request.headers.get(PROTOCOL, SPOKEN) != SPOKEN:
+            raise UnsupportedVersion(supported=[SPOKEN])
+        return await handler(request)
+    finally:
+        if isinstance(connection, Connection):
+            connection.end()
+        admission.let_go(request.get(_HELD, 0))
+        admission.leave(rank)
 
 
 def _route(request: web.Request) -> str:
@@ -144,7 +190,7 @@ def as_service_error(error: Exception, where: str) -> ServiceError:
     """What the caller is told. What the caller could not know of is logged."""
     if isinstance(error, ValidationError):
         return describe(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
         # A disk that is full or broken, as the service met it: nothing was acknowledged.
         log.error("request.disk_failed", where=where, error=str(error))
         return Unavailable(f"this service could not use its disk: {error.strerror}")
@@ -230,8 +276,8 @@ def break_off(request: web.Request, error: Exception) -> None:
 
 async def body_pieces(request: web.Request, size_bytes: int) -> AsyncGenerator[bytes, None]:
     """The body in pieces of at most 64 KiB. BadRequest: it is not `size_bytes` long."""
-    got = 0
-    while piece := await _read_piece(request):
+    got, ends_at = 0, _must_end_at(size_bytes)
+    while piece := await _read_piece(request, ends_at):
         got += len(piece)
         if got > size_bytes:
             raise BadRequest(f"the body is longer than the {size_bytes} bytes announced")
@@ -243,23 +289,36 @@ async def body_pieces(request: web.Request, size_bytes: int) -> AsyncGenerator[b
 async def _read_body(request: web.Request, limit: int) -> bytes:
     if (request.content_length or 0) > limit:
         raise TooLarge(f"the body has more than {limit} bytes", limit_bytes=limit)
-    body = bytearray()
-    while piece := await _read_piece(request):
+    body, ends_at = bytearray(), _must_end_at(limit)
+    admission = request.app[ADMISSION]
+    rank = rank_of(request.match_info.handler)
+    while piece := await _read_piece(request, ends_at):
+        admission.hold(len(piece), rank)
+        request[_HELD] = request.get(_HELD, 0) + len(piece)
         body += piece
         if len(body) > limit:
             raise TooLarge(f"the body has more than {limit} bytes", limit_bytes=limit)
     return bytes(body)
 
 
-async def _read_piece(request: web.Request) -> bytes:
-    """Up to 64 KiB, empty at the end. Nobody may hold a handler by sending nothing."""
+def _must_end_at(size_bytes: int) -> float:
+    """Until when a body of that size is waited for, in the loop's time."""
+    longest_s = PATIENCE * (SILENCE_S + size_bytes / MIN_BYTES_PER_S)
+    return asyncio.get_running_loop().time() + longest_s
+
+
+async def _read_piece(request: web.Request, ends_at: float) -> bytes:
+    """Up to 64 KiB, empty at the end. Nobody may hold a handler by sending nothing, or little."""
     content = request.content
     if content.is_eof():  # all of it has arrived, as with most messages: no timer needed
         return await content.read(PIECE_BYTES)
     try:
-        async with asyncio.timeout(SILENCE_S):
+        silent_at = asyncio.get_running_loop().time() + SILENCE_S
+        async with asyncio.timeout_at(min(silent_at, ends_at)):
             return await content.read(PIECE_BYTES)
     except TimeoutError:
+        if silent_at > ends_at:
+            raise Unavailable("the body came too slowly") from None
         raise Unavailable(f"nothing of the body came for {SILENCE_S:g} s") from None
     except web.RequestPayloadError:
         raise BadRequest("the body is broken: its chunks cannot be understood") from None

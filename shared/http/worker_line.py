@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from shared.errors import Forbidden
+from shared.http.admission import Rank
 from shared.http.identity import (
     ATTEMPT,
     BEAT,
@@ -45,6 +46,7 @@ def add_worker_line(
             "heartbeat": verbs.heartbeat,
             "finish": verbs.finish,
         },
+        {"claim": Rank.CLAIM},
     )
 
 

@@ -22,6 +22,7 @@ from shared.errors import (
     UnknownJob,
 )
 from shared.http import wire
+from shared.http.admission import Rank
 from shared.http.identity import (
     ATTEMPT,
     BEAT,
@@ -84,6 +85,7 @@ class _Verbs:
         {200: g.ClaimReply, 204: Content.NONE},
         body=wire.CLAIM.body,
         reply_headers=(wire.REASON, wire.RETRY_AFTER),
+        rank=Rank.CLAIM,
     )
     async def claim(self, request: web.Request) -> web.Response:
         """200: leases on jobs. 204: none, and Drawbar-Reason says why."""
