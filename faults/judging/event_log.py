@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from faults.judging.evidence import Evidence
 from shared.protocol.jobs import Event
@@ -46,6 +47,25 @@ def room(e: Evidence) -> Iterator[str]:
                 live.discard(event.job_id or "")
             if limit is not None and len(live) > limit:
                 yield f"run {run_id} has {len(live)} jobs at work, max_workers is {limit}"
+
+
+def repeated_polls(e: Evidence) -> Iterator[str]:
+    """I3. A claim that was sent again, and brought more while it still held what it got first."""
+    granted: dict[str, dict[str, datetime]] = defaultdict(dict)  # by claim: live attempts
+    claim_of: dict[str, str] = {}
+    events = [event for of_run in e.final.events.values() for event in of_run]
+    for event in sorted(events, key=lambda event: event.seq):
+        attempt, claim = event.attempt_id, event.facts.get("claim_id")
+        if attempt is None:
+            continue
+        if event.kind == "job.claimed" and claim is not None:
+            earlier = [held for held, at in granted[claim].items() if at != event.at]
+            if earlier:
+                yield f"claim {claim} held {earlier[0]}, and got {attempt} beside it"
+            granted[claim][attempt] = event.at
+            claim_of[attempt] = claim
+        elif event.kind in FREES and attempt in claim_of:
+            granted[claim_of[attempt]].pop(attempt, None)
 
 
 def last_words(e: Evidence) -> Iterator[str]:

@@ -61,6 +61,7 @@ CHECKS: Final = (
     Check("P2", ("I3",), leases.grants),
     Check("P2", ("I3",), leases.rising_fences),
     Check("P2", ("I3",), leases.repeated_claims),
+    Check("P2", ("I3",), event_log.repeated_polls),
     Check("P2", ("I4",), leases.superseded),
     Check("P2", ("I2", "I3"), event_log.walks),
     Check("P2", ("I3",), event_log.locks),

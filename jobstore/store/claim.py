@@ -113,7 +113,14 @@ def _open_attempt(work: Work, ask: ClaimRequest, seq: int, slots: int) -> Grante
         ),
     )
     work.record(
-        "job.claimed", run_id, job_id, attempt_id, seq, worker_id=ask.worker_id, fence=fence
+        "job.claimed",
+        run_id,
+        job_id,
+        attempt_id,
+        seq,
+        worker_id=ask.worker_id,
+        fence=fence,
+        claim_id=ask.claim_id,
     )
     return Granted(attempt_id, fence, run_id, job_id, slots)
 

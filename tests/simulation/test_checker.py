@@ -1,7 +1,8 @@
 """The checker finds each kind of broken promise in a story that is otherwise flawless."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from faults.judging.entry import EVENT, FAILED, INVOKED, OK, Entry
 from faults.judging.final_state import FinalState
 from shared.ids import AttemptId, JobId, RunId
 from shared.protocol.jobs import AttemptView, Event, JobView, RunView
-from shared.protocol.pipeline import JobSpec, PipelineSpec
+from shared.protocol.pipeline import CheckSpec, JobSpec, PipelineSpec, RetryRule
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
 from simulation.checker import check
 from simulation.runner import artifact_of, line_of
@@ -29,7 +30,8 @@ class Story:
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
-        self._answered: dict[str, int] = {}
+        self.rest_s = 0.0
+        self.post_checks: tuple[CheckSpec, ...] = ()
         self._claim("worker-1.1", "refused", 1)
         self.call("worker-1.1", "refuse", attempt="refused")
         self._claim("worker-0.1", "lost", 2)
@@ -59,7 +61,9 @@ class Story:
         )
 
     def verdict(self) -> list[str]:
-        return check(self.entries, self.final, [PIPELINE])
+        jobs = (PIPELINE.jobs[0].model_copy(update={"post_checks": self.post_checks}),)
+        pipeline = PIPELINE.model_copy(update={"jobs": jobs, "retry": RetryRule(max=0)})
+        return check(self.entries, self.final, [pipeline], self.rest_s)
 
     # -- telling it -----------------------------------------------------------------------------
 
@@ -357,6 +361,68 @@ def crash_on_a_request(s: Story) -> None:
     s.fail("worker-1.1", "run", "ServiceError")
 
 
+def retry_too_often(s: Story) -> None:
+    s.happened(10, "job.retrying", None)
+
+
+def claim_what_was_cancelled(s: Story) -> None:
+    s.event("submitter.1", "cancelled", run=1, job=None)
+    s.call("worker-1.1", "poll")
+    s.event("worker-1.1", "claim", run=1, job="job", attempt="won", fence=3)
+
+
+def go_on_with_what_was_cancelled(s: Story) -> None:
+    s.event("submitter.1", "cancelled", run=1, job="job")
+    s.call("worker-1.1", "heartbeat", {"renewed": ["won"], "to_stop": [], "gone": []})
+
+
+def repeat_a_claim_with_another_fence(s: Story) -> None:
+    s.event("worker-1.1", "claim", run=1, job="job", attempt="won", fence=4)
+
+
+def give_more_to_a_repeated_poll(s: Story) -> None:
+    for place, attempt, at in ((0, "refused", T0), (1, "other", T0 + timedelta(seconds=1))):
+        event = an_event("job.claimed", attempt, fence=9, claim_id="poll")
+        s.final.events[1].insert(place, event.model_copy(update={"at": at}))
+
+
+def exceed_max_workers(s: Story) -> None:
+    event = an_event("job.claimed", "other", fence=1)
+    s.final.events[1].insert(2, event.model_copy(update={"job_id": "other"}))
+
+
+def offer_a_refused_job_at_once(s: Story) -> None:
+    s.rest_s = 100.0
+
+
+def start_an_attempt_twice(s: Story) -> None:
+    s.event("worker-1.2", "spawn", attempt="won", inputs=[])
+
+
+def run_more_than_there_are_slots(s: Story) -> None:
+    s.call("worker-1.1", "enrol", {"worker": "w", "incarnation": 1}, name="worker-1", slots=0)
+    s.entries.insert(0, s.entries.pop())
+
+
+def obey_a_superseded_worker(s: Story) -> None:
+    s.call("usurper.1", "enrol", {"worker": "w", "incarnation": 2}, name="worker-1", slots=1)
+    s.call("worker-1.1", "report", status="Working", attempts=[], worker="w", incarnation=1)
+
+
+def never_report_an_end(s: Story) -> None:
+    s.drop("finish", "worker-1.1")
+    s.fail("worker-1.1", "finish", "Unauthenticated")
+    s.entries.append(Entry(99, 99.0, "world.1", "mended", EVENT, 99, {}))
+
+
+def forget_with_the_power(s: Story) -> None:
+    s.final.again = replace(s.final, logs={"won": b""})
+
+
+def succeed_without_its_checks(s: Story) -> None:
+    s.post_checks = (CheckSpec(name="check_file_exists", params={"path": "out.txt"}),)
+
+
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
@@ -393,6 +459,19 @@ def crash_on_a_request(s: Story) -> None:
         (let_an_old_attempt_end_the_job, "the lease is with won"),
         (call_the_holder_late, "a report by the holder of the lease was called late"),
         (crash_on_a_request, "run of worker-1.1 met an internal error"),
+        (retry_too_often, "P5: 1/job was retried 1 times, 0 were allowed"),
+        (claim_what_was_cancelled, "P1: (1, 'job') was claimed by worker-1.1 after"),
+        (go_on_with_what_was_cancelled, "P1: won of (1, 'job') was cancelled, and its worker"),
+        (repeat_a_claim_with_another_fence, "P2: claim won was told as"),
+        (give_more_to_a_repeated_poll, "P2: claim poll held refused, and got other beside it"),
+        (exceed_max_workers, "P2: run 1 has 2 jobs at work, max_workers is 1"),
+        (offer_a_refused_job_at_once, "P5: (1, 'job') was given to worker-1.1"),
+        (start_an_attempt_twice, "P2: won was started 2 times"),
+        (run_more_than_there_are_slots, "P8: worker-1 ran 1 jobs, and has 0 slots"),
+        (obey_a_superseded_worker, "P4: worker-1.1 was obeyed as incarnation 1"),
+        (never_report_an_end, "P7: the end of won on worker-1 was never reported"),
+        (forget_with_the_power, "P3: logs of won are others after a loss of power"),
+        (succeed_without_its_checks, "P2: job 1/job is a success, and its post-checks did not"),
         (end_without_a_word, "P1: 1/job is success, its events end with None"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
