@@ -1,48 +1,20 @@
 """One claim, from its announcement to its receipt, as a sequence to be read from top to bottom."""
 
-import asyncio
-from contextlib import suppress
 from functools import partial
-from typing import Final
 
-import structlog
-
-from shared.errors import Conflict, Forbidden, NotFound, ServiceError, Unauthenticated
 from shared.faultpoints import faultpoint
 from shared.ids import WorkerId
-from shared.protocol.gateway import (
-    ArtifactEntry,
-    Claim,
-    Outcome,
-    RefuseRequest,
-    Result,
-    RunContext,
-    RunRequest,
-)
-from shared.protocol.pipeline import When
-from worker.backoff import Backoff
+from shared.protocol.gateway import ArtifactEntry, Claim, Result, RunContext
+from worker.artifacts.promised import collect_promised
+from worker.asking import ask_to_run, refuse
 from worker.crew import Crew
-from worker.execution import Execution, Stop
+from worker.ending import UNBEGUN, Stop, is_success
+from worker.execution import Execution
 from worker.outbox.interface import CannotKeep
 from worker.outbox.record import Record, lasting
-from worker.ports import CannotCollect, Process
+from worker.ports import Process
 from worker.presence import NotAcknowledged
-from worker.report import Report, spoiled
-
-CALL_TIMEOUT_S = 10.0
-_UNBEGUN: Final = Result(
-    outcome=Outcome.DRAINED, message="the worker was restarted before the job began"
-)
-LEAVES_ARTIFACTS = (
-    Outcome.EXITED,
-    Outcome.SIGNALED,
-    Outcome.TIMEOUT,
-    Outcome.TASK_ENDED,
-    Outcome.TASK_BROKEN,
-    Outcome.POSTCHECK_FAILED,
-)
-
-log = structlog.get_logger()
+from worker.report import Report
 
 
 class Attempt:
@@ -66,17 +38,17 @@ class Attempt:
     @property
     def phase(self) -> str:
         """What its heartbeats say."""
-        return "reporting" if self._is_reporting else self._execution.phase
+        return "reporting" if self._is_reporting else self._execution.processes.phase
 
     @property
     def process(self) -> Process | None:
         """What was started last."""
-        return self._execution.process
+        return self._execution.processes.latest
 
     @property
     def survives(self) -> bool:
         """Whether a successor can go on with it, if this worker ends now."""
-        return self._is_reporting or (self._execution.survives and not self._is_task)
+        return self._is_reporting or (self._execution.processes.survive and not self._is_task)
 
     async def live(self) -> None:
         """The attempt was refused, dropped, or executed and reported."""
@@ -85,11 +57,11 @@ class Attempt:
                 if self._declined is not None:
                     raise NotAcknowledged(self._declined)
                 await self._crew.presence.announce()
-                self._begin()
+                since = self._begin()
             except (NotAcknowledged, CannotKeep) as error:
                 await self._refuse(str(error))
                 return
-            context = await self._run()
+            context = await self._run(since)
             if context is not None:
                 await self._hand_in(context, await self._execution.run(context))
             await self._settle()
@@ -101,8 +73,8 @@ class Attempt:
         context = record.context
         try:
             if context is None:  # it may have asked to run it, but has not begun
-                if not await self._refuse(str(_UNBEGUN.message)):
-                    await self._report(_UNBEGUN, ())
+                if not await self._refuse(UNBEGUN.message):
+                    await self._report(UNBEGUN)
             elif record.result is not None:
                 self._vacate()
                 await self._execution.reopen(context, record)
@@ -116,16 +88,27 @@ class Attempt:
     async def _hand_in(self, context: RunContext, result: Result) -> None:
         """The result has its receipt, or there will never be one."""
         crew, done = self._crew, self._execution
+        processes = done.processes
         self._vacate()
         self._is_reporting = True
         await faultpoint("worker.result.unnoted", attempt=self.attempt_id)
-        crew.outbox.note(self.attempt_id, result=result, usage=done.usage, published=done.published)
+        crew.outbox.note(
+            self.attempt_id,
+            result=result,
+            usage=processes.usage,
+            published=processes.published,
+        )
         await faultpoint("worker.result.noted", attempt=self.attempt_id)
-        done.release()
-        artifacts, result = await self._collect(context, result)
+        processes.release()
+        if is_success(result):
+            await done.keep_cache()
+        limits = crew.settings.artifact_limits(context)
+        artifacts, result = await collect_promised(
+            context, result, processes.published, done.files, limits
+        )
         await faultpoint("worker.artifacts.collected", attempt=self.attempt_id)
         await self._expect(artifacts)
-        await self._report(result, artifacts)
+        await self._report(result, artifacts, context.part_bytes)
 
     async def _settle(self) -> None:
         """Nothing is kept of the attempt."""
@@ -171,109 +154,43 @@ class Attempt:
 
     def _stop(self, stop: Stop, why: str, grace_s: float) -> None:
         if not self._is_reporting:
-            self._execution.stop(stop, why, grace_s)
+            self._execution.processes.stop(stop, why, grace_s)
 
-    # -- refuse, run -------------------------------------------------------------------------
+    # -- what its life is made of ------------------------------------------------------------
 
     async def _refuse(self, reason: str) -> bool:
-        """The job is back in its place. False: it has lapsed to it, or was not ours to refuse."""
-        log.warning("attempt.refused", attempt_id=self.attempt_id, reason=reason)
-        ask = RefuseRequest(
-            attempt_id=self.attempt_id,
-            worker_id=self.worker_id,
-            fence=self.fence,
-            reason=reason[:500],
-        )
-        backoff = Backoff(self._crew.runtime, cap_s=2.0)
-        lapses_at = self._claimed_at + self._claim.start_ttl_s
-        while self._crew.runtime.mono() < lapses_at:
-            try:
-                async with asyncio.timeout(CALL_TIMEOUT_S):
-                    await self._crew.gateway.refuse(ask)
-            except (Conflict, NotFound):
-                return False
-            except (ServiceError, TimeoutError):
-                await self._crew.runtime.sleep(backoff.next_s())
-            else:
-                return True
-        return False
+        return await refuse(self, self._crew, reason, self._claimed_at + self._claim.start_ttl_s)
 
-    def _begin(self) -> None:
-        """A successor will know of the attempt. CannotKeep."""
+    def _begin(self) -> float:
+        """When it began. A successor will know of the attempt. CannotKeep."""
+        since = self._crew.runtime.mono()
         self._crew.outbox.begin(
             Record(
                 claim=self._claim.model_copy(update={"token": None}),
                 worker_id=self.worker_id,
-                since=self._crew.runtime.mono(),
+                since=since,
             )
         )
+        return since
 
-    async def _run(self) -> RunContext | None:
-        """The try is counted and the lease held; or None: the job is not ours to start.
-
-        Sent until answered: when the first answer was lost, the try was spent already. A token
-        that is turned down is an answer too: it does not get better, and the job lapses to its
-        place with a new one.
-        """
+    async def _run(self, since: float) -> RunContext | None:
+        """What to run, under a lease that began no earlier than `since`; None: not ours to."""
         crew = self._crew
-        ask = RunRequest(
-            attempt_id=self.attempt_id,
-            worker_id=self.worker_id,
-            fence=self.fence,
-            host=crew.settings.host,
-            pid=crew.settings.pid,
+        context = await ask_to_run(self, crew)
+        if context is None:
+            return None
+        # After a long while of asking little of the lease may be left. Then the fence is due at
+        # once, unless the next heartbeat is quicker.
+        crew.leases.hold(self, context, since)
+        self._is_task = context.task is not None
+        crew.outbox.note(
+            self.attempt_id,
+            context=lasting(context),
+            is_task=self._is_task,
+            held_at=crew.runtime.mono(),
         )
-        backoff = Backoff(crew.runtime, cap_s=2.0)
-        first_sent_at = crew.runtime.mono()
-        while True:
-            try:
-                async with asyncio.timeout(CALL_TIMEOUT_S):
-                    context = await crew.gateway.run(ask)
-            except (Conflict, NotFound, Unauthenticated, Forbidden) as error:
-                log.warning("attempt.not_started", attempt_id=self.attempt_id, error=error.code)
-                return None
-            except (ServiceError, TimeoutError):
-                await crew.runtime.sleep(backoff.next_s())
-            else:
-                # After a long while of asking little of the lease may be left. Then the fence
-                # is due at once, unless the next heartbeat is quicker.
-                crew.leases.hold(self, context, first_sent_at)
-                self._is_task = context.task is not None
-                crew.outbox.note(
-                    self.attempt_id,
-                    context=lasting(context),
-                    is_task=context.task is not None,
-                    held_at=crew.runtime.mono(),
-                )
-                await faultpoint("worker.run.after", attempt=self.attempt_id)
-                return context
-
-    # -- report ------------------------------------------------------------------------------
-
-    async def _collect(
-        self, context: RunContext, result: Result
-    ) -> tuple[tuple[ArtifactEntry, ...], Result]:
-        """What the job left. A failed job may leave less than it promised."""
-        files = self._execution.files
-        is_good = result.outcome is Outcome.EXITED and result.exit_code == 0
-        wanted = {When.ON_SUCCESS: is_good, When.ON_FAILURE: not is_good, When.ALWAYS: True}
-        promised = context.artifacts if wanted[context.artifacts_when] else ()
-        globs = (*promised, *self._execution.published)
-        limits = self._execution.artifact_limits
-        if is_good:
-            await self._execution.save_cache(context)
-        if not globs or files is None or result.outcome not in LEAVES_ARTIFACTS:
-            return (), result
-        if is_good:
-            try:
-                return tuple(await files.find_artifacts(globs, limits)), result
-            except CannotCollect as error:
-                return (), spoiled(result, str(error))
-        found: dict[str, ArtifactEntry] = {}
-        for glob in globs:
-            with suppress(CannotCollect):
-                found |= {e.path: e for e in await files.find_artifacts([glob], limits)}
-        return tuple(found[path] for path in sorted(found)), result
+        await faultpoint("worker.run.after", attempt=self.attempt_id)
+        return context
 
     async def _expect(self, artifacts: tuple[ArtifactEntry, ...]) -> None:
         """If the receipt is late, what the job left is made to survive a loss of power."""
@@ -284,16 +201,16 @@ class Attempt:
         crew.outbox.hold(self.attempt_id, size)
         crew.parking.expect(self.attempt_id, partial(files.sync, [e.path for e in artifacts]))
 
-    async def _report(self, result: Result, artifacts: tuple[ArtifactEntry, ...]) -> None:
+    async def _report(
+        self,
+        result: Result,
+        artifacts: tuple[ArtifactEntry, ...] = (),
+        part_bytes: int | None = None,
+    ) -> None:
         crew, done = self._crew, self._execution
-        report = Report(
-            self,
-            crew.gateway,
-            crew.runtime,
-            is_gone=lambda: self._is_gone,
-            part_bytes=done.part_bytes,
-        )
-        await report.deliver(result, done.usage, artifacts, done.files, done.stream)
+        report = Report(self, crew.gateway, crew.runtime, lambda: self._is_gone, part_bytes)
+        usage = done.processes.usage
+        await report.deliver(result, usage, artifacts, done.files, done.log.stream)
 
     def _vacate(self) -> None:
         """The slot is free. Safe to repeat."""

@@ -12,7 +12,6 @@ from shared.protocol.gateway import (
     FinishRequest,
     Incomplete,
     LogSummary,
-    Outcome,
     Receipt,
     Result,
     Usage,
@@ -21,6 +20,7 @@ from shared.runtime import Runtime
 from shared.services import Gateway
 from worker.artifacts.uploads import Uploads
 from worker.backoff import Backoff
+from worker.ending import spoiled
 from worker.lease import Holder
 from worker.logstream import LogStream
 from worker.ports import AttemptFiles
@@ -126,10 +126,3 @@ class Report:
         )
         async with asyncio.timeout(CALL_TIMEOUT_S):
             return await self._gateway.finish(ask)
-
-
-def spoiled(result: Result, flaw: str) -> Result:
-    """A success without its artifacts is none; a failure stays what it was, with a note."""
-    if result.outcome is Outcome.EXITED and result.exit_code == 0:
-        return Result(outcome=Outcome.ARTIFACT_ERROR, exit_code=0, message=flaw[:2_000])
-    return result.model_copy(update={"message": f"{result.message}\n{flaw}".strip()[:2_000]})

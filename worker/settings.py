@@ -8,6 +8,7 @@ from typing import Literal
 
 from shared.protocol.gateway import RunContext
 from shared.protocol.pipeline import SecuritySpec
+from worker.ports import ArtifactLimits
 
 VERSION = "0.1.0"
 
@@ -61,7 +62,22 @@ class WorkerSettings:
         """Whether the job is run in a container."""
         return context.image is not None and self.images == "run"
 
+    def most_log_bytes(self, context: RunContext) -> int:
+        """How long the job's log may be: as this worker and the job service allow."""
+        return _least(self.max_log_bytes, context.max_log_bytes)
+
+    def artifact_limits(self, context: RunContext) -> ArtifactLimits:
+        """The same of what it may leave."""
+        return ArtifactLimits(
+            each_bytes=_least(self.max_artifact_bytes, context.max_artifact_bytes),
+            total_bytes=self.max_artifacts_bytes,
+        )
+
     @property
     def max_unreported(self) -> int:
         """With more results than this waiting for a receipt, nothing new is claimed."""
         return 4 * self.slots + 16
+
+
+def _least(ours: int, theirs: int | None) -> int:
+    return ours if theirs is None else min(ours, theirs)
