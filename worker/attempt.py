@@ -208,7 +208,9 @@ class Attempt:
         part_bytes: int | None = None,
     ) -> None:
         crew, done = self._crew, self._execution
-        report = Report(self, crew.gateway, crew.runtime, lambda: self._is_gone, part_bytes)
+        report = Report(
+            self, crew.gateway, crew.runtime, crew.budget, lambda: self._is_gone, part_bytes
+        )
         usage = done.processes.usage
         await report.deliver(result, usage, artifacts, done.files, done.log.stream)
 

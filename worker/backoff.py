@@ -1,6 +1,11 @@
 """Waiting longer after each failure, by chance, so that many workers do not return as one."""
 
+from typing import Final
+
+from shared.errors import ServiceError
 from shared.runtime import Runtime
+
+LONGEST_ASKED_S: Final = 60.0
 
 
 class Backoff:
@@ -15,11 +20,12 @@ class Backoff:
         self._cap_s = cap_s
         self.failures = 0
 
-    def next_s(self) -> float:
-        """How long to wait after one more failure."""
+    def next_s(self, error: Exception | None = None) -> float:
+        """How long to wait after one more failure: no shorter than its error asks for."""
         ceiling = min(self._cap_s, self._base_s * 2 ** min(self.failures, 30))
         self.failures += 1
-        return self._runtime.random.uniform(0, ceiling)
+        asked_s = error.facts.get("retry_after_s", 0.0) if isinstance(error, ServiceError) else 0.0
+        return min(float(asked_s), LONGEST_ASKED_S) + self._runtime.random.uniform(0, ceiling)
 
     def reset(self) -> None:
         """The next failure is the first."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from shared.retry_budget import RetryBudget
 from shared.runtime import Runtime
 from shared.services import Gateway
 from worker.alarms import Alarms
@@ -31,3 +32,4 @@ class Crew:
     streams: LogStreams
     outbox: Outbox
     parking: Parking
+    budget: RetryBudget  # of what is asked of the gateway again

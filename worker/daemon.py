@@ -10,6 +10,7 @@ from shared.ids import AttemptId, WorkerId
 from shared.protocol.gateway import Claim
 from shared.protocol.registry import Finding, StatusReply
 from shared.protocol.states import Desired, WorkerStatus
+from shared.retry_budget import RetryBudget
 from shared.runtime import Runtime
 from shared.services import Gateway, Registry
 from worker.alarms import Alarms
@@ -83,6 +84,7 @@ class Worker:
             streams=self._streams,
             outbox=self._outbox,
             parking=self._parking,
+            budget=RetryBudget(runtime),
         )
         self._attempts: dict[AttemptId, Attempt] = {}
         self._desired = Desired.RUN

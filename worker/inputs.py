@@ -47,7 +47,7 @@ class Inputs:
                 except (ServiceError, TimeoutError) as error:
                     if isinstance(error, ServiceError) and not error.retryable:
                         raise CannotCollect(f"inputs of {job_id!r}: {error}") from error
-                    await self._runtime.sleep(backoff.next_s())
+                    await self._runtime.sleep(backoff.next_s(error))
 
     async def _place_all(self, job_id: JobId, files: AttemptFiles) -> None:
         ask = InputListRequest(

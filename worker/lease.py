@@ -36,6 +36,7 @@ from worker.outbox.interface import Outbox
 from worker.ports import Runner
 
 MISSED: Final = 2.5  # beats: from then on they are late
+EAGER_BEATS: Final = 5  # that fail one after the other, each followed by a sooner one
 
 log = structlog.get_logger()
 
@@ -147,7 +148,9 @@ class Leases:
                 continue
             interval_s = min(lease.heartbeat_s for lease in self._held.values())
             if self._failures:
-                interval_s *= self._runtime.random.uniform(0.25, 1)
+                # At first sooner, as leases run out; later as often as if nothing had happened.
+                least = 0.25 if self._failures <= EAGER_BEATS else 1.0
+                interval_s *= self._runtime.random.uniform(least, 1 if least < 1 else 1.5)
             took_s = min(self._runtime.mono() - beaten_at, interval_s / 2)
             await self._runtime.sleep(interval_s - took_s)
             if self._held:

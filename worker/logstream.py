@@ -80,7 +80,7 @@ class LogStream:
             if isinstance(error, ServiceError) and not error.retryable:
                 # Settled or superseded: the heartbeat or the finish hears it with its reason.
                 self._is_refused = True
-            self._not_before = self._runtime.mono() + self._backoff.next_s()
+            self._not_before = self._runtime.mono() + self._backoff.next_s(error)
         finally:
             self.sender = None
 

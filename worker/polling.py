@@ -142,7 +142,7 @@ class Poller:
         except (ServiceError, TimeoutError) as error:
             if self._backoff.failures == 0:
                 log.warning("gateway.lost", error=repr(error))
-            await self._runtime.sleep(self._backoff.next_s())
+            await self._runtime.sleep(self._backoff.next_s(error))
             return
         if self._backoff.failures:
             log.info("gateway.returned", failures=self._backoff.failures)

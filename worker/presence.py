@@ -184,7 +184,7 @@ class Presence:
             await self._enrol()
         except (ServiceError, TimeoutError) as error:
             self._not_heard(waiting, error)
-            await self._runtime.sleep(self._backoff.next_s())
+            await self._runtime.sleep(self._backoff.next_s(error))
         else:
             self._heard(waiting, load.status, reply)
 
@@ -210,7 +210,7 @@ class Presence:
                     raise
                 if backoff.failures == 0:
                     log.warning("worker.enrolment_failed", error=repr(error))
-                await self._runtime.sleep(backoff.next_s())
+                await self._runtime.sleep(backoff.next_s(error))
             else:
                 break
         self.worker_id, self.incarnation = reply.worker_id, reply.incarnation

@@ -16,6 +16,7 @@ from shared.protocol.gateway import (
     Result,
     Usage,
 )
+from shared.retry_budget import RetryBudget
 from shared.runtime import Runtime
 from shared.services import Gateway
 from worker.artifacts.uploads import Uploads
@@ -45,6 +46,7 @@ class Report:
         holder: Holder,
         gateway: Gateway,
         runtime: Runtime,
+        budget: RetryBudget,
         is_gone: Callable[[], bool],
         part_bytes: int | None = None,
     ) -> None:
@@ -56,6 +58,7 @@ class Report:
         self._fence = holder.fence
         self._gateway = gateway
         self._runtime = runtime
+        self._budget = budget
         self._is_gone = is_gone
 
     async def deliver(
@@ -74,6 +77,7 @@ class Report:
                 try:
                     summary = EMPTY_LOG if stream is None else await stream.settle()
                     reply = await self._finish(result, usage, artifacts, summary)
+                    self._budget.succeeded(is_repeated=backoff.failures > 0)
                 except TooLarge as error:
                     if error.facts.get("what") == "log" and stream is not None:
                         stream.fill()
@@ -106,7 +110,8 @@ class Report:
                     return None
                 if backoff.failures == 0:
                     log.warning("report.delayed", attempt_id=self._attempt_id, error=repr(error))
-                await self._runtime.sleep(backoff.next_s())
+                await self._runtime.sleep(backoff.next_s(error))
+                await self._budget.spend()
 
     async def _finish(
         self,

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from shared.errors import ServiceError
+from shared.retry_budget import RetryBudget
 from shared.runtime import Runtime
 
 FIRST_PAUSE_S: Final = 0.1
@@ -16,17 +17,31 @@ T = TypeVar("T")
 
 
 async def persist(
-    runtime: Runtime, call: Callable[[float], Awaitable[T]], timeout_s: float, retry_for_s: float
+    runtime: Runtime,
+    budget: RetryBudget,
+    call: Callable[[float], Awaitable[T]],
+    timeout_s: float,
+    retry_for_s: float,
 ) -> T:
     """What `call` returned, which is given at most `timeout_s`; retryable errors are met with more
-    calls for `retry_for_s`."""
+    calls for `retry_for_s`, as far as the budget goes."""
     if retry_for_s <= 0:
         return await call(timeout_s)
     give_up_at = runtime.mono() + retry_for_s
+    failed: ServiceError | None = None
 
     async def call_in_time() -> T:
+        nonlocal failed
+        if failed is not None and not await budget.spend(give_up_at):
+            raise failed
         left_s = give_up_at - runtime.mono()
-        return await call(min(timeout_s, max(left_s, FIRST_PAUSE_S)))
+        try:
+            answer = await call(min(timeout_s, max(left_s, FIRST_PAUSE_S)))
+        except ServiceError as error:
+            failed = error
+            raise
+        budget.succeeded(is_repeated=failed is not None)
+        return answer
 
     return await _retrying(runtime, give_up_at)(call_in_time)
 

@@ -29,6 +29,7 @@ from shared.http.peer import Peer
 from shared.http.retrying import persist
 from shared.http.wire import PROTOCOL
 from shared.protocol.line import BODY_BYTES, LINE
+from shared.retry_budget import RetryBudget
 from shared.runtime import Runtime
 from shared.services import PIECE_BYTES, Body
 
@@ -86,6 +87,7 @@ class Transport:
         self._socket_factory = socket_factory
         self._session: aiohttp.ClientSession | None = None
         self._lines = LinePool(self._connect_line)
+        self._budget = RetryBudget(runtime)
         self._closed = False
 
     async def close(self) -> None:
@@ -115,7 +117,7 @@ class Transport:
         async def send(limit_s: float) -> Answer:
             return await self._send(method, path, body, headers, token, limit_s)
 
-        return await persist(self._runtime, send, timeout_s, retry_for_s)
+        return await persist(self._runtime, self._budget, send, timeout_s, retry_for_s)
 
     async def call(
         self,
@@ -144,7 +146,7 @@ class Transport:
                 raise self._peer.error(500, answer)
             return answer
 
-        answer = await persist(self._runtime, send, timeout_s, retry_for_s)
+        answer = await persist(self._runtime, self._budget, send, timeout_s, retry_for_s)
         try:
             return read(answer)
         except ValidationError:
