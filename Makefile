@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-SEEDS ?= 0:1000
+SEEDS ?= 0:10000
 BENCH ?=
 PYTHON ?= # which to take, when the first that is new enough will not do
 
@@ -53,9 +53,10 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 bench: $(STAMP) ## Measure speed and memory beside xargs and make; BENCH="--help" lists options
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-prove: $(STAMP) ## The long proofs, and many simulated fleets that fail; SEEDS=0:1000
+prove: $(STAMP) ## The long proofs, and many simulated fleets that fail; SEEDS=0:10000
 	@$(BIN)/python -m pytest -m prove --timeout 900
-	@$(BIN)/python -m simulation --seeds $(SEEDS)
+	@$(BIN)/python -m simulation --regressions
+	@$(BIN)/python -m simulation --seeds $(SEEDS) --jobs 2
 
 golden: $(STAMP) ## Write the golden files and diagrams anew, to be reviewed as a diff
 	@DRAWBAR_GOLDEN=write $(BIN)/python -m pytest -p no:randomly -k 'golden or diagram'

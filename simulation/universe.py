@@ -14,6 +14,7 @@ from typing import IO, Final
 from faults.judging.entry import OK, unanswered
 from faults.judging.final_state import FinalState, read_all
 from shared.errors import ServiceError
+from shared.protocol.pipeline import PipelineSpec
 from shared.services import JobService
 from shared.tokens import Role
 from simulation.checker import check
@@ -36,7 +37,9 @@ LIVES_WITHIN_S: Final = 400.0
 MOVES_WITHIN_S: Final = 90.0
 BRIEF_CHAOS_S: Final = 25.0
 LOOK_EVERY_S: Final = 1.0
+STORY_TAIL_S: Final = 1.0
 TAIL_S: Final = 15.0  # in which late finishers are heard
+STOP_S: Final = 4.0  # for a process whose time is over: the grace of its worker, and then some
 
 
 class Mode(StrEnum):
@@ -67,7 +70,7 @@ class Verdict:
 
 def run_seed(seed: int, trace: IO[str] | None = None, mode: Mode = Mode.SAFETY) -> Verdict:
     """Everything that happens in the universe of this seed, judged."""
-    folder = Path(tempfile.mkdtemp(prefix="drawbar-sim-", dir=_fast_folder()))
+    folder = Path(tempfile.mkdtemp(prefix="drawbar-sim-", dir=fast_folder()))
     try:
         loop = SimulatedLoop(seed, trace)
         universe = Universe(loop, folder, mode)
@@ -81,21 +84,28 @@ def run_seed(seed: int, trace: IO[str] | None = None, mode: Mode = Mode.SAFETY) 
 class Universe:
     """A cluster, those who use it and what goes wrong with it."""
 
-    def __init__(self, loop: SimulatedLoop, folder: Path, mode: Mode = Mode.SAFETY) -> None:
+    def __init__(
+        self,
+        loop: SimulatedLoop,
+        folder: Path,
+        mode: Mode = Mode.SAFETY,
+        story: Sequence[PipelineSpec] | None = None,
+    ) -> None:
+        """`story`: what is submitted, instead of what the seed says."""
         self._loop = loop
         self._mode = mode
         self._history = History(loop)
-        self._cluster = Cluster(loop, Network(loop), self._history, folder)
-        self._pipelines = pipelines(loop.seed)
-        self._nemesis = Nemesis(self._cluster)
+        self.cluster = Cluster(loop, Network(loop), self._history, folder)
+        self._pipelines = story or pipelines(loop.seed)
+        self._nemesis = Nemesis(self.cluster)
         self._verdict = Verdict(loop.seed, mode)
         self._final: FinalState | None = None
 
     async def unfold(self) -> None:
         """Chaos, then peace, then the end of all jobs, then a look at everything."""
         for name in NODES:
-            self._cluster.boot(name)
-        people = People(self._cluster, self._pipelines)
+            self.cluster.boot(name)
+        people = People(self.cluster, self._pipelines)
         people.arrive()
         if self._mode is Mode.SAFETY:
             await self._nemesis.rage()
@@ -108,6 +118,16 @@ class Universe:
             self._nemesis.mend()
         await self._look_back()
 
+    async def tell(self, cast: Sequence[str], within_s: float) -> None:
+        """The story, with these nodes only and without a nemesis, judged like all others."""
+        for name in cast:
+            self.cluster.boot(name)
+        people = People(self.cluster, self._pipelines, within_s=0.1)
+        people.arrive()
+        await self._drain(people, within_s, within_s)
+        self._loop.moments = None  # the reading is not part of the story
+        await self._look_back(STORY_TAIL_S)
+
     def _sick(self) -> Sequence[str]:
         """All workers but one that can run every job, and all services, are the healthy core."""
         chance = random.Random(f"core-{self._loop.seed}")
@@ -117,7 +137,7 @@ class Universe:
     async def _drain(self, people: People, within_s: float, moves_within_s: float) -> None:
         """All jobs have ended; or it is a violation, with what is stuck."""
         began = self._loop.now
-        reader, client = self._cluster.client("reader", Role.ADMIN)
+        reader, client = self.cluster.client("reader", Role.ADMIN)
         drain = Drain(self._loop, client, people)
         draining = reader.spawn(drain.run(), "drain")
         while not draining.done():
@@ -132,26 +152,26 @@ class Universe:
                 break
         self._verdict.drain_s = self._loop.now - began
 
-    async def _look_back(self) -> None:
+    async def _look_back(self, tail_s: float = TAIL_S) -> None:
         """Late finishers were heard, and all was read."""
-        reader, client = self._cluster.client("reader", Role.ADMIN)
-        await asyncio.sleep(TAIL_S)
+        reader, client = self.cluster.client("reader", Role.ADMIN)
+        await asyncio.sleep(tail_s)
         reading = reader.spawn(read_all(client), "read")
         await asyncio.wait([reading])
-        if not (self._cluster.breakdowns and isinstance(reading.exception(), ServiceError)):
+        if not (self.cluster.breakdowns and isinstance(reading.exception(), ServiceError)):
             self._final = reading.result()  # else it broke down that would have told us
             self._final.again = await self._read_again(client, reader)
 
     async def _read_again(self, client: JobService, reader: Process) -> FinalState | None:
         """What the job service says after its machine has lost its power."""
-        self._cluster.cut_power(JOBSTORE)
-        self._cluster.boot(JOBSTORE)
+        self.cluster.cut_power(JOBSTORE)
+        self.cluster.boot(JOBSTORE)
         while True:
             reading = reader.spawn(read_all(client), "read again")
             await asyncio.wait([reading])
             if not isinstance(reading.exception(), ServiceError):
                 return reading.result()
-            if self._cluster.breakdowns:
+            if self.cluster.breakdowns:
                 return None
             await asyncio.sleep(LOOK_EVERY_S)
 
@@ -160,9 +180,9 @@ class Universe:
         verdict, entries = self._verdict, self._history.entries
         if self._final is not None:
             verdict.violations += check(
-                entries, self._final, self._pipelines, JOBSTORE_SETTINGS.rest_s
+                entries, self._final, self._pipelines, JOBSTORE_SETTINGS.rest_s, STOP_S
             )
-        verdict.violations += self._cluster.breakdowns
+        verdict.violations += self.cluster.breakdowns
         verdict.violations += [f"unhandled: {error}" for error in self._loop.errors]
         verdict.digest, verdict.steps = self._loop.digest, self._loop.steps
         verdict.virtual_s = self._loop.now
@@ -170,13 +190,13 @@ class Universe:
         verdict.counts = unanswered(entries)
         verdict.counts.update(f"{e.op}.ok" for e in entries if e.phase == OK)
         verdict.counts.update(e.op for e in entries if e.phase == "event")
-        for node in self._cluster.nodes.values():
+        for node in self.cluster.nodes.values():
             folder = node.machine.folder
             verdict.counts["lost_bytes"] += node.disk.lost_bytes
             verdict.counts["lost_outbox_bytes"] += 0 if folder is None else folder.lost_bytes
         return verdict
 
 
-def _fast_folder() -> str | None:
+def fast_folder() -> str | None:
     """Memory, where there is one: an fsync there is free, and power is simulated anyway."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None

@@ -1,11 +1,15 @@
 """P2 and P3: what was acknowledged is what is stored, and a process made it."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 from faults.judging.entry import OK
 from faults.judging.evidence import Evidence
 from shared.protocol.states import AttemptStatus, JobStatus
+
+WORKERS_OWN: Final = re.compile(rb"\[drawbar\] [^\n]*\n")  # lines in a job's log
 
 
 def receipts(e: Evidence) -> Iterator[str]:
@@ -64,7 +68,8 @@ def logs(e: Evidence) -> Iterator[str]:
     power tore it, a part of that from the beginning."""
     sizes = {entry.facts["attempt"]: entry.facts.get("log_bytes", 0) for entry in e.events("exit")}
     torn = {entry.facts["attempt"] for entry in e.events("log_torn")}
-    for attempt, log in e.final.logs.items():
+    for attempt, stored in e.final.logs.items():
+        log = WORKERS_OWN.sub(b"", stored)
         size = sizes.get(attempt, 0)
         made = e.made.log(attempt, size)
         if log != made and not (attempt in torn and made.startswith(log)):
