@@ -20,9 +20,10 @@ def check(
     final: FinalState,
     pipelines: Sequence[PipelineSpec],
     rest_s: float | None = None,
+    stop_s: float | None = None,
 ) -> list[str]:
     """Every broken promise, as a line. Empty: none was caught breaking."""
-    evidence = Evidence(entries, final, {p.name: p for p in pipelines}, MADE, rest_s)
+    evidence = Evidence(entries, final, {p.name: p for p in pipelines}, MADE, rest_s, stop_s)
     return [str(breach) for breach in judge(evidence)]
 
 

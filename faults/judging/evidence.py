@@ -45,6 +45,7 @@ class Evidence:
     pipelines: Mapping[str, PipelineSpec]
     made: Made
     rest_s: float | None = None  # of a job, from the worker that refused it
+    stop_s: float | None = None  # from the end of its time to that of a process
     by_op: dict[tuple[str, str], list[Entry]] = field(init=False)
     of: dict[str, Of] = field(init=False)  # by attempt
     attempts: dict[str, AttemptView] = field(init=False)

@@ -81,6 +81,7 @@ CHECKS: Final = (
     Check("P6", ("I8",), overlaps.overlaps),
     Check("P7", ("I9",), results.logs),
     Check("P7", ("I4",), deliveries.delivered),
+    Check("P1", ("I12",), processes.in_time),
     Check("P8", ("I12",), processes.slots),
     Check("P10", ("I13",), answers.known_errors),
 )

@@ -21,7 +21,7 @@ KEY = (1, "job")
 PIPELINE = PipelineSpec(
     name="p",
     max_workers=1,
-    jobs=(JobSpec(id="job", argv=("sim",), artifacts=("*.txt",)),),
+    jobs=(JobSpec(id="job", argv=("sim",), timeout_s=0.25, artifacts=("*.txt",)),),
 )
 
 
@@ -31,6 +31,7 @@ class Story:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.rest_s = 0.0
+        self.stop_s = 60.0
         self.post_checks: tuple[CheckSpec, ...] = ()
         self._claim("worker-1.1", "refused", 1)
         self.call("worker-1.1", "refuse", attempt="refused")
@@ -63,7 +64,7 @@ class Story:
     def verdict(self) -> list[str]:
         jobs = (PIPELINE.jobs[0].model_copy(update={"post_checks": self.post_checks}),)
         pipeline = PIPELINE.model_copy(update={"jobs": jobs, "retry": RetryRule(max=0)})
-        return check(self.entries, self.final, [pipeline], self.rest_s)
+        return check(self.entries, self.final, [pipeline], self.rest_s, self.stop_s)
 
     # -- telling it -----------------------------------------------------------------------------
 
@@ -395,6 +396,10 @@ def offer_a_refused_job_at_once(s: Story) -> None:
     s.rest_s = 100.0
 
 
+def run_on_after_its_time(s: Story) -> None:
+    s.stop_s = 0.5
+
+
 def start_an_attempt_twice(s: Story) -> None:
     s.event("worker-1.2", "spawn", attempt="won", inputs=[])
 
@@ -466,6 +471,7 @@ def succeed_without_its_checks(s: Story) -> None:
         (give_more_to_a_repeated_poll, "P2: claim poll held refused, and got other beside it"),
         (exceed_max_workers, "P2: run 1 has 2 jobs at work, max_workers is 1"),
         (offer_a_refused_job_at_once, "P5: (1, 'job') was given to worker-1.1"),
+        (run_on_after_its_time, "P1: lost of (1, 'job') ran for 1.0 s, and had 0.25 s"),
         (start_an_attempt_twice, "P2: won was started 2 times"),
         (run_more_than_there_are_slots, "P8: worker-1 ran 1 jobs, and has 0 slots"),
         (obey_a_superseded_worker, "P4: worker-1.1 was obeyed as incarnation 1"),
