@@ -20,6 +20,7 @@ from drawbar.cli import (
     faults,
     history,
     outputs,
+    proofs,
     questions,
     run,
     runs,
@@ -35,6 +36,7 @@ SHARE: Final = "Share values"
 FLEET: Final = "Workers"
 SERVE: Final = "Serve"
 BREAK: Final = "Break on purpose"
+PROVE: Final = "Prove"
 
 app = typer.Typer(
     name="drawbar",
@@ -106,6 +108,7 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (BREAK, "faults", faults.faults),
     (BREAK, "faults proxy", faults.proxy),
 )
+    (PROVE, "audit", proofs.audit),
 
 
 @app.callback(invoke_without_command=True)
