@@ -20,7 +20,7 @@ def reply_before_commit() -> Iterator[None]:
     """Callers hear of their write when it was made, and only then it is committed."""
     run_batch, settle = shared.sqlite._run_batch, shared.sqlite._settle
 
-    async def commit(self: Database, batch: list[tuple[Any, Any]]) -> None:
+    async def commit(self: Database, batch: list[Any]) -> None:
         writer = self._writer
         assert writer is not None
         now = self._runtime.now()
@@ -29,7 +29,7 @@ def reply_before_commit() -> Iterator[None]:
             "mono": self._runtime.mono(),
             "new_id": self._runtime.new_id,
         }
-        calls = [call for call, _ in batch]
+        calls = [one.call for one in batch]
 
         def make(conn: sqlite3.Connection) -> Any:
             return run_batch(_Uncommitted(conn), calls, tx_of, self._before_commit)  # type: ignore[arg-type]  # a stand-in
@@ -37,8 +37,8 @@ def reply_before_commit() -> Iterator[None]:
         outcomes, after_commit = await shared.sqlite._call(writer, make)
         for call in after_commit:
             call()
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
-            settle(future, outcome)
+        for one, outcome in zip(batch, outcomes, strict=True):
+            settle(one.answer, outcome)
         await faultpoint(f"{self._name}.store.before_commit")
         await shared.sqlite._call(writer, lambda conn: conn.execute("COMMIT"))
 
