@@ -183,3 +183,21 @@ def test_a_writer_is_told_to_wait_for_a_reader_that_does_not_read() -> None:
 
         assert told == ["pause", "resume"]
         assert len(line.far.heard) == 200_000
+
+
+def digest_when_it_says(data: bytes) -> str:
+    with universe() as u:
+        line = Line(u)
+
+        async def scenario() -> None:
+            await line.open()
+            line.say(data)
+            await asyncio.sleep(1)
+
+        u.play(scenario)
+        return u.loop.digest
+
+
+def test_another_byte_on_the_wire_is_another_digest() -> None:
+    assert digest_when_it_says(b"a secret") == digest_when_it_says(b"a secret")
+    assert digest_when_it_says(b"a secret") != digest_when_it_says(b"a secreT")
