@@ -18,6 +18,7 @@ from shared.protocol.registry import (
     EnrolRequest,
     Goodbye,
     NameCheck,
+    NameCheckRequest,
     StatusReply,
     StatusReport,
     WorkerDetails,
@@ -85,7 +86,8 @@ class _Verbs:
     async def check_name(self, request: web.Request) -> web.Response:
         """200: a worker of that name could enrol."""
         self._check_secret(request)
-        return reply(await self._service.check_name(request.match_info["name"]))
+        name = NameCheckRequest(name=request.match_info["name"]).name
+        return reply(await self._service.check_name(name))
 
     def _check_secret(self, request: web.Request) -> None:
         given = bearer(request)

@@ -57,7 +57,7 @@ class _Verbs:
     @operation(
         Key.WORKER,
         {200: Content.BYTES},
-        given=(header(FENCE, pattern="^[0-9]{1,18}$"),),
+        given=(header(FENCE, pattern="^[1-9][0-9]{0,17}$"),),
         errors=(*_LOST, UnknownBundle),
     )
     async def read_bundle(self, request: web.Request) -> web.StreamResponse:

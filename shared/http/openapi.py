@@ -160,7 +160,19 @@ def _schemas(routes: Iterable[Route]) -> tuple[_Refs, Json]:
                 if not isinstance(body, Content):
                     wanted[body, "serialization"] = None
     refs, whole = models_json_schema(list(wanted), ref_template=_REF)
-    return dict(refs), whole.get("$defs", {})
+    return dict(refs), _closed(whole.get("$defs", {}))
+
+
+def _closed(node: Any) -> Any:
+    """The schemas, with nothing let in beside keys that have a pattern, as the models do it."""
+    if isinstance(node, list):
+        return [_closed(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {key: _closed(value) for key, value in node.items()}
+    if isinstance(closed.get("patternProperties"), dict):
+        closed.setdefault("additionalProperties", False)
+    return closed
 
 
 def _describe_one(route: Route, about: About, refs: _Refs) -> Json:

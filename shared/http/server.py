@@ -235,8 +235,8 @@ def describe(error: ValidationError) -> BadRequest:
 
 
 async def read_message(request: web.Request, model: type[M], limit: int = BODY_BYTES) -> M:
-    """The body as a message. An empty body is an empty object."""
-    return model.model_validate_json(await _read_body(request, limit) or b"{}")
+    """The body as a message, of exactly the types that it has. An empty body is an empty object."""
+    return model.model_validate_json(await _read_body(request, limit) or b"{}", strict=True)
 
 
 async def read_bytes(request: web.Request, limit: int) -> bytes:

@@ -46,7 +46,7 @@ from shared.services import Gateway
 log = structlog.get_logger()
 
 _LOST = (UnknownAttempt, AttemptArchived, StaleFence, Conflict)
-_FENCE = header(wire.FENCE, pattern="^[0-9]{1,18}$")
+_FENCE = header(wire.FENCE, pattern="^[1-9][0-9]{0,17}$")
 _RANGE = header(wire.CONTENT_RANGE, examples=["bytes 0-4/*", "bytes */0"])
 _PART = header(wire.CONTENT_RANGE, is_required=False, examples=["bytes 0-4/10"])
 _SHA256 = header(wire.SHA256, pattern="^[0-9a-f]{64}$")

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from shared.ids import AttemptId, JobId, RunId
-from shared.protocol.base import Message
+from shared.protocol.base import Message, Moment
 from shared.protocol.gateway import ArtifactEntry, Usage
 from shared.protocol.pipeline import MAX_JOBS, PipelineSpec
 from shared.protocol.states import AttemptStatus, HeldFor, JobStatus, RunStatus, StageStatus
@@ -70,7 +70,7 @@ class RunFilter(Message):
     limit: int = Field(default=20, ge=1, le=10_000)
     name: str | None = None
     status: RunStatus | None = None
-    since: datetime | None = None  # created at or after
+    since: Moment | None = None  # created at or after
     before: RunId | None = None  # to page on: only runs older than this one
 
 

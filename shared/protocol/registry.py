@@ -36,6 +36,10 @@ class EnrolReply(Message):
     token: str | None = None  # worker token, one hour (HTTP only)
 
 
+class NameCheckRequest(Message):
+    name: Name
+
+
 class NameCheck(Message):
     """Whether a worker of that name could enrol, without doing it."""
 
