@@ -23,11 +23,11 @@ def main() -> int:
     seeds = range(arguments.seeds)
     hiding = []
     with ProcessPoolExecutor(arguments.jobs, mp_context=get_context("spawn")) as pool:
-        hunts = [pool.submit(hunt_quietly, name, seeds) for name in names]
+        hunts = [pool.submit(hunt_quietly, name, seeds, sweeps=arguments.sweep) for name in names]
         for found in as_completed(hunts):
             caught = found.result()
             print(caught, flush=True)
-            if caught.seed is None:
+            if caught.where is None:
                 hiding.append(caught.name)
     if hiding:
         print(f"{len(hiding)} of {len(names)} were not caught: {hiding}", file=sys.stderr)
@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="so many at a time")
     parser.add_argument(
         "--seeds", type=int, default=MOST_SEEDS, metavar="N", help="the most for each"
+    )
+    parser.add_argument(
+        "--no-sweep", dest="sweep", action="store_false", help="seeds only, and no crash points"
     )
     return parser
 
