@@ -12,6 +12,7 @@ from shared.ids import AttemptId
 from shared.protocol.gateway import Outcome
 from tests.support.tasks import TaskStage
 from worker.runners.marks import kill_marked
+from worker.warm.servers import Flow
 
 pytestmark = pytest.mark.slow
 
@@ -49,23 +50,31 @@ async def output_of(log: Path, wanted: bytes) -> None:
 
 
 def servers_of(stage: TaskStage) -> list[int]:
-    """The servers' processes, which work in folders of their own."""
-    found = []
+    """The servers' processes, whose copies have the same words and environment."""
+    found = {}
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
             try:
                 words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
                 env = Path(f"/proc/{entry}/environ").read_bytes()
+                stat = Path(f"/proc/{entry}/stat").read_text()
             except OSError:
                 continue
             if b"--serve" in words and f"STAGE={stage.folder}".encode() in env:
-                found.append(int(entry))
-    return found
+                found[int(entry)] = int(stat.rpartition(")")[2].split()[1])
+    return [pid for pid, parent in found.items() if parent not in found]
 
 
 async def until_servers(stage: TaskStage, count: int) -> None:
     async with asyncio.timeout(10):
         while len(servers_of(stage)) != count:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+
+
+async def until_noticed(stage: TaskStage, flow: Flow) -> None:
+    """The worker knows that the flow's server has ended."""
+    async with asyncio.timeout(10):
+        while stage.warm.has(flow):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
 
 
@@ -131,7 +140,8 @@ LOOK_AROUND = """
         status = {k: status[k] for k in ("SigBlk", "SigIgn", "SigCgt", "Threads", "Umask")}
         return [
             SEEN_AT_IMPORT, sorted(sys.modules), list(sys.path), sys.argv,
-            sorted(os.environ.items()), os.getcwd(), descriptors, status, os.getsid(0) == os.getpid() == os.getpgid(0),
+            sorted(os.environ.items()), os.getcwd(), descriptors, status,
+            os.getsid(0) == os.getpid() == os.getpgid(0),
             sys.stdout.seekable(), sys.stdin.read(), threading.active_count(),
             sys.modules["__main__"].__file__, sys.flags.isolated, sys.gettrace() is None,
             [os.isatty(n) for n in range(3)],
@@ -192,7 +202,7 @@ async def test_a_module_that_has_changed_is_imported_anew(warm: TaskStage, tmp_p
     (tmp_path / "lib").mkdir()
     module = tmp_path / "lib" / "extra_module.py"
     text = "import extra_module\n@task\ndef go(): return extra_module.X\nwith pipeline('p'): go()\n"
-    text = "import sys, os\nif not os.environ.get('PYTHONPATH'): sys.path.append(LIB)\n" + text
+    text = "import sys\nif LIB not in sys.path: sys.path.append(LIB)\n" + text
     text = text.replace("LIB", repr(str(module.parent)))
     seen = []
     for value in (1, 1, 2_000):
@@ -297,9 +307,11 @@ async def test_a_server_that_nobody_uses_ends(
     warm: TaskStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.warm.servers.IDLE_S", 0.05)
-    assert await is_copy(warm, env={"STAGE": str(warm.folder)}) is True
+    await warm.run_flow(LOOK, env={"STAGE": str(warm.folder)})  # a copy, if it was quick enough
+    assert warm.flow is not None
 
     await until_servers(warm, 0)
+    await until_noticed(warm, warm.flow)
 
     monkeypatch.undo()
     assert await is_copy(warm, env={"STAGE": str(warm.folder)}) is True

@@ -17,7 +17,7 @@ from worker.runners.kept import KeptRunner
 from worker.tasks.bundles import Bundles
 from worker.tasks.outcome import judge_task
 from worker.tasks.runner import TaskRunner, python_runner
-from worker.warm.servers import WarmServers, flow_of
+from worker.warm.servers import Flow, WarmServers, flow_of
 
 HEAD = "from drawbar import *\nfrom drawbar import task, pipeline\n"
 
@@ -54,6 +54,7 @@ class TaskStage:
         self.warm.clear()
         self.is_warm = is_warm
         self._warms_first = is_warm and warms_first
+        self.flow: Flow | None = None  # that a server was started for last
         warm = self.warm if is_warm else None
         self.runner = TaskRunner(self.shell, self.execution, self.bundles, self.runtime, warm)
         self.cwd = folder / "cwd"
@@ -139,6 +140,7 @@ class TaskStage:
         flow = flow_of(folder, spec.file, spec.module, launch)
         if flow is not None and not spec.runner:
             await self.warm.prepare(flow)
+            self.flow = flow
 
     async def run(self, spec: TaskSpec, **options: Any) -> Ended:
         process, log = await self.start(spec, **options)

@@ -127,11 +127,11 @@ def test_words_without_a_shell_are_looked_at_as_well() -> None:
 )
 def test_a_long_text_made_to_be_slow_is_not(piece: str) -> None:
     text = (piece * 131_072)[:131_072]
-    began = time.monotonic()
+    began = time.process_time()
 
     list(dangers(sh(text), "high"))
 
-    assert time.monotonic() - began < 8  # a second where the machine is busy
+    assert time.process_time() - began < 8  # a second of its own; caches are shared
 
 
 def test_a_texts_commands_are_taken_apart() -> None:
