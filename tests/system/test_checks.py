@@ -26,18 +26,38 @@ async def test_a_worker_checks_before_and_after_and_reports_success_last(
     assert cluster.job_processes() == {}
 
 
-async def test_a_worker_that_is_killed_in_a_check_leaves_no_process_of_it(
-    cluster: Cluster,
-) -> None:
+async def test_a_check_outlives_its_worker_and_decides(cluster: Cluster) -> None:
     worker = await cluster.start_worker("ann")
-    slow = CheckSpec(name="check_command", params={"command": f"{cluster.trace()}; sleep 600"})
-    await cluster.submit(a_job("job", pre_checks=(slow,)))
+    gate = cluster.gate()
+    command = f"{cluster.trace()}; {gate.wait}; exit 3"
+    slow = CheckSpec(name="check_command", params={"command": command})
+    run_id = await cluster.submit(a_job("job", command=cluster.trace(), pre_checks=(slow,)))
     await cluster.until_traced(1)
 
     await worker.kill()
     await cluster.start_worker("ann")
+    gate.open()
+    run = await cluster.until_ended(run_id)
 
-    assert not [words for words in cluster.job_processes().values() if "sleep 600" in words]
+    assert [job.status for job in run.jobs] == [JobStatus.PRECHECK_FAILED]
+    assert len(cluster.traces()) == 1  # neither the check again, nor the job
+    assert cluster.job_processes() == {}
+
+
+async def test_without_reattachment_a_worker_killed_in_a_check_leaves_no_process_of_it(
+    cluster: Cluster,
+) -> None:
+    worker = await cluster.start_worker("ann", "--no-reattach")
+    slow = CheckSpec(name="check_command", params={"command": f"{cluster.trace()}; sleep 600"})
+    await cluster.submit(a_job("job", pre_checks=(slow,)))
+    await cluster.until_traced(1)
+    orphans = set(cluster.job_processes())
+
+    await worker.kill()
+    await cluster.start_worker("ann", "--no-reattach")
+
+    assert orphans
+    assert not orphans & set(cluster.job_processes())
 
 
 async def test_flags_of_a_worker_say_what_may_run_there(cluster: Cluster, tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def test_a_worker_can_be_paused_and_resumed(shared_up: Up) -> None:
     resumed = shared_up.command.json("worker-resume", name)
 
     assert (paused["desired"], paused["reason"], resumed["desired"]) == ("pause", "a look", "run")
-    assert "pause: a look" in listed
+    assert re.search(r"pause by \S+ at .*: a look$", listed, re.MULTILINE)
 
 
 def test_a_token_opens_what_its_role_may_and_no_more(drawbar: Command, run_id: str) -> None:

@@ -66,23 +66,24 @@ async def test_nothing_acknowledged_is_lost_when_a_service_is_killed(
 
 
 async def test_after_a_workers_crash_its_jobs_run_again_and_its_processes_are_gone(
-    hasty: Cluster,
+    cluster: Cluster,
 ) -> None:
-    first = await hasty.start_worker("ann", "--no-reattach", slots=2)
-    gate = hasty.gate()
+    """Its successor says what was lost, long before a lease has run out."""
+    first = await cluster.start_worker("ann", "--no-reattach", slots=2)
+    gate = cluster.gate()
     # The child in the background ignores SIGTERM, as the worst of jobs do.
-    command = f"(trap '' TERM; sleep 600) & {hasty.trace()}; {gate.wait}"
-    run_id = await hasty.submit(*(a_job(f"job-{n}", command=command) for n in range(5)))
-    await hasty.until_traced(2)
-    orphans = set(hasty.job_processes())
+    command = f"(trap '' TERM; sleep 600) & {cluster.trace()}; {gate.wait}"
+    run_id = await cluster.submit(*(a_job(f"job-{n}", command=command) for n in range(5)))
+    await cluster.until_traced(2)
+    orphans = set(cluster.job_processes())
 
     await first.kill()
-    await hasty.start_worker("ann", "--no-reattach", slots=2)
-    left = orphans & set(hasty.job_processes())
+    await cluster.start_worker("ann", "--no-reattach", slots=2)
+    left = orphans & set(cluster.job_processes())
     gate.open()
-    run = await hasty.until_ended(run_id)
+    run = await cluster.until_ended(run_id)
 
-    attempts = {job.id: await hasty.attempts(run_id, job.id) for job in run.jobs}
+    attempts = {job.id: await cluster.attempts(run_id, job.id) for job in run.jobs}
     lost = [
         a
         for of_job in attempts.values()
@@ -92,10 +93,10 @@ async def test_after_a_workers_crash_its_jobs_run_again_and_its_processes_are_go
     assert not left
     assert run.status is RunStatus.SUCCESS
     assert len(lost) == 2
-    assert {a.attempt_id for a in lost} == {attempt for _, attempt in hasty.traces()[:2]}
+    assert {a.attempt_id for a in lost} == {attempt for _, attempt in cluster.traces()[:2]}
     assert [len(of_job) for of_job in attempts.values()] == [2, 2, 1, 1, 1]
-    assert len(hasty.traces()) == 7
-    await assert_sound(hasty, [run_id])
+    assert len(cluster.traces()) == 7
+    await assert_sound(cluster, [run_id])
 
 
 async def test_a_crash_of_everything_at_once_loses_nothing(hasty: Cluster) -> None:

@@ -83,14 +83,16 @@ async def test_a_large_log_and_a_large_artifact_arrive_whole(cluster: Cluster) -
 
 async def test_a_job_that_spoils_its_own_log_harms_nobody_else(cluster: Cluster) -> None:
     worker = await cluster.start_worker("ann")
-    log, gate = "../$DRAWBAR_ATTEMPT_ID.log", cluster.gate()
+    log, others, gate = "../$DRAWBAR_ATTEMPT_ID.log", cluster.gate(), cluster.gate()
     run_id = await cluster.submit(
-        a_job("other", command=f"{gate.wait}; echo fine"),
+        a_job("other", command=f"{cluster.trace()}; {gate.wait}; echo fine"),
         a_job("folder", command=f"echo hi; rm {log}; mkdir {log}; {cluster.trace()}; {gate.wait}"),
         a_job("pipe", command=f"echo hi; rm {log}; mkfifo {log}; {cluster.trace()}; {gate.wait}"),
-        a_job("all", command=f"rm -rf ../*; {cluster.trace()}; {gate.wait}"),
+        a_job("all", command=f"{others.wait}; rm -rf ../*; {cluster.trace()}; {gate.wait}"),
     )
     await cluster.until_traced(3)
+    others.open()  # not before they have begun: without its folder none can
+    await cluster.until_traced(4)
 
     gate.open()
     run = await cluster.until_ended(run_id)
