@@ -179,7 +179,7 @@ async def test_ten_minutes_of_faults_lose_nothing_and_accept_nothing_twice(tmp_p
     plan = {
         "name": "ten-minutes",
         "duration_s": 600,
-        "targets": {"workers": 5, "slots": 4, "lease_s": 3},
+        "targets": {"workers": 5, "slots": 4, "lease_s": 3, "disk_mb": 2_048},
         "workload": {"jobs": 5_000, "jobs_per_run": 10, "submit_within": 0.95,
                      "bad_input_every": 0.5},
         "steady_state": {"drained_within_s": 120},
