@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
+from shared.ids import RunId
 from shared.protocol.gateway import ArtifactEntry
 from shared.protocol.jobs import RunFilter
 from shared.tokens import Role
@@ -90,7 +91,7 @@ async def test_of_two_fields_of_one_name_the_last_counts(site: Site) -> None:
     answer = await site.jobs("POST", "/v1/runs/1/cancel", token=token, data=body)
 
     assert answer.status == 200
-    job = (await site.hands.service.show_run(1)).jobs[0]  # type: ignore[arg-type]  # a run's id
+    job = (await site.hands.service.show_run(RunId(1))).jobs[0]
     assert job.status == "cancelled"
     assert "last" in str(job.reason)
 
@@ -285,10 +286,7 @@ async def test_names_that_differ_in_case_only_are_two_artifacts(hands: Hands) ->
         token = site.minter.client("eve", Role.VIEWER)
         folder = "/v1/runs/1/jobs/one/artifacts/"
         read = [
-            (
-                await site.jobs("GET", f"/v1/runs/1/jobs/one/artifacts/{entry.path}", token=token)
-            ).body
-            for entry in entries
+            (await site.jobs("GET", folder + entry.path, token=token)).body for entry in entries
         ]
 
     assert read == [b"large", b"small"]
