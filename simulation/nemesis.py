@@ -90,6 +90,7 @@ class Nemesis:
             if ill == "dead":
                 self._cluster.nodes[name].is_gone = True
                 self._cluster.cut_power(name)
+                self._cluster.history.event("fault", kind="cut_power", target=name)
             elif ill == "cut_off":
                 other = self._chance.choice((GATEWAY, REGISTRY))
                 self._network.cut |= {(name, other), (other, name)}
