@@ -107,8 +107,8 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (BREAK, "chaos", chaos.chaos),
     (BREAK, "faults", faults.faults),
     (BREAK, "faults proxy", faults.proxy),
-)
     (PROVE, "audit", proofs.audit),
+)
 
 
 @app.callback(invoke_without_command=True)
