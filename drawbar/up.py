@@ -56,7 +56,7 @@ async def serve(
     host: str,
     port_base: int,
     drain_s: float | None = None,
-    keep_s: float | None = None,
+    jobstore_settings: JobStoreSettings | None = None,
     notices: NoticeSettings | None = None,
     outside: Outside | None = None,
     started: Callable[[Addresses], None] = lambda _: None,
@@ -67,7 +67,7 @@ async def serve(
 
     The first signal lets running jobs end (for `drain_s` at most) while everything goes on
     serving; the second kills them. `draining` hears how many they are. `data` is held by the
-    caller. `port_base` 0: free ports. `keep_s`: how long ended runs are kept; None: for ever.
+    caller. `port_base` 0: free ports.
     """
     outside = outside or Outside()
     faults = faults or Undisturbed(runtime)
@@ -78,7 +78,7 @@ async def serve(
         data / "jobstore" / "jobs.db",
         at_store.files(DiskFiles(data / "jobstore" / "files", runtime)),
         at_store.runtime,
-        JobStoreSettings(keep_s=keep_s),
+        jobstore_settings or JobStoreSettings(),
         Vault(keys_from(data / "keys", runtime, os.environ)),
         outside,
     )

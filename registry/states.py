@@ -67,10 +67,11 @@ SHOWN: Final[Mapping[WorkerState, WorkerStatus]] = {
 }
 
 AFTER_ENROLMENT: Final[Mapping[Desired, Desired]] = {
-    Desired.RUN:   Desired.RUN,
-    Desired.PAUSE: Desired.PAUSE,  # holds until an operator resumes the worker
-    Desired.DRAIN: Desired.RUN,    # was fulfilled by the end of the process
-    Desired.STOP:  Desired.RUN,
+    Desired.RUN:     Desired.RUN,
+    Desired.PAUSE:   Desired.PAUSE,  # holds until an operator resumes the worker
+    Desired.DRAIN:   Desired.RUN,    # was fulfilled by the end of the process
+    Desired.STOP:    Desired.RUN,
+    Desired.RESTART: Desired.RUN,
 }
 # fmt: on
 

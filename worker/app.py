@@ -61,9 +61,9 @@ async def serve(
     """The exit status, once the worker has ended. Raises what it failed with.
 
     The first SIGTERM or SIGINT drains (jobs may go on for `drain_s`, or until they end), the
-    second kills what runs. SIGHUP ends the worker only, and HANDED_OVER is returned. `data` is
-    this worker's own folder, held by the caller. `draining` is told how many jobs run when the
-    draining begins. `environment` says whether systemd listens.
+    second kills what runs. SIGHUP, or an operator's wish for a restart, ends the worker only, and
+    HANDED_OVER is returned. `data` is this worker's own folder, held by the caller. `draining` is
+    told how many jobs run when the draining begins. `environment` says whether systemd listens.
     """
     faults = faults or Undisturbed(runtime)
     runtime = faults.runtime
@@ -104,6 +104,7 @@ async def serve(
                 runtime,
                 outbox,
                 Health(checks, runtime),
+                restart=signals.again.set,
             )
             component = worker_component(
                 worker, faults.calls(ComponentsClient(to_gateway)), settings.name, runtime
@@ -147,8 +148,8 @@ async def run_until_ended(
     drain_s: float | None,
     draining: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """The worker has ended: by itself, drained after one signal, or stopped after two; or after a
-    SIGHUP, and what can do without it runs on."""
+    """The worker has ended: by itself, drained after one signal, or stopped after two; or to
+    begin anew, and what can do without it runs on."""
     try:
         sign = await _first_of([signals.stop, signals.again], worker.done)
         if sign is None:

@@ -30,6 +30,7 @@ class Attempt:
         self._execution = Execution(self, crew)
         self._declined: str | None = None
         self._is_gone = False
+        self._is_allowed = False  # to run its job, with a lease
         self._is_reporting = False
         self._has_slot = True
         self._is_task = False
@@ -49,6 +50,11 @@ class Attempt:
     def survives(self) -> bool:
         """Whether a successor can go on with it, if this worker ends now."""
         return self._is_reporting or (self._execution.processes.survive and not self._is_task)
+
+    @property
+    def needs_worker(self) -> bool:
+        """Whether it does something here, or may soon; else it only waits for the gateway."""
+        return self._is_allowed and not self._is_reporting
 
     async def live(self) -> None:
         """The attempt was refused, dropped, or executed and reported."""
@@ -80,6 +86,7 @@ class Attempt:
                 await self._execution.reopen(context, record)
                 await self._hand_in(context, record.result)
             else:
+                self._is_allowed = True
                 await self._hand_in(context, await self._execution.go_on(context, record))
             await self._settle()
         finally:
@@ -91,6 +98,7 @@ class Attempt:
         processes = done.processes
         self._vacate()
         self._is_reporting = True
+        crew.moves.ring()
         await faultpoint("worker.result.unnoted", attempt=self.attempt_id)
         crew.outbox.note(
             self.attempt_id,
@@ -182,6 +190,8 @@ class Attempt:
         # After a long while of asking little of the lease may be left. Then the fence is due at
         # once, unless the next heartbeat is quicker.
         crew.leases.hold(self, context, since)
+        self._is_allowed = True
+        crew.moves.ring()
         self._is_task = context.task is not None
         crew.outbox.note(
             self.attempt_id,

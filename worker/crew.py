@@ -6,6 +6,7 @@ from shared.retry_budget import RetryBudget
 from shared.runtime import Runtime
 from shared.services import Gateway
 from worker.alarms import Alarms
+from worker.bell import Bell
 from worker.lease import Leases
 from worker.logstream import LogStreams
 from worker.outbox.interface import Outbox
@@ -32,4 +33,5 @@ class Crew:
     streams: LogStreams
     outbox: Outbox
     parking: Parking
+    moves: Bell  # an attempt has come further
     budget: RetryBudget  # of what is asked of the gateway again

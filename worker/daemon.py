@@ -1,20 +1,19 @@
 """The worker: its parts put together, and its life from start to drain or stop."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
 
-from shared.ids import AttemptId, WorkerId
-from shared.protocol.gateway import Claim
-from shared.protocol.registry import Finding, StatusReply
+from shared.ids import WorkerId
+from shared.protocol.registry import Finding
 from shared.protocol.states import Desired, WorkerStatus
 from shared.retry_budget import RetryBudget
 from shared.runtime import Runtime
 from shared.services import Gateway, Registry
 from worker.alarms import Alarms
-from worker.attempt import Attempt
+from worker.attempts import Attempts
 from worker.bell import Bell
 from worker.crew import Crew
 from worker.health import Health
@@ -23,14 +22,13 @@ from worker.logstream import LogStreams
 from worker.outbox.interface import Outbox
 from worker.outbox.memory import MemoryOutbox
 from worker.outbox.parking import Parking
-from worker.outbox.record import Record
 from worker.polling import Poller, Slots
 from worker.ports import Runner, Workspace
 from worker.presence import Load, Presence
 from worker.settings import WorkerSettings
+from worker.wishes import Wishes
 
 FIRST_BEAT_S: Final = 1.0
-HAND_OVER_S: Final = 5.0  # beyond the grace, for reports of what cannot be left running
 
 log = structlog.get_logger()
 
@@ -52,13 +50,17 @@ class Worker:
         runtime: Runtime,
         outbox: Outbox | None = None,
         health: Health | None = None,
+        restart: Callable[[], None] | None = None,
     ) -> None:
-        """Without an outbox, what it leaves behind is lost with it; without health it is fit."""
+        """Without an outbox, what it leaves behind is lost with it; without health it is fit.
+
+        `restart` is called when an operator wants a successor in its place.
+        """
         loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = loop.create_future()
         self.failure: asyncio.Future[None] = loop.create_future()
-        self._runtime = runtime
         self._grace_s = settings.grace_s
+        self._upload_s = settings.upload_s
         self._outbox = outbox or MemoryOutbox()
         self._slots = Slots(settings, runtime, self._outbox)
         self._alarms = Alarms(runtime)
@@ -68,10 +70,16 @@ class Worker:
             gateway, runtime, self._alarms, runner, self._outbox, grace_s=settings.grace_s
         )
         self._health = health or Health((), runtime)
-        self._health.changed = self._note_health
-        self._presence = Presence(settings, registry, runtime, self._load, self._obey, self._adopt)
-        self._poller = Poller(settings, gateway, runtime, self._presence, self._slots, self._accept)
-        self._crew = Crew(
+        self._health.changed = self._note_change
+        self._presence = Presence(
+            settings,
+            registry,
+            runtime,
+            self._load,
+            lambda reply: self._wishes.obey(reply),
+            self._adopt,
+        )
+        crew = Crew(
             settings=settings,
             gateway=gateway,
             runtime=runtime,
@@ -85,16 +93,24 @@ class Worker:
             outbox=self._outbox,
             parking=self._parking,
             budget=RetryBudget(runtime),
+            moves=Bell(runtime),
         )
-        self._attempts: dict[AttemptId, Attempt] = {}
-        self._desired = Desired.RUN
-        self._wishes = Bell(runtime)  # `_desired` changed, or the last attempt ended
+        self._attempts = Attempts(crew, self._why_not)
+        self._wishes = Wishes(
+            runtime,
+            self._alarms,
+            self._attempts,
+            self._note_change,
+            restart,
+            grace_s=settings.grace_s,
+        )
+        self._poller = Poller(
+            settings, gateway, runtime, self._presence, self._slots, self._attempts.accept
+        )
+        self._bell = Bell(runtime)  # whether jobs are wanted may have changed
         self._asks_anew = False  # slots or labels are others than those of the poll that waits
-        self._ends = Bell(runtime)  # an attempt has ended while the worker hands over
         self._hands_over = False
-        self._drain_ends_at = float("inf")
         self._owner: asyncio.Task[None] | None = None
-        self._group: asyncio.TaskGroup | None = None
 
     @property
     def worker_id(self) -> WorkerId | None:
@@ -104,7 +120,7 @@ class Worker:
     @property
     def busy(self) -> int:
         """How many attempts it has in hand."""
-        return len(self._attempts)
+        return len(self._attempts.ids)
 
     async def start(self) -> None:
         """The worker lives: it enrols, and then asks for jobs."""
@@ -126,18 +142,9 @@ class Worker:
         Tasks cannot, as their pipes end here, nor can a job that has not begun: they are stopped,
         which costs them no try.
         """
-        self.begin_drain(None)
-        for attempt in self._attempts.values():
-            if not attempt.survives:
-                attempt.drain(self._grace_s)
-        try:
-            async with asyncio.timeout(self._grace_s + HAND_OVER_S):
-                while not all(a.survives for a in self._attempts.values()):
-                    await self._ends.wait()
-        except TimeoutError:
-            log.warning("worker.handed_over_late", running=self.busy)
         self._hands_over = True
-        await self.stop()
+        self._attempts.leave_running(self._grace_s)
+        await self.drain()
 
     async def stop(self) -> None:
         """Nothing of the worker lives: its jobs were killed, their leases will run out."""
@@ -154,17 +161,17 @@ class Worker:
             await self._live()
         except asyncio.CancelledError:
             if not self._hands_over:
-                await self._kill_all()
+                await self._attempts.kill()
             self._end(None)
         except BaseExceptionGroup as failed:
-            await self._kill_all()
+            await self._attempts.kill()
             self._end(_first(failed))
         else:
             self._end(self._presence.superseded)
 
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as group:
-            self._group = group
+            self._attempts.open(group)
             loops = [
                 group.create_task(self._alarms.run(), name="alarms"),
                 group.create_task(self._leases.run(), name="heartbeats"),
@@ -174,12 +181,12 @@ class Worker:
                 group.create_task(self._health.run(), name="health"),
             ]
             if left := self._outbox.left():
-                self._take_up(left, group)
+                self._attempts.take_up(left, group)
                 loops.append(group.create_task(self._renew_first(), name="first heartbeat"))
             await self._poll_as_wished(group)
-            while self._attempts:
-                await self._wishes.wait()
-            await self._presence.leave()
+            await self._attempts.until_over(self._upload_s)
+            if not self._hands_over:
+                await self._presence.leave()
             log.info("worker.left", worker_id=self.worker_id)
             for loop in loops:
                 loop.cancel()
@@ -193,42 +200,21 @@ class Worker:
     async def _poll_as_wished(self, group: asyncio.TaskGroup) -> None:
         """Jobs are asked for while the worker may run some; returns when it is to drain."""
         await self._health.look_once()
-        while not self._is_leaving:
+        while not self._wishes.is_leaving:
             if not self._wants_jobs:
-                await self._wishes.wait()
+                await self._bell.wait()
                 continue
             self._asks_anew = False
             polling = group.create_task(self._poller.run(), name="polling")
             while self._wants_jobs and not self._asks_anew:
-                await self._wishes.wait()
+                await self._bell.wait()
             polling.cancel()
             await asyncio.wait([polling])
             await self._poller.settle()
 
     def begin_drain(self, deadline_s: float | None) -> None:
         """No more jobs are asked for; `done` is set when the rest has ended. See `drain`."""
-        self._parking.hurry()
-        if deadline_s is not None:
-            ends_at = self._runtime.mono() + deadline_s
-            if ends_at < self._drain_ends_at:
-                self._drain_ends_at = ends_at
-                self._alarms.arm(("worker", "drain"), ends_at, self._stop_all)
-        self._want(Desired.DRAIN)
-
-    def _obey(self, reply: StatusReply) -> None:
-        """What the operator wants, as the last report brought it."""
-        if reply.desired is Desired.STOP:
-            if reply.is_now and self._grace_s > 0:
-                self._grace_s = 0.0
-                for attempt in self._attempts.values():
-                    attempt.preempt()
-            self.begin_drain(0)
-        elif self._is_leaving:
-            return  # only a stop goes beyond a drain
-        elif reply.desired is Desired.DRAIN:
-            self.begin_drain(reply.deadline_s)
-        else:
-            self._want(reply.desired)
+        self._wishes.drain(deadline_s)
 
     def _adopt(self, slots: int | None, labels: Mapping[str, str] | None) -> None:
         """Operators changed with what the worker asks. Where slots are fewer, what runs goes on."""
@@ -239,102 +225,55 @@ class Worker:
         if any(changes):
             log.info("worker.set", slots=slots, labels=labels)
             self._asks_anew = True
-            self._presence.changed()
-            self._wishes.ring()
+            self._note_change()
 
-    def _note_health(self) -> None:
+    def _note_change(self) -> None:
+        """Of its health, or of what is wished of it."""
+        if self._wishes.is_leaving:
+            self._parking.hurry()
         self._presence.changed()
-        self._wishes.ring()
-
-    def _want(self, desired: Desired) -> None:
-        if desired is not self._desired:
-            log.info("worker.told", desired=desired.value)
-            self._desired = desired
-            self._presence.changed()
-            self._wishes.ring()
+        self._bell.ring()
 
     @property
     def _wants_jobs(self) -> bool:
-        return self._desired is Desired.RUN and self._health.flaw is None
+        return self._why_not() is None
 
-    @property
-    def _is_leaving(self) -> bool:
-        return self._desired not in (Desired.RUN, Desired.PAUSE)
-
-    # -- attempts --------------------------------------------------------------------------------
-
-    def _accept(self, claim: Claim, worker_id: WorkerId) -> None:
-        if claim.attempt_id not in self._attempts and self._group is not None:
-            attempt = Attempt(claim, worker_id, self._crew)
-            self._attempts[claim.attempt_id] = attempt
-            self._group.create_task(self._attend(attempt, attempt.live()), name="attempt")
-            if not self._wants_jobs:
-                attempt.decline(self._why_not())
-
-    def _why_not(self) -> str:
-        if self._desired is Desired.RUN and self._health.flaw is not None:
+    def _why_not(self) -> str | None:
+        """Why a job would not be run now; None: it would."""
+        if self._wishes.desired is not Desired.RUN:
+            return f"the worker was told to {self._wishes.desired}"
+        if self._health.flaw is not None:
             return f"the worker is not fit: {self._health.flaw}"
-        return f"the worker was told to {self._desired}"
-
-    def _take_up(self, left: Sequence[Record], group: asyncio.TaskGroup) -> None:
-        """What an earlier worker left is gone on with."""
-        log.warning("worker.took_up", attempts=[record.attempt_id for record in left])
-        now = self._runtime.mono()
-        for record in left:
-            attempt = Attempt(record.claim, record.worker_id, self._crew)
-            self._attempts[attempt.attempt_id] = attempt
-            if record.context is not None:
-                held_at, beat_at = record.held_at, self._outbox.beat_at
-                was_renewed = held_at is not None and beat_at > held_at
-                since = min(now, beat_at if was_renewed else record.since)
-                self._leases.hold(attempt, record.context, since)
-            group.create_task(self._attend(attempt, attempt.live_on(record)), name="attempt")
+        return None
 
     async def _renew_first(self) -> None:
         """The leases that were taken up are renewed as soon as may be: little may be left."""
         await self._presence.enrolled.wait()
         await self._leases.beat_once(FIRST_BEAT_S)
 
-    async def _attend(self, attempt: Attempt, life: Awaitable[None]) -> None:
-        await life
-        del self._attempts[attempt.attempt_id]
-        self._ends.ring()
-        if not self._attempts:
-            self._presence.changed()
-            self._wishes.ring()
-
-    def _stop_all(self) -> None:
-        for attempt in self._attempts.values():
-            attempt.drain(self._grace_s)
-
-    async def _kill_all(self) -> None:
-        """No process of any attempt lives. A successor will report that it was us."""
-        for attempt in self._attempts.values():
-            attempt.abandon()
-        processes = [a.process for a in self._attempts.values() if a.process is not None]
-        for process in processes:
-            process.kill()
-        for process in processes:
-            await process.reap()
+    # -- what the registry is told ---------------------------------------------------------------
 
     def _load(self) -> Load:
-        if self._is_leaving:
+        attempts = self._attempts.ids
+        if self._wishes.is_leaving:
             status = WorkerStatus.DRAINING
-        elif self._attempts:
+        elif attempts:
             status = WorkerStatus.WORKING
         elif not self._wants_jobs:
             status = WorkerStatus.PAUSED
         else:
             status = WorkerStatus.READY
-        return Load(status, tuple(self._attempts), self._slots.free, self._findings())
+        return Load(status, attempts, self._slots.free, self._findings())
 
     def _findings(self) -> tuple[Finding, ...]:
-        """What the registry is told, with what keeps the worker from jobs for other reasons."""
+        """Its health, and what keeps the worker from jobs or from a wish for other reasons."""
         found = self._health.findings
         if (trouble := self._slots.trouble) is not None:
             found = (*found, Finding(name="claims", is_good=False, says=trouble[:500]))
         if (late := self._leases.late) is not None:
             found = (*found, Finding(name="heartbeat", is_good=False, says=late))
+        if (unmet := self._wishes.unmet) is not None:
+            found = (*found, Finding(name="restart", is_good=False, says=unmet))
         return found
 
     def _end(self, failure: BaseException | None) -> None:

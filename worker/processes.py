@@ -52,7 +52,8 @@ class Processes:
     @property
     def survive(self) -> bool:
         """Whether a successor can go on with what runs."""
-        return self._is_running and self.phase in RESUMED and not self._is_contained
+        can = self._crew.settings.reattach and not self._is_contained
+        return can and self._is_running and self.phase in RESUMED
 
     def stop(self, stop: Stop, why: str, grace_s: float) -> None:
         """SIGTERM now, SIGKILL after `grace_s`. The first reason counts, the earliest kill too."""

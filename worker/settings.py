@@ -50,6 +50,7 @@ class WorkerSettings:
     max_artifact_bytes: int = 16 << 30  # of one
     max_artifacts_bytes: int = 64 << 30  # of one attempt, together
     grace_s: float = 10.0  # between SIGTERM and SIGKILL
+    upload_s: float = 300.0  # for what was not yet reported when all jobs of a drain have ended
     wait_s: float = 20.0  # how long a poll may wait for a job
     announce_s: float = 5.0  # a claim that the registry has not acknowledged by then is refused
     reattach: bool = True  # to jobs that an earlier worker started; else they are ended

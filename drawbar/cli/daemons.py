@@ -27,6 +27,7 @@ from drawbar.cli.rules import (
     WorkspaceDir,
     read_rules,
 )
+from drawbar.cli.sizes import MaxArtifact, MaxArtifacts, MaxLog, read_sizes
 
 
 class RoleName(StrEnum):
@@ -84,6 +85,17 @@ DrainS = Annotated[
         min=0,
         help="How long running jobs may go on after SIGTERM. Default: until they end.",
         show_default=False,
+    ),
+]
+UploadS = Annotated[
+    float,
+    typer.Option(
+        "--upload",
+        metavar="SECONDS",
+        envvar="DRAWBAR_UPLOAD",
+        min=0,
+        help="When draining, how long results, logs and artifacts may take to be reported once "
+        "all jobs have ended. The next worker of this name goes on with the rest.",
     ),
 ]
 LeaseS = Annotated[
@@ -159,6 +171,9 @@ def up(
     docker: Docker = None,
     warm: WarmOption = True,
     mask: Mask = None,
+    max_log: MaxLog = "4G",
+    max_artifact: MaxArtifact = "16G",
+    max_artifacts: MaxArtifacts = "64G",
     smtp: Smtp = None,
     mail_from: MailFrom = None,
     notify_host: NotifyHosts = None,
@@ -190,11 +205,12 @@ def up(
         warm,
         mask,
     )
+    sizes = read_sizes(max_log, max_artifact, max_artifacts)
     told = Telling(smtp, mail_from, tuple(notify_host or ()))
     reach = Reach(tuple(trigger_folder or ()), tuple(trigger_host or ()), callback_url)
     faults = Disturbance(allow_faults, fault_plan, fault_log)
     return serve_up(
-        data, host, port_base, slots, label or [], drain, keep, rules, told, reach, faults
+        data, host, port_base, slots, label or [], drain, keep, rules, sizes, told, reach, faults
     )
 
 
@@ -202,6 +218,8 @@ def jobstore(
     listen: Listen = "127.0.0.1:7402",
     lease: LeaseS = 30.0,
     keep: KeepRuns = None,
+    max_log: MaxLog = "4G",
+    max_artifact: MaxArtifact = "16G",
     smtp: Smtp = None,
     mail_from: MailFrom = None,
     notify_host: NotifyHosts = None,
@@ -219,10 +237,11 @@ def jobstore(
     """
     from drawbar.cli.serving import serve_jobstore
 
+    sizes = read_sizes(max_log, max_artifact)
     told = Telling(smtp, mail_from, tuple(notify_host or ()))
     reach = Reach(tuple(trigger_folder or ()), tuple(trigger_host or ()), callback_url)
     faults = Disturbance(allow_faults, fault_plan, fault_log)
-    serve_jobstore(listen, lease, keep, data, told, reach, faults)
+    serve_jobstore(listen, lease, keep, data, sizes, told, reach, faults)
 
 
 def registry(
@@ -269,6 +288,7 @@ def worker(
     label: Labels = None,
     registry_policy: Policy = "strict",
     drain: DrainS = None,
+    upload: UploadS = 300.0,
     data: Data = None,
     policy: PolicyOption = PolicyName.OFF,
     policy_level: LevelOption = LevelName.MEDIUM,
@@ -281,6 +301,9 @@ def worker(
     docker: Docker = None,
     warm: WarmOption = True,
     mask: Mask = None,
+    max_log: MaxLog = "4G",
+    max_artifact: MaxArtifact = "16G",
+    max_artifacts: MaxArtifacts = "64G",
     min_disk: MinDisk = "256M",
     min_memory: MinMemory = "64M",
     max_skew: MaxSkew = 60.0,
@@ -292,8 +315,8 @@ def worker(
 ) -> int:
     """A worker: it pulls jobs from the gateway and runs them.
 
-    SIGTERM or Ctrl-C lets running jobs finish; a second one stops them. SIGHUP restarts the
-    worker, and jobs run on.
+    SIGTERM or Ctrl-C lets running jobs finish; a second one stops them. SIGHUP and
+    `drawbar worker-restart` restart the worker, and jobs run on.
 
     Example: drawbar worker --name box-7 --slots 4 --label gpu=yes
     """
@@ -320,8 +343,10 @@ def worker(
         label or [],
         registry_policy,
         drain,
+        upload,
         data,
         rules,
+        read_sizes(max_log, max_artifact, max_artifacts),
         health_limits(min_disk, min_memory, max_skew),
         checks_only=check,
         reattach=reattach,

@@ -85,6 +85,7 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (FLEET, "worker-pause", workers.pause),
     (FLEET, "worker-resume", workers.resume),
     (FLEET, "worker-stop", workers.stop),
+    (FLEET, "worker-restart", workers.restart),
     (FLEET, "worker-set", workers.change),
     (SHARE, "variables", values.variables),
     (SHARE, "variables list", values.variables_list),

@@ -24,6 +24,7 @@ from drawbar.cli.reaching import Reach
 from drawbar.cli.render.words import count
 from drawbar.cli.rules import Rules
 from drawbar.cli.secrets import enrolment_secret_of
+from drawbar.cli.sizes import Sizes
 from shared import logs
 from shared.datadir import held
 from shared.runtime import Runtime, SystemRuntime
@@ -39,6 +40,7 @@ def serve_jobstore(
     lease_s: float,
     keep: str | None,
     data: Path | None,
+    sizes: Sizes,
     told: Telling,
     reach: Reach,
     faults: Disturbance,
@@ -60,7 +62,12 @@ def serve_jobstore(
                 runtime,
                 host=host,
                 port=port,
-                settings=replace(JobStoreSettings.scaled_to(lease_s), keep_s=keep_s),
+                settings=replace(
+                    JobStoreSettings.scaled_to(lease_s),
+                    keep_s=keep_s,
+                    max_log_bytes=sizes.log,
+                    max_artifact_bytes=sizes.artifact,
+                ),
                 notices=told.settings(place, runtime),
                 outside=reach.outside(runtime),
                 started=_announce("job service"),
@@ -127,8 +134,10 @@ def serve_worker(
     labels: Sequence[str],
     policy: str,
     drain_s: float | None,
+    upload_s: float,
     data: Path | None,
     rules: Rules,
+    sizes: Sizes,
     health: HealthLimits,
     *,
     checks_only: bool,
@@ -144,10 +153,11 @@ def serve_worker(
     checked_url("--gateway", gateway_url)
     checked_url("--registry", registry_url)
     settings = replace(
-        _worker_settings(name or socket.gethostname(), slots, labels, rules),
+        _worker_settings(name or socket.gethostname(), slots, labels, rules, sizes),
         registry_policy=parse_policy(policy),
         health=health,
         reattach=reattach,
+        upload_s=upload_s,
     )
     faults.check()
     place, runtime = _prepare(data)
@@ -189,6 +199,7 @@ def serve_up(
     drain_s: float | None,
     keep: str | None,
     rules: Rules,
+    sizes: Sizes,
     told: Telling,
     reach: Reach,
     faults: Disturbance,
@@ -196,10 +207,11 @@ def serve_up(
     """All of it served until a signal."""
     from drawbar.cli.keys import keys_of
     from drawbar.up import Addresses, serve
+    from jobstore.settings import JobStoreSettings
 
     keep_s = None if keep is None else span_s("--keep", keep)
     # Not the name that `drawbar worker` takes on this machine: that would supersede this one.
-    settings = _worker_settings(f"{socket.gethostname()}-up", slots, labels, rules)
+    settings = _worker_settings(f"{socket.gethostname()}-up", slots, labels, rules, sizes)
     faults.check()
     place, runtime = _prepare(data)
 
@@ -223,7 +235,9 @@ def serve_up(
                 host=host,
                 port_base=port_base,
                 drain_s=drain_s,
-                keep_s=keep_s,
+                jobstore_settings=JobStoreSettings(
+                    keep_s=keep_s, max_log_bytes=sizes.log, max_artifact_bytes=sizes.artifact
+                ),
                 notices=told.settings(place, runtime),
                 outside=reach.outside(runtime),
                 started=started,
@@ -234,8 +248,9 @@ def serve_up(
 
 
 def _worker_settings(
-    name: str, slots: int | None, labels: Sequence[str], rules: Rules
+    name: str, slots: int | None, labels: Sequence[str], rules: Rules, sizes: Sizes
 ) -> WorkerSettings:
+    assert sizes.artifacts is not None, "a worker bounds them together"
     return WorkerSettings(
         name=checked_name(name),
         slots=slots or default_slots(),
@@ -248,6 +263,9 @@ def _worker_settings(
         docker=rules.docker,
         is_warm=rules.is_warm,
         masked=rules.masked,
+        max_log_bytes=sizes.log,
+        max_artifact_bytes=sizes.artifact,
+        max_artifacts_bytes=sizes.artifacts,
     )
 
 

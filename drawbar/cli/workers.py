@@ -1,4 +1,4 @@
-"""`workers` and what an operator may want of one: drain, pause, resume, stop, other settings."""
+"""`workers` and what an operator may want of one: drain, pause, resume, stop, restart, settings."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -173,6 +173,23 @@ def stop(
     Example: drawbar worker-stop box-7 --reason "it is on fire" --now
     """
     _wish("stop", name, reason, registry, data, as_json, is_now=now)
+
+
+def restart(
+    name: WorkerName,
+    reason: Reason,
+    registry: RegistryUrl = None,
+    data: Data = None,
+    as_json: Json = False,
+) -> None:
+    """Let a worker begin anew, perhaps as a newer version, while its jobs run on.
+
+    Nothing else has to start it. Tasks, containers and jobs that have not begun are stopped
+    first, which costs them no try.
+
+    Example: drawbar worker-restart box-7 --reason "new version"
+    """
+    _wish("restart", name, reason, registry, data, as_json)
 
 
 def change(

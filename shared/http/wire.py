@@ -106,6 +106,7 @@ WISHES: Final = {
     "pause": Desired.PAUSE,
     "resume": Desired.RUN,
     "stop": Desired.STOP,
+    "restart": Desired.RESTART,
 }
 
 

@@ -91,3 +91,4 @@ class Desired(StrEnum):
     PAUSE = "pause"  # finish what runs, claim nothing, until resumed
     DRAIN = "drain"  # finish what runs, claim nothing, then stop
     STOP = "stop"  # stop what runs, then stop
+    RESTART = "restart"  # begin anew; what runs goes on

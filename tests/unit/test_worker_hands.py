@@ -42,15 +42,20 @@ class Stage:
         self.runner = ScriptedRunner()
         self.check = Moody()
         self.health = Health([self.check], self.runtime)
+        self.restarts = 0
         self.worker = Worker(
-            WorkerSettings(name="w", slots=2, labels={"os": "linux"}, host="here"),
+            WorkerSettings(name="w", slots=2, labels={"os": "linux"}, host="here", upload_s=60),
             self.gateway,
             self.registry,
             self.runner,
             MemoryWorkspace(),
             self.runtime,
             health=self.health,
+            restart=self.restart,
         )
+
+    def restart(self) -> None:
+        self.restarts += 1
 
     async def look(self) -> None:
         await self.health.look_once()
@@ -164,3 +169,75 @@ async def test_beats_that_are_not_answered_are_told_as_late(stage: Stage) -> Non
     (late,) = [f for f in stage.registry.reports[-1].health if f.name == "heartbeat"]
     assert not late.is_good
     assert late.says.startswith("leases were last renewed ")
+
+
+async def test_a_worker_that_is_told_to_restart_hands_over_and_does_not_leave(
+    stage: Stage,
+) -> None:
+    stage.gateway.add(Job())
+    await stage.worker.start()
+    (process,) = await stage.runner.until_started(1)
+
+    stage.registry.desired = Desired.RESTART
+    await stage.runtime.advance(5)
+    handing = asyncio.ensure_future(stage.worker.hand_over())
+    await stage.runtime.advance(1)
+
+    assert stage.restarts == 1
+    assert handing.done()
+    assert process.signals == []
+    assert not stage.registry.has_left
+
+
+async def test_a_worker_without_a_process_of_its_own_says_that_it_cannot_restart() -> None:
+    stage = Stage()
+    worker = Worker(
+        WorkerSettings(name="w", slots=1),
+        stage.gateway,
+        stage.registry,
+        stage.runner,
+        MemoryWorkspace(),
+        stage.runtime,
+    )
+    await worker.start()
+    stage.registry.desired = Desired.RESTART
+    await stage.runtime.advance(11)
+
+    (said,) = [f for f in stage.registry.reports[-1].health if f.name == "restart"]
+    assert said.says.startswith("cannot restart by itself")
+    assert stage.gateway.asks
+    await worker.stop()
+
+
+async def test_a_drain_ends_though_its_results_cannot_be_reported(stage: Stage) -> None:
+    stage.gateway.add(Job())
+    await stage.worker.start()
+    (process,) = await stage.runner.until_started(1)
+    stage.gateway.away.add("finish")
+    draining = asyncio.ensure_future(stage.worker.drain())
+    await stage.runtime.advance(50)
+    while_it_ran = draining.done()
+
+    process.end()
+    await stage.runtime.advance(59)
+    within = draining.done()
+    await stage.runtime.advance(2)
+
+    assert (while_it_ran, within, draining.done()) == (False, False, True)
+    assert stage.registry.has_left
+
+
+async def test_a_result_that_is_reported_in_time_lets_a_drain_end_at_once(stage: Stage) -> None:
+    job = stage.gateway.add(Job())
+    await stage.worker.start()
+    (process,) = await stage.runner.until_started(1)
+    draining = asyncio.ensure_future(stage.worker.drain())
+    stage.gateway.away.add("finish")
+    process.end(7)
+    await stage.runtime.advance(20)
+
+    stage.gateway.away.clear()
+    await stage.runtime.advance(20)
+
+    assert draining.done()
+    assert job.result.exit_code == 7
