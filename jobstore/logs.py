@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = structlog.get_logger()
 
 WRITE_BYTES: Final = 1 << 20  # at a time: a thread for each 64 KiB takes longer than the disk
+HELD_BYTES: Final = 64 << 20  # of all logs; beyond that each piece is written as it comes
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class Logs:
         self._runtime = runtime
         self._max_bytes = max_bytes
         self._open: dict[AttemptId, OpenLog] = {}
+        self._held_bytes = 0
 
     def __len__(self) -> int:
         """How many logs grow."""
@@ -63,10 +65,13 @@ class Logs:
                 if offset != log.size:
                     raise LogOffsetMismatch(resume_at=log.size)
                 held += piece
-                if len(held) >= WRITE_BYTES:
-                    offset = await self._write(attempt_id, log, offset, bytes(held))
-                    held.clear()
+                self._held_bytes += len(piece)
+                if len(held) >= WRITE_BYTES or self._held_bytes > HELD_BYTES:
+                    self._held_bytes -= len(held)
+                    piece, held = bytes(held), bytearray()
+                    offset = await self._write(attempt_id, log, offset, piece)
         finally:  # what came before the connection broke need not come again
+            self._held_bytes -= len(held)
             if held:
                 offset = await self._write(attempt_id, log, offset, bytes(held))
         if offset != log.size:

@@ -10,11 +10,14 @@ from typing import Final
 from registry.enrolment import COLUMNS, Enrolment, fetch, microseconds
 from registry.states import AFTER_ENROLMENT
 from registry.told import forget, list_told, record
+from shared.errors import TooLarge
 from shared.ids import WorkerId
 from shared.protocol.registry import EnrolRequest, SettingsRequest, Told, WishRequest
 from shared.protocol.states import Desired
 from shared.runtime import Runtime
 from shared.sqlite import Database, Tx
+
+MAX_WORKERS: Final = 10_000  # enrolled, offline ones included
 
 LOAD: Final = f"SELECT {COLUMNS} FROM worker ORDER BY name"
 
@@ -62,6 +65,8 @@ LEAVE: Final = """
 UPDATE worker SET has_left = 1 WHERE id = :id AND incarnation = :incarnation AND has_left = 0
 """
 
+COUNT: Final = "SELECT count(*) FROM worker"
+
 REMOVE: Final = "DELETE FROM worker WHERE id = :id AND incarnation = :incarnation"
 
 
@@ -91,10 +96,15 @@ class WorkerStore:
         return await self._database.read(lambda conn: fetch(conn, LOAD, {}))
 
     async def enrol(self, ask: EnrolRequest, then: Callable[[Enrolment], None]) -> Enrolment:
-        """A new worker, or a new incarnation of the one that has this name."""
+        """A new worker, or a new incarnation of the one that has this name. TooLarge: no more."""
 
         def call(tx: Tx) -> Enrolment:
             earlier = tx.conn.execute(WISH_OF, (ask.name,)).fetchone()
+            if earlier is None and tx.conn.execute(COUNT).fetchone()[0] >= MAX_WORKERS:
+                raise TooLarge(
+                    f"{MAX_WORKERS} workers are known; remove some that are offline",
+                    limit=MAX_WORKERS,
+                )
             desired = Desired.RUN if earlier is None else AFTER_ENROLMENT[Desired(earlier[0])]
             values = {
                 "id": tx.new_id(),

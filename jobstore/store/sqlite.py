@@ -143,7 +143,8 @@ class SqliteJobStore:
         def call(work: Work) -> None:
             seq = refuse_job(work, ask)
             if seq is not None:
-                self._room.rest(ask.worker_id, seq, work.tx.mono + rest_s)
+                now = work.tx.mono
+                self._room.rest(ask.worker_id, seq, now=now, until=now + rest_s)
 
         await self._write(call)
 

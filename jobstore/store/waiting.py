@@ -8,11 +8,14 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
+from typing import Final
 
 from jobstore.store.claim import Granted, Grants, Selector, claim_jobs, granted_before
 from jobstore.store.savings import Savings
 from jobstore.store.work import Work
 from shared.protocol.gateway import ClaimRequest
+
+RESTING: Final = 1_000  # workers of whom it is known what they refused, before it is looked over
 
 Answer = asyncio.Future[list[Granted]]
 
@@ -53,8 +56,11 @@ class WaitingRoom:
             del self._waiting[worker_id]
             _answer(work, waiting.answer, [])
 
-    def rest(self, worker_id: str, job_seq: int, until: float) -> None:
+    def rest(self, worker_id: str, job_seq: int, *, now: float, until: float) -> None:
         """The job is not given to this worker before `until`."""
+        if len(self._resting) >= RESTING:  # some may never ask again, and so never be forgotten
+            for rested in [w for w, jobs in self._resting.items() if max(jobs.values()) <= now]:
+                del self._resting[rested]
         self._resting.setdefault(worker_id, {})[job_seq] = until
 
     def serve(self, work: Work) -> None:

@@ -341,3 +341,15 @@ async def test_a_damaged_database_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match="not a database"):
         async with hands_on(tmp_path):
             pass
+
+
+async def test_a_log_is_whole_also_when_no_more_of_it_may_be_held(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobstore.logs.HELD_BYTES", 0)
+    run_id = await hands.submit(a_job("a"))
+    claim = await hands.start()
+
+    await send(hands, claim, BIG)
+
+    assert await collect(log_of(hands, run_id, "a")) == BIG

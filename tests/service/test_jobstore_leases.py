@@ -7,7 +7,7 @@ import pytest
 
 from shared.errors import ResultConflict, StaleFence, UnknownAttempt
 from shared.faultpoints import Facts, injector
-from shared.ids import AttemptId
+from shared.ids import AttemptId, WorkerId
 from shared.protocol.gateway import Claim, Outcome, Receipt, Verdict
 from tests.support.jobstore import ANN, BEN, Hands, a_job, hands_on
 from tests.support.runtime import ManualRuntime
@@ -139,6 +139,26 @@ async def test_a_refused_job_rests_for_the_worker_that_refused_it(hands: Hands) 
     later = await hands.claim(ANN)
 
     assert (at_once, [c.job_id for c in later]) == ([], ["a"])
+
+
+async def test_a_rest_is_kept_when_those_of_workers_that_are_gone_are_forgotten(
+    hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobstore.store.waiting.RESTING", 2)
+    await hands.submit(a_job("a"), a_job("b"))
+    claims = await hands.claim(ANN, slots=2)
+    for claim in claims:
+        await hands.refuse(claim)
+    for name in ("ben", "cid", "dan"):  # each refuses, and asks no more
+        await hands.runtime.advance(1)
+        for claim in await hands.claim(WorkerId(name), slots=2):
+            await hands.refuse(claim, WorkerId(name))
+
+    at_once = await hands.claim(ANN, slots=2)
+    await hands.runtime.advance(REST_S)
+    later = await hands.claim(ANN, slots=2)
+
+    assert (at_once, sorted(claim.job_id for claim in later)) == ([], ["a", "b"])
 
 
 async def test_a_waiting_worker_is_served_when_the_rest_is_over(hands: Hands) -> None:

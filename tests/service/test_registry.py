@@ -9,7 +9,7 @@ import pytest
 
 from registry.service import RegistryService
 from registry.store import WorkerStore
-from shared.errors import StoreFailed, StoreUnusable, UnknownWorker, WorkerSuperseded
+from shared.errors import StoreFailed, StoreUnusable, TooLarge, UnknownWorker, WorkerSuperseded
 from shared.protocol.registry import WorkerView
 from shared.protocol.states import Desired, WorkerStatus
 from shared.services import Registry
@@ -250,3 +250,17 @@ async def test_the_store_takes_what_is_not_its_incarnation_as_no_change(tmp_path
     assert (removed, calls) == (False, [])
     assert await store.load() == [enrolment]
     await store.stop()
+
+
+async def test_a_registry_that_knows_too_many_workers_takes_no_new_one_and_keeps_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.store.MAX_WORKERS", 1)
+    async with a_registry(tmp_path, ManualRuntime()) as registry:
+        await registry.enrol(an_enrolment("ann"))
+
+        with pytest.raises(TooLarge, match="remove some"):
+            await registry.enrol(an_enrolment("ben"))
+        again = await registry.enrol(an_enrolment("ann"))
+
+    assert again.incarnation == 2

@@ -77,9 +77,14 @@ class Cluster:
         self._numbers = count(1)
         self.connect()
 
+    @property
+    def minter(self) -> Minter:
+        """Makes any token."""
+        return Minter(self._keys.signing, self._runtime)
+
     def connect(self) -> None:
         """`jobs` and `operator` ask where `env` says that the services are."""
-        token = Minter(self._keys.signing, self._runtime).client("tests", Role.ADMIN)
+        token = self.minter.client("tests", Role.ADMIN)
         jobs = self.transport(self.env["DRAWBAR_JOBSTORE_URL"], "jobstore", lambda: token)
         self.jobs = JobsClient(jobs, retry_for_s=LIMIT_S)
         operator = self.transport(self.env["DRAWBAR_REGISTRY_URL"], "registry", lambda: token)
