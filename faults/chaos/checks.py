@@ -52,6 +52,12 @@ def drained(story: Story) -> Iterator[str]:
         yield f"{limit:g} s after everything was healed, not all has ended: {open_ones[:5]}"
 
 
+def unread(story: Story) -> Iterator[str]:
+    """I12. A job service that cannot be asked what became of its runs."""
+    if story.unread is not None:
+        yield f"after everything was healed, the store cannot be read: {story.unread}"
+
+
 def recovered(e: Evidence) -> Iterator[str]:
     """I15. An end that was seen before a crash of the job service, and is another one after it."""
     crashes = [n.n for n in e.events("down") if n.who == "jobstore"]

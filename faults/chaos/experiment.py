@@ -15,6 +15,8 @@ from faults.chaos.recorder import Recorder
 from faults.chaos.schedule import Act, acts_of, digest_of
 from faults.chaos.story import Story
 from faults.chaos.workload import pipelines
+from faults.judging.final_state import FinalState
+from shared.errors import ServiceError
 from shared.http.clients import JobsClient
 from shared.protocol.jobs import RunFilter
 from shared.runtime import Runtime
@@ -116,11 +118,17 @@ class Experiment:
         ledger.look()
         self.tell(f"{'all has ended' if is_drained else 'not all has ended'}; reading the store")
         entries = list(recorder.entries)  # what is acknowledged later may not be in the store yet
+        final, intruders, unread = FinalState(), 0, None
+        try:
+            final = await read_final(site.jobs, self.prefix)
+            intruders = len((await site.jobs.list_runs(RunFilter(name="nonsense"))).runs)
+        except* ServiceError as errors:
+            unread = str(errors.exceptions[0])
         return Story(
             plan=plan,
             folder=self.folder,
             entries=entries,
-            final=await read_final(site.jobs, self.prefix),
+            final=final,
             pipelines=driver.pipelines,
             schedule=digest_of(acts),
             took_s=recorder.now,
@@ -136,7 +144,8 @@ class Experiment:
             argv=site.command_lines(),
             secrets=site.secrets,
             environments=dict(ledger.environments()),
-            intruders=len((await site.jobs.list_runs(RunFilter(name="nonsense"))).runs),
+            intruders=intruders,
+            unread=unread,
         )
 
     async def _torment(

@@ -30,6 +30,7 @@ class Story:
     is_attached: bool = False
     is_drained: bool = True
     drain_s: float = 0.0
+    unread: str | None = None  # why the store could not be read in the end
     aborted: str | None = None
     done: Mapping[str, int] = field(default_factory=dict)  # faults, by kind of step
     missed: Mapping[str, int] = field(default_factory=dict)

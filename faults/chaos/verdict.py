@@ -19,6 +19,7 @@ SERVICES: Final = ("jobstore", "registry", "gateway")
 
 OF_STORY: Final[tuple[tuple[str, str, Callable[[Story], Iterator[str]]], ...]] = (
     ("P1", "I12", checks.drained),
+    ("P1", "I12", checks.unread),
     ("P8", "I12", checks.leftovers),
     ("P9", "secrets", checks.revealed),
     ("P10", "I13", checks.intruders),
@@ -51,6 +52,8 @@ def verdicts_of(story: Story) -> list[Verdict]:
     """One for each promise, in their order."""
     evidence = story.evidence()
     shared = [c for c in CHECKS if not (story.is_attached and c.find.__name__ in OF_WORKERS)]
+    if story.unread is not None:  # nothing can be said of what is not known
+        shared = []
     breaches = judge(evidence, shared)
     breaches += [
         Breach(promise, (invariant,), find.__name__, what)
@@ -60,6 +63,7 @@ def verdicts_of(story: Story) -> list[Verdict]:
     breaches += [
         Breach(promise, (invariant,), find.__name__, what)
         for promise, invariant, find in OF_EVIDENCE
+        if story.unread is None
         for what in find(evidence)
     ]
     if digest_of(acts_of(story.plan)) != story.schedule:

@@ -46,7 +46,7 @@ WEAR: dict[str, Any] = {
     "targets": {"workers": 2, "lease_s": 2},
     "workload": {"jobs": 40, "kinds": {"quick": 1, "slow": 1, "chatty": 1, "failing": 1}},
     "steps": [
-        {"what": "kill", "target": "jobstore", "every": 1.5},
+        {"what": "kill", "target": "jobstore", "every": 1.5, "down_s": 0.5},
         {"what": "kill", "target": "worker", "every": 4},
         {"what": "sigstop", "target": "worker", "every": 3, "for_s": 3},
     ],

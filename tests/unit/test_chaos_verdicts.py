@@ -131,6 +131,19 @@ def test_work_that_does_not_end_breaks_p1(tmp_path: Path, recorder: Recorder) ->
     assert verdict_of(a_story(tmp_path, recorder, is_drained=False), "P1").word == "broken"
 
 
+def test_a_store_that_cannot_be_read_breaks_p1_and_says_nothing_of_the_rest(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    recorder.event("people", "submitted", run=7, name="unknown")
+
+    verdicts = verdicts_of(a_story(tmp_path, recorder, unread="the disk is full"))
+
+    assert [v.promise for v in verdicts if v.word == "broken"] == ["P1"]
+    assert verdicts[0].breaches == (
+        "I12 after everything was healed, the store cannot be read: the disk is full",
+    )
+
+
 def test_an_acknowledged_run_that_is_gone_breaks_p1(tmp_path: Path, recorder: Recorder) -> None:
     recorder.event("people", "submitted", run=7, name="lost")
 
