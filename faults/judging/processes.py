@@ -3,11 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from faults.judging.disturbances import disturbances, is_disturbed
 from faults.judging.entry import OK
 from faults.judging.evidence import Evidence
-
-# What may keep a worker from stopping a process in time; their facts name the machine.
-DISTURBANCES = ("fault", "killed_at_point", "pause", "superseded", "left", "gave_up")
 
 
 def once(e: Evidence) -> Iterator[str]:
@@ -45,19 +43,18 @@ def in_time(e: Evidence) -> Iterator[str]:
     """I12. A process that ran on when its time was over, on a machine that nothing disturbed."""
     if e.stop_s is None:
         return
-    disturbed = [(entry.at, str(entry.facts)) for op in DISTURBANCES for entry in e.events(op)]
-    skewed = [facts for _, facts in disturbed if "skew_clock" in facts]
+    disturbed = disturbances(e)
     exits = {entry.facts["attempt"]: entry.at for entry in e.events("exit")}
     for entry in e.events("spawn"):
         attempt, machine = entry.facts["attempt"], entry.who.split(".")[0]
         of, ended_at = e.of.get(attempt), exits.get(attempt)
-        if of is None or ended_at is None or any(machine in facts for facts in skewed):
+        if of is None or ended_at is None:
             continue
         pipeline = e.pipelines[e.final.runs[of.run].name]
         spec = next(spec for spec in pipeline.jobs if spec.id == of.job)
         limit = spec.timeout_s or pipeline.timeout_s
         if limit is None or ended_at - entry.at <= limit + e.stop_s:
             continue
-        if not any(entry.at <= at <= ended_at and machine in facts for at, facts in disturbed):
+        if not is_disturbed(disturbed, machine, entry.at, ended_at):
             took = ended_at - entry.at
             yield f"{attempt} of {of.key} ran for {took:.1f} s, and had {limit:g} s"

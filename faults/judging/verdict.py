@@ -79,6 +79,7 @@ CHECKS: Final = (
     Check("P5", ("I12",), rests.rests),
     Check("P5", ("I6",), tries.refusals),
     Check("P6", ("I8",), overlaps.overlaps),
+    Check("P6", ("I8",), overlaps.obeyed),
     Check("P7", ("I9",), results.logs),
     Check("P7", ("I4",), deliveries.delivered),
     Check("P1", ("I12",), processes.in_time),

@@ -400,6 +400,12 @@ def run_on_after_its_time(s: Story) -> None:
     s.stop_s = 0.5
 
 
+def run_on_when_told_to_stop(s: Story) -> None:
+    s.call("worker-1.1", "heartbeat", {"renewed": [], "to_stop": [], "gone": ["won"]})
+    s.event("worker-1.1", "exit", attempt="won", exit_code=0, signal=None, log_bytes=240)
+    s.stop_s = 0.5
+
+
 def start_an_attempt_twice(s: Story) -> None:
     s.event("worker-1.2", "spawn", attempt="won", inputs=[])
 
@@ -472,6 +478,7 @@ def succeed_without_its_checks(s: Story) -> None:
         (exceed_max_workers, "P2: run 1 has 2 jobs at work, max_workers is 1"),
         (offer_a_refused_job_at_once, "P5: (1, 'job') was given to worker-1.1"),
         (run_on_after_its_time, "P1: lost of (1, 'job') ran for 1.0 s, and had 0.25 s"),
+        (run_on_when_told_to_stop, "P6: won ran for 1.0 s after worker-1.1 was told to stop it"),
         (start_an_attempt_twice, "P2: won was started 2 times"),
         (run_more_than_there_are_slots, "P8: worker-1 ran 1 jobs, and has 0 slots"),
         (obey_a_superseded_worker, "P4: worker-1.1 was obeyed as incarnation 1"),
