@@ -13,7 +13,7 @@ from drawbar.sdk.values import BadValue, check
 
 _COPIED = (
     *("timeout_s", "queue_timeout_s", "requires", "env", "working_dir", "artifacts", "priority"),
-    *("slots", "allow_failure", "lock", "approve", "retry", "image", "container"),
+    *("slots", "allow_failure", "lock", "approve", "retry", "image", "container", "limits"),
 )
 
 _RULES_OF_COMMANDS = {"all_success": "on_success", "all_done": "always"}

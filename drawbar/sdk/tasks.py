@@ -19,6 +19,7 @@ from drawbar.sdk.graph import (
     is_for_running,
     retry_rule,
 )
+from drawbar.sdk.limits import Limit, limits_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -161,6 +162,7 @@ class _Decorator:
         approve: bool = False,
         image: str | None = None,
         container: Mapping[str, str] | None = None,
+        limits: Mapping[str, Limit] | None = None,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
     def __call__(self, *function: Any, **options: Any) -> Any:
         """The function as a task.
@@ -169,7 +171,8 @@ class _Decorator:
         of tasks that have to end first. `inputs`: likewise, and their artifacts are placed in the
         working directory. `multiple_outputs`: the items of the returned dictionary can be used
         one by one, as result["name"]. `image`: of the container in which it runs, with Python 3.11
-        or newer; `container`: how that is run (pull, network, user, workspace).
+        or newer; `container`: how that is run (pull, network, user, workspace). `limits`: what it
+        may take of the machine, as in a document: `{"memory": "2G", "cpus": 1.5}`.
         """
         return self._make(function, options, None)
 
@@ -227,6 +230,8 @@ def options_of(
     for name, value in options.items():
         if name in _DURATIONS:
             read[_DURATIONS[name]] = None if value is None else seconds_of(value)
+        elif name == "limits":
+            read[name] = limits_of(value or {})
         elif name in _PLAIN or name in _OWN:
             read[name] = value
         else:

@@ -183,6 +183,32 @@ def test_a_flow_file_is_loaded_as_the_pipeline_that_it_draws(whole: PipelineSpec
     }
 
 
+def test_limits_of_a_task_are_those_that_a_document_has() -> None:
+    with pipeline("p") as drawn:
+        add.options(limits={"memory": "1.5G", "scratch": "10MB", "cpus": 0.5, "pids": 64})(1, 2)
+
+    assert drawn.jobs["add"].options["limits"] == {
+        "memory_bytes": 3 << 29,
+        "scratch_bytes": 10_000_000,
+        "cpus": 0.5,
+        "pids": 64,
+    }
+
+
+@pytest.mark.parametrize(
+    ("limits", "found"),
+    [
+        ({"memry": "2G"}, "there is no limit 'memry'; there are memory, file_size, scratch"),
+        ({"memory": "2 apples"}, "limit memory is a size such as 1048576, '512M' or '1.5G'"),
+        ({"pids": 1.5}, "limit pids is a whole number, not 1.5"),
+        ({"cpus": "many"}, "limit cpus is a number, not 'many'"),
+    ],
+)
+def test_a_limit_that_is_none_is_told_where_it_is_given(limits: Any, found: str) -> None:
+    with pytest.raises(FlowMistake, match=found):
+        add.options(limits=limits)
+
+
 def test_options_of_a_task_are_those_of_its_job(whole: PipelineSpec) -> None:
     square = job(whole, "square")
 
