@@ -16,6 +16,7 @@ from shared.errors import Overloaded
 BURST_S: Final = 0.1  # for so long a wait may be too long before anybody is turned away
 ALERT_S: Final = 1.0  # after that, for so long no wait may be
 CALM_S: Final = 10.0  # not having had to turn anybody away for so long begins anew
+PROBE_EVERY_S: Final = 0.001
 FIRST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 5.0
 BODIES_BYTES: Final = 64 * 1024 * 1024  # of messages that are being read or answered, in all
@@ -34,6 +35,7 @@ class Rank(IntEnum):
 # How long the loop and the store may let work wait before the rank is turned away.
 LOOP_S: Final = {Rank.WATCH: 0.05, Rank.PEOPLE: 0.05, Rank.CLAIM: 0.1}
 STORE_S: Final = {Rank.WATCH: 0.25, Rank.PEOPLE: 0.25, Rank.CLAIM: 0.5}
+LEAST_S: Final = min(*LOOP_S.values(), *STORE_S.values())
 # How many may be in progress. A claim waits for its job, and a stream goes on as long as it likes.
 AT_ONCE: Final = {Rank.WATCH: 1_000, Rank.PEOPLE: 1_000, Rank.CLAIM: 20_000, Rank.VITAL: 10_000}
 ALERT_AT_ONCE: Final = 32  # of PEOPLE, while somebody is turned away: no queue behind the door
@@ -51,18 +53,20 @@ class Admission:
         self._store_wait_s = store_wait_s
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._loop_wait_s = 0.0
-        self._is_probing = False
+        self._probe_at = float("-inf")
+        self._is_slow = False  # so that, as a rule, nothing more is looked at
         self._too_long_since = dict[Rank, float | None].fromkeys(LOOP_S)
-        self._in_progress = dict.fromkeys(Rank, 0)
+        self._in_progress = [0] * len(Rank)
         self._held_bytes = 0
         self._shed_since = self._shed_at = float("-inf")
 
     def enter(self, rank: Rank) -> None:
         """The call may go on, and has to `leave`. Overloaded: not now."""
         now = self._clock()
-        self._probe(now)
+        if now >= self._probe_at:
+            self._probe(now)
         self._look(now)
-        if rank in LOOP_S and self._is_too_slow(rank, now):
+        if self._is_slow and rank in LOOP_S and self._is_too_slow(rank, now):
             raise self._turn_away(f"work waits for {self.wait_s:.2g} s", now)
         if self._in_progress[rank] >= AT_ONCE[rank]:
             raise self._turn_away(f"{AT_ONCE[rank]} calls of this kind are in progress", now)
@@ -102,19 +106,21 @@ class Admission:
 
     def _probe(self, now: float) -> None:
         """The loop's wait is measured: what is due now is done after all that was due before."""
-        if not self._is_probing:
-            self._is_probing = True
-            asyncio.get_running_loop().call_soon(self._probed, now)
+        self._probe_at = float("inf")
+        asyncio.get_running_loop().call_soon(self._probed, now)
 
     def _probed(self, asked_at: float) -> None:
-        self._is_probing = False
         now = self._clock()
         self._loop_wait_s = now - asked_at
-        self._look(now)
+        self._probe_at = now + PROBE_EVERY_S
 
     def _look(self, now: float) -> None:
         """Since when work has waited too long, for each rank."""
         loop_s, store_s = self._loop_wait_s, self._store_wait_s()
+        is_slow = loop_s > LEAST_S or store_s > LEAST_S or now - self._shed_at < ALERT_S
+        if not is_slow and not self._is_slow:
+            return
+        self._is_slow = is_slow
         for rank, since in self._too_long_since.items():
             if loop_s <= LOOP_S[rank] and store_s <= STORE_S[rank]:
                 self._too_long_since[rank] = None

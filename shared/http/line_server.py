@@ -119,7 +119,6 @@ class _Line:
                 return True
             task = group.create_task(self._answer(call, body), name=call.verb)
             self._open[call.number] = task
-            task.add_done_callback(lambda _: self._open.pop(call.number, None))
             task.add_done_callback(leave)
         return True
 
@@ -136,6 +135,7 @@ class _Line:
             raise
 
         def leave(_: object) -> None:
+            self._open.pop(call.number, None)
             admission.let_go(size_bytes)
             admission.leave(rank)
 

@@ -291,7 +291,7 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
         raise TooLarge(f"the body has more than {limit} bytes", limit_bytes=limit)
     body, ends_at = bytearray(), _must_end_at(limit)
     admission = request.app[ADMISSION]
-    rank = rank_of(request.match_info.handler)
+    rank = request.app[_RANKS][request.match_info.handler]
     while piece := await _read_piece(request, ends_at):
         admission.hold(len(piece), rank)
         request[_HELD] = request.get(_HELD, 0) + len(piece)
