@@ -63,11 +63,11 @@ class Link:
             self._loop.remove_reader(self._end)
             self._end.close()
 
-    def peer(self) -> tuple[int, int]:
-        """Number and user of the process that listened."""
+    def peer_uid(self) -> int:
+        """The user whose process listened."""
         packed = self._end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
-        pid, uid, _ = UCRED.unpack(packed)
-        return pid, uid
+        _, uid, _ = UCRED.unpack(packed)
+        return int(uid)
 
     def _read(self) -> None:
         try:
@@ -109,7 +109,7 @@ class Launcher:
         self._waiting: list[asyncio.Future[Keeper]] = []
         self._found: list[Keeper] | None = None
         self._all_found: asyncio.Future[None] | None = None
-        self._started: list[int] = []  # children of this process, as long as both live
+        self._mourned: set[int] = set()  # launchers that will be reaped when they end
 
     def begin(self) -> None:
         """A launcher is there, or comes up, if that can be; else the first start says why not."""
@@ -208,7 +208,7 @@ class Launcher:
             self._link.close()
         self._link = link = Link(end)
         link.listen(self._hear)
-        _, uid = link.peer()
+        uid = link.peer_uid()
         if uid != os.geteuid():
             link.close()
             raise CannotStart(f"{self.folder} belongs to somebody else's launcher (user {uid})")
@@ -216,7 +216,6 @@ class Launcher:
 
     def _start(self) -> None:
         """It listens; connections wait until it has come up."""
-        self._reap()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with door, _Near(self.folder) as path:
@@ -232,13 +231,15 @@ class Launcher:
                 setsid=True,
                 setsigmask=[],
             )
-        self._started.append(pid)
+        self._reap_when_ended(pid)
         log.debug("launcher.started", pid=pid)
 
     def _hear(self, parts: list[bytes], files: list[int]) -> None:
         match parts:
-            case [b"hello", version, _] if version != wire.VERSION:
-                log.warning("launcher.of_other_version", version=version.decode())
+            case [b"hello", version, pid]:
+                self._reap_when_ended(int(pid))  # a worker that began anew has its children still
+                if version != wire.VERSION:
+                    log.warning("launcher.of_other_version", version=version.decode())
             case [b"keeper", number]:
                 keeper = Keeper(int(number), Link(socket.socket(fileno=files.pop())), self)
                 self._lent.add(keeper)
@@ -252,7 +253,6 @@ class Launcher:
                 self._all_found.set_result(None)
             case []:
                 self._fail("the launcher has ended")
-                self._reap()
 
     def _hand_over(self, keeper: Keeper) -> bool:
         while self._waiting:
@@ -262,12 +262,26 @@ class Launcher:
                 return True
         return False
 
-    def _reap(self) -> None:
-        for pid in list(self._started):
-            with suppress(ChildProcessError):
-                if os.waitpid(pid, os.WNOHANG)[0] == 0:
-                    continue
-            self._started.remove(pid)
+    def _reap_when_ended(self, pid: int) -> None:
+        """A launcher that is a child of this process leaves no zombie, also when it ends after
+        its worker, which others here may outlive. Safe to repeat."""
+        if pid in self._mourned:
+            return
+        try:
+            ended = os.pidfd_open(pid)
+        except OSError:  # it has ended and was reaped, or there are no descriptors left
+            return
+        self._mourned.add(pid)
+        loop = asyncio.get_running_loop()
+
+        def reap() -> None:
+            loop.remove_reader(ended)
+            os.close(ended)
+            self._mourned.discard(pid)
+            with suppress(ChildProcessError):  # another process started it
+                os.waitpid(pid, os.WNOHANG)
+
+        loop.add_reader(ended, reap)
 
     def _fail(self, why: str) -> None:
         while self._waiting:
