@@ -75,9 +75,7 @@ def inherited(settings: WorkerSettings, wish: InheritEnv | None) -> Mapping[str,
     return {name: shell[name] for name in wish if name in shell}
 
 
-def inherited_in_container(
-    settings: WorkerSettings, wish: InheritEnv | None
-) -> Mapping[str, str]:
+def inherited_in_container(settings: WorkerSettings, wish: InheritEnv | None) -> Mapping[str, str]:
     """The same in a container: only what is asked for, and where things are only by its name.
 
     A folder of this machine means nothing in an image, and its PATH would hide the image's own.

@@ -218,7 +218,9 @@ class DiskWorkspace:
 
     async def reopen(self, attempt_id: AttemptId, working_dir: str | None) -> DiskFiles:
         cwd, scratch = self._place(attempt_id, working_dir)
-        return DiskFiles(self._log_of(attempt_id), cwd, scratch, self._spares, self._shelf, self._runtime)
+        return DiskFiles(
+            self._log_of(attempt_id), cwd, scratch, self._spares, self._shelf, self._runtime
+        )
 
     def _log_of(self, attempt_id: AttemptId) -> Path:
         return self._root / f"{attempt_id}.log"

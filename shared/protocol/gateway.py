@@ -156,6 +156,7 @@ class RunContext(Message):
     plugins: tuple[str, ...] = ()
     security: SecuritySpec | None = None
     image: str | None = None  # of the container that the job asks for
+    container: ContainerSpec | None = None  # how that is run
     limits: Limits | None = None  # None: none of its own
     dependencies: tuple[DependencyResult, ...]
     tries: int  # this one included
@@ -166,7 +167,6 @@ class RunContext(Message):
     token: str | None = None  # execution token (HTTP only)
 
 
-    container: ContainerSpec | None = None  # how that is run
 # -- heartbeat ------------------------------------------------------------------------------
 
 

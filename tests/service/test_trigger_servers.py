@@ -140,7 +140,7 @@ async def test_what_is_on_this_machine_is_not_asked_unless_it_was_named(
     servers = Servers((), SystemRuntime())
     port = url.rpartition(":")[2]
     try:
-        with pytest.raises(MayNot, match="own machine or link|is no name"):
+        with pytest.raises(MayNot, match=r"own machine or link|is no name"):
             await servers.look(wanted(f"http://{host}:{port}/status"), None)
     finally:
         await servers.close()

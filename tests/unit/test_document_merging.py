@@ -194,7 +194,11 @@ def test_a_mistake_is_told_with_its_own_file_and_line(tmp_path: Path) -> None:
     )
 
     assert found == [
-        ("p.yaml", 4, "job 'e': give exactly one of command, script, argv or python (found none of them)"),
+        (
+            "p.yaml",
+            4,
+            "job 'e': give exactly one of command, script, argv or python (found none of them)",
+        ),
         ("p.yaml", 4, "job 'e' needs 'f', which does not exist"),
         ("more.yaml", 2, "unknown field 'colour'"),
         (

@@ -196,7 +196,13 @@ def test_a_mistake_in_a_job_is_found_at_its_line(field: str, message: str) -> No
         ("jobs:\n- command: a\n", [(2, "the job has no id")]),
         (
             "jobs:\n- id: a\n",
-            [(2, "job 'a': give exactly one of command, script, argv or python (found none of them)")],
+            [
+                (
+                    2,
+                    "job 'a': give exactly one of command, script, argv or python "
+                    "(found none of them)",
+                )
+            ],
         ),
         (
             "jobs:\n- id: a\n  python: main\n",
