@@ -38,6 +38,7 @@ STORE_S: Final = {Rank.WATCH: 0.25, Rank.PEOPLE: 0.25, Rank.CLAIM: 0.5}
 LEAST_S: Final = min(*LOOP_S.values(), *STORE_S.values())
 # How many may be in progress. A claim waits for its job, and a stream goes on as long as it likes.
 AT_ONCE: Final = {Rank.WATCH: 1_000, Rank.PEOPLE: 1_000, Rank.CLAIM: 20_000, Rank.VITAL: 10_000}
+LEAST_AT_ONCE: Final = 8  # of PEOPLE, however slow the loop: turning away must not be all it does
 ALERT_AT_ONCE: Final = 32  # of PEOPLE, while somebody is turned away: no queue behind the door
 
 
@@ -94,6 +95,12 @@ class Admission:
         is_alert = now - self._shed_at < ALERT_S
         if is_alert and rank is Rank.PEOPLE and self._in_progress[rank] >= ALERT_AT_ONCE:
             return True
+        if (
+            rank is Rank.PEOPLE
+            and self._in_progress[rank] < LEAST_AT_ONCE
+            and self._store_wait_s() <= STORE_S[rank]
+        ):
+            return False
         since = self._too_long_since[rank]
         return since is not None and (is_alert or now - since >= BURST_S)
 

@@ -12,6 +12,7 @@ from shared.http.admission import (
     AT_ONCE,
     BODIES_BYTES,
     BURST_S,
+    LEAST_AT_ONCE,
     LONGEST_RETRY_S,
     LOOP_S,
     PEOPLES_BYTES,
@@ -83,6 +84,18 @@ async def test_who_waits_for_the_loop_waits_as_for_the_store(
         await asyncio.sleep(0)
 
     assert outcomes == [True, True, False]
+
+
+async def test_a_slow_loop_serves_a_few_people_at_a_time_all_the_same(service: Service) -> None:
+    for _ in range(3):  # slow for other reasons, perhaps: whoever is turned away costs time, too
+        service.call(Rank.CLAIM)
+        service.now += LOOP_S[Rank.CLAIM] * 2
+        await asyncio.sleep(0)
+
+    for _ in range(LEAST_AT_ONCE):
+        service.door.enter(Rank.PEOPLE)
+
+    assert not service.call(Rank.PEOPLE)
 
 
 async def test_a_queue_that_is_gone_lets_people_in_at_once(service: Service) -> None:

@@ -61,4 +61,5 @@ def test_the_ranks_are_told_with_their_limits() -> None:
         assert store == (f"{STORE_S[rank]:g} s" if rank in STORE_S else "never")
         assert at_once.startswith(f"{AT_ONCE[rank]:,}")
     assert f"{admission.ALERT_AT_ONCE} while somebody" in rows["people"][2]
+    assert f"{admission.LEAST_AT_ONCE} however slow" in rows["people"][2]
     assert f"may wait for {admission.BURST_S:g} s" in PAGE
