@@ -246,6 +246,8 @@ class Execution:
         try:
             ended = await self.processes.execute(launch, phase, context.timeout_s, found)
         except CannotStart as error:
+            if is_machines_fault(error):
+                raise
             return f"the checks cannot be run: {error}"[:MOST_CHARACTERS]
         if self.processes.is_stopped:
             why = self.processes.why_stopped

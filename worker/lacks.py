@@ -3,6 +3,8 @@
 import errno
 from typing import Final
 
+from worker.ports import WorkerAtFault
+
 # No descriptors, processes, memory or room left, or a disk that takes nothing. Another worker may
 # have them, or this one later.
 MACHINES: Final = frozenset(
@@ -20,6 +22,8 @@ MACHINES: Final = frozenset(
 
 
 def is_machines_fault(error: BaseException) -> bool:
-    """Whether what it was raised from tells of such a lack."""
+    """Whether it says so, or what it was raised from tells of such a lack."""
+    if isinstance(error, WorkerAtFault):
+        return True
     cause = error.__cause__
     return isinstance(cause, OSError) and cause.errno in MACHINES

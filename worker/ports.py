@@ -19,6 +19,10 @@ class CannotStart(Exception):
     """The command could not be started; the message says why. The worker itself is fine."""
 
 
+class WorkerAtFault(CannotStart):
+    """Nothing could have been started: that is to cost the job no try."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskLaunch:
     """What a task's supervisor works with. `context.task` is set."""

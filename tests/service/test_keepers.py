@@ -12,7 +12,7 @@ import pytest
 
 from shared.ids import AttemptId
 from worker.launcher.trees import descendants
-from worker.ports import Launch
+from worker.ports import Launch, WorkerAtFault
 from worker.runners.kept import KeptRunner
 
 pytestmark = pytest.mark.slow
@@ -257,6 +257,15 @@ async def test_a_launcher_that_was_never_needed_ends_with_its_worker(runner: Kep
     runner.close()
 
     await until(lambda: not os.path.exists(f"/proc/{launcher}"))  # not even as a zombie
+
+
+async def test_no_job_is_blamed_for_a_launcher_that_does_not_come_up(
+    runner: KeptRunner, launch: MakeLaunch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+
+    with pytest.raises(WorkerAtFault, match="the launcher has ended"):
+        await runner.start(launch("true"))
 
 
 async def test_a_job_that_may_not_outlive_its_worker_is_killed(

@@ -13,7 +13,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from worker.checks.contract import Check, Context, Failed, Passed
@@ -33,7 +33,7 @@ def main() -> int:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    program = Program(plan)
+    program = Program(plan, time.monotonic)
     for spec in plan["later"]:
         if not program.prepare(spec):
             return FAILED
@@ -43,8 +43,9 @@ def main() -> int:
 class Program:
     """Runs checks and writes a line about each into the log."""
 
-    def __init__(self, plan: Mapping[str, Any]) -> None:
+    def __init__(self, plan: Mapping[str, Any], mono: Callable[[], float]) -> None:
         self._plan = plan
+        self._mono = mono
         self._own = OwnChecks(plan["plugins"], plan["plugin_dirs"], os.getcwd())
 
     def prepare(self, spec: Mapping[str, Any]) -> bool:
@@ -70,7 +71,7 @@ class Program:
         self, spec: Mapping[str, Any], phase: str, *, is_rehearsal: bool
     ) -> tuple[Passed | Failed, float]:
         """The result, and how long it took. The fork is gone."""
-        began = time.monotonic()
+        began = self._mono()
         try:
             timeout_s, params = take_timeout(spec["params"])
         except BadParams as error:
@@ -85,17 +86,18 @@ class Program:
             env=dict(os.environ),
             log=self._plan["log"],
             deadline=began + timeout_s,
+            mono=self._mono,
         )
         child = os.fork()
         if child == 0:
             os.close(ours)
             self._live_in_fork(spec["name"], params, context, theirs, is_rehearsal)
         os.close(theirs)
-        answer = _read_line(ours, context.deadline)
+        answer = _read_line(ours, context)
         os.close(ours)
         os.kill(child, signal.SIGKILL)  # a thread may keep it alive after its answer
         _, status = os.waitpid(child, 0)
-        took_s = time.monotonic() - began
+        took_s = self._mono() - began
         if answer is None:
             return Failed(f"it took longer than {timeout_s:g} s and was killed"), took_s
         if not answer:
@@ -157,11 +159,11 @@ async def _awaited(result: Any) -> Any:
     return await result
 
 
-def _read_line(pipe: int, deadline: float) -> bytes | None:
+def _read_line(pipe: int, context: Context) -> bytes | None:
     """What the fork said; empty when it ended without a word, None when it took too long."""
     said = b""
     while not said.endswith(b"\n"):
-        left_s = deadline - time.monotonic()
+        left_s = context.left_s
         if left_s <= 0 or not select.select([pipe], [], [], left_s)[0]:
             return None
         piece = os.read(pipe, 65_536)

@@ -17,7 +17,7 @@ from typing import Final
 import structlog
 
 from worker.launcher import wire
-from worker.ports import CannotStart
+from worker.ports import CannotStart, WorkerAtFault
 
 ANSWER_S: Final = 30.0  # on a machine that is very busy
 MOST_IDLE: Final = 32  # keepers, of a third of a MiB each
@@ -127,7 +127,7 @@ class Launcher:
             self._link = None
 
     async def borrow(self) -> Keeper:
-        """A keeper without a job. CannotStart: there is none to be had."""
+        """A keeper without a job. WorkerAtFault: there is none to be had."""
         while self._idle:
             keeper = self._idle.pop()
             if keeper.link.is_open:
@@ -143,7 +143,7 @@ class Launcher:
             async with asyncio.timeout(ANSWER_S):
                 return await waiting
         except TimeoutError:
-            raise CannotStart(f"the launcher did not answer within {ANSWER_S:g} s") from None
+            raise WorkerAtFault(f"the launcher did not answer within {ANSWER_S:g} s") from None
         finally:
             with suppress(ValueError):
                 self._waiting.remove(waiting)
@@ -197,10 +197,10 @@ class Launcher:
         try:
             self._start()
         except OSError as error:
-            raise CannotStart(f"no launcher could be started: {error.strerror}") from error
+            raise WorkerAtFault(f"no launcher could be started: {error.strerror}") from error
         link = self._connect()
         if link is None:
-            raise CannotStart("the launcher cannot be reached")
+            raise WorkerAtFault("the launcher cannot be reached")
         return link
 
     def _listen_to(self, end: socket.socket) -> Link:
@@ -211,7 +211,7 @@ class Launcher:
         uid = link.peer_uid()
         if uid != os.geteuid():
             link.close()
-            raise CannotStart(f"{self.folder} belongs to somebody else's launcher (user {uid})")
+            raise WorkerAtFault(f"{self.folder} belongs to somebody else's launcher (user {uid})")
         return link
 
     def _start(self) -> None:
@@ -287,7 +287,7 @@ class Launcher:
         while self._waiting:
             waiting = self._waiting.pop(0)
             if not waiting.done():
-                waiting.set_exception(CannotStart(why))
+                waiting.set_exception(WorkerAtFault(why))
 
 
 class _Near:

@@ -17,7 +17,7 @@ from shared.protocol.gateway import Usage
 from shared.protocol.pipeline import Limits
 from worker.joblog import open_log
 from worker.launcher.client import ANSWER_S, Keeper, Launcher
-from worker.ports import Breach, CannotStart, Exit, Launch
+from worker.ports import Breach, CannotStart, Exit, Launch, WorkerAtFault
 
 PATIENCE_S: Final = 10.0  # with a keeper that was told to kill; then it is killed itself
 ENDED: Final = ".ended"
@@ -86,7 +86,7 @@ class KeptProcess:
         except TimeoutError:
             if self._keeper is not None:
                 self._keeper.slay()
-            raise CannotStart(f"the keeper did not answer within {ANSWER_S:g} s") from None
+            raise WorkerAtFault(f"the keeper did not answer within {ANSWER_S:g} s") from None
 
     def end(self, ended: list[bytes]) -> None:
         """How it ended is known."""
@@ -127,14 +127,14 @@ class KeptProcess:
             case [b"idle"]:
                 self._fail(ValueError("it keeps nothing"))
             case [b"ended", *ended]:
-                self._fail(ValueError("its keeper was killed"))
+                self._fail(WorkerAtFault("its keeper was killed"))
                 self.end(ended)
             case []:
                 # Its launcher has gone as well, or it would have spoken in its place.
-                self._fail(ValueError("its keeper has ended"))
+                self._fail(WorkerAtFault("its keeper has ended"))
                 self.end([b"-9", b"0", b"0", b"0", b"lost", b"its keeper has ended"])
 
-    def _fail(self, why: OSError | ValueError) -> None:
+    def _fail(self, why: OSError | ValueError | WorkerAtFault) -> None:
         if not self._started.done():
             self._started.set_exception(why)
             self._started.exception()  # retrieved: nobody may wait for it
@@ -193,8 +193,11 @@ class KeptRunner:
             if not keeper.link.say(
                 *_packet(launch, outlives=self._outlives), files=(stdin, stdout, stderr)
             ):
-                raise CannotStart("the keeper does not listen")
+                raise WorkerAtFault("the keeper does not listen")
             await process.started()
+        except WorkerAtFault:
+            keeper.give_back()
+            raise
         except (OSError, ValueError) as error:
             keeper.give_back()
             raise CannotStart(_why(error, launch)) from error
@@ -226,8 +229,8 @@ class KeptRunner:
                 process = KeptProcess(keeper, None, self._forget)
                 try:
                     await process.started()
-                except (OSError, ValueError):
-                    keeper.give_back()  # it has no job
+                except (OSError, ValueError, WorkerAtFault):
+                    keeper.give_back()  # it has no job, or has ended
                     continue
                 if process.attempt_id:
                     self._named[process.attempt_id] = process
