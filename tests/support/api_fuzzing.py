@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shared.http.wire import WISHES
 from shared.keys import load_keys
 from shared.protocol.gateway import ClaimRequest, RunRequest
 from shared.protocol.registry import EnrolRequest, StatusReport
@@ -27,7 +28,7 @@ HOOKS: Final = Path(__file__).with_name("api_hooks.py")
 RULED: Final = {
     "gateway": ["append_log", "put_artifact", "finish", "get_xcom"],
     "registry": [
-        *(f"wish_{word}" for word in ("drain", "pause", "run", "stop")),
+        *(f"wish_{desired}" for desired in WISHES.values()),
         "set_worker",
         "report",
     ],
