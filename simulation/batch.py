@@ -9,7 +9,7 @@ from itertools import islice
 from multiprocessing import get_context
 from typing import Final, TypeVar
 
-from simulation.sweep import CrashPoint, points, sweep
+from simulation.sweep import CrashPoint, moments, points, sweep
 from simulation.universe import Mode, Verdict, run_seed
 
 T = TypeVar("T")
@@ -24,6 +24,14 @@ class Universe:
 
     seed: int
     mode: Mode
+
+
+def warm_up() -> None:
+    """What every universe uses is loaded, and the collector need not look at it each time."""
+    moments()
+    gc.collect()
+    gc.collect()  # what the first one finalised
+    gc.freeze()
 
 
 def run_universe(universe: Universe) -> Verdict:
@@ -51,8 +59,10 @@ def _portions(chosen: Iterator[CrashPoint]) -> Iterator[Sequence[CrashPoint]]:
 def _hands(jobs: int) -> Iterator[Callable[[Callable[[A], T], Iterable[A]], Iterator[T]]]:
     """Something like `map`. Interpreters of their own: nothing of one run is in another."""
     if jobs == 1:
-        gc.freeze()  # what was imported stays: the collector need not look at it for every seed
+        warm_up()
         yield map
         return
-    with ProcessPoolExecutor(max_workers=jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        max_workers=jobs, mp_context=get_context("spawn"), initializer=warm_up
+    ) as pool:
         yield pool.map

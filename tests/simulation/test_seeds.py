@@ -10,7 +10,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from simulation.batch import Universe, run_universe
+from simulation.batch import Universe, run_universe, warm_up
 from simulation.nemesis import FAULTS, ILLS
 from simulation.regressions import kept_seeds
 from simulation.universe import Mode, Verdict
@@ -26,7 +26,9 @@ DETERMINISM_SEEDS = range(10)
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(max_workers=2, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        max_workers=2, mp_context=get_context("spawn"), initializer=warm_up
+    ) as pool:
         yield pool
 
 
