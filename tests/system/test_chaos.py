@@ -219,7 +219,7 @@ async def test_a_thousand_real_crashes_lose_nothing(tmp_path: Path) -> None:
         "name": "a-thousand-crashes",
         "duration_s": 660,
         "targets": {"workers": 2, "slots": 4, "lease_s": 3},
-        "workload": {"jobs": 300, "submit_within": 0.95},
+        "workload": {"jobs": 200, "submit_within": 0.95},
         "steady_state": {"drained_within_s": 120},
         "steps": [{"what": "kill", "target": name, "every": 3, "at": at}
                   for name, at in (("jobstore", 1), ("gateway", 1.6), ("registry", 2.2),
