@@ -87,7 +87,7 @@ class Exit:
     task: TaskEnd | None = None
     lost: str = ""  # why nobody knows how it ended; then neither number is set
     breach: Breach | None = None
-    remarks: tuple[str, ...] = ()  # what else its limits did; lines for its log
+    remarks: tuple[str, ...] = ()  # what its limits did short of its end; lines for its log
 
 
 class Process(Protocol):

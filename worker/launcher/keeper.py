@@ -172,6 +172,7 @@ class Keeper:
                 self._groups = self._groups or find_groups(self._worker)
                 name = f"{self._name}-{self._started}"
                 bounds = Bounds(_read_limits(limits), os.fsdecode(scratch), name, self._groups)
+                _write(bounds.warnings, files[-1])
             pid = start(argv, env, cwd, files, bounds)
         except (OSError, ValueError) as error:
             if bounds is not None:
@@ -251,7 +252,7 @@ class Keeper:
         remarks: list[str] = []
         if job.bounds is not None:
             job.breach = job.breach or job.bounds.last_look(now())
-            remarks = [*job.bounds.warnings, *job.bounds.remarks()]
+            remarks = job.bounds.remarks()
             job.bounds.close()
         assert job.status is not None, "it has ended"
         job.is_over = True
@@ -275,6 +276,12 @@ class Keeper:
                 with open(f"{name}.part", "wb") as file:
                     file.write(b"\0".join((str(job.pid).encode(), *job.ended)))
                 os.rename(f"{name}.part", f"{name}.ended")
+
+
+def _write(warnings: list[str], stderr: int) -> None:
+    """They come before anything that the job says."""
+    with suppress(OSError):  # a full disk: the job will hear of it, too
+        os.write(stderr, "".join(f"[drawbar] {line}\n" for line in warnings).encode())
 
 
 def _read_limits(text: bytes) -> dict[str, float]:
