@@ -114,17 +114,42 @@ async def test_a_restart_on_request_leaves_jobs_running_and_the_worker_its_pid(
     )
     await cluster.until_traced(1)
 
-    for incarnation in (2, 3):
-        worker.send(signal.SIGHUP)
-        await until(lambda n=incarnation: is_incarnation(cluster, n), "it has enrolled anew")  # type: ignore[misc]
+    worker.send(signal.SIGHUP)
+    await until(lambda: is_incarnation(cluster, 2), "it has enrolled anew")
+    await cluster.run("worker-restart", "ann", "--reason", "new version")
+    await until(lambda: is_incarnation(cluster, 3), "it has enrolled once more")
+    shown = await cluster.run("workers", "ann")
     gate.open()
     run = await cluster.until_ended(run_id)
 
     (attempt,) = await cluster.attempts(run_id, "job")
     assert worker.is_alive
     assert worker.pid == pid
+    assert b"new version" in shown.out
     assert (run.jobs[0].exit_code, run.jobs[0].tries) == (7, 1)
     assert attempt.log_lost_bytes == 0
+    assert len(cluster.traces()) == 1
+    await assert_sound(cluster, [run_id])
+
+
+async def test_what_a_leaving_worker_could_not_report_is_reported_by_the_next(
+    cluster: Cluster,
+) -> None:
+    worker = await cluster.start_worker("ann", "--upload", "0.5")
+    gate = cluster.gate()
+    run_id = await cluster.submit(a_job("job", command=f"{cluster.trace()}; {gate.wait}; exit 7"))
+    await cluster.until_traced(1)
+
+    await cluster.gateway.kill()
+    worker.send(signal.SIGTERM)
+    gate.open()
+    code = await worker.ended()
+    await cluster.gateway.start()
+    await cluster.start_worker("ann")
+    run = await cluster.until_ended(run_id)
+
+    assert code == 0
+    assert (run.jobs[0].exit_code, run.jobs[0].tries) == (7, 1)
     assert len(cluster.traces()) == 1
     await assert_sound(cluster, [run_id])
 
