@@ -72,12 +72,18 @@ def job_that_ignores_sigterm_lives_on() -> Iterator[None]:
 
 @contextmanager
 def lost_lease_stops_nothing() -> Iterator[None]:
-    """A worker hears that somebody else may have its job, and lets it run."""
+    """A worker hears that somebody else may have its job, and lets it run.
+
+    Its launcher, which ends what has no lease, is told of leases that last for long.
+    """
 
     def note_only(self: Attempt, reason: str) -> None:
         self._is_gone = True
 
-    with mock.patch.object(Attempt, "lose", note_only):
+    with (
+        mock.patch.object(Attempt, "lose", note_only),
+        mock.patch.object(worker.lease, "end_after_s", lambda lease_s: 4 * lease_s),
+    ):
         yield
 
 
