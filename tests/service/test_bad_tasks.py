@@ -1,7 +1,7 @@
 """What tasks do that they should not: each tells why it failed, and disturbs nothing beside it.
 
 Every case runs next to a task that goes on, and before one that comes after, each in a real task
-runner; warm ones are copies of the same server.
+runner: a copy of one warm server, where it can disturb most; `make prove` runs them cold as well.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ FLOW = """
 """
 
 
-@pytest.fixture(params=["cold", "warm"])
+@pytest.fixture(params=[pytest.param("cold", marks=pytest.mark.prove), "warm"])
 async def stage(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[TaskStage]:
     stage = TaskStage(tmp_path, is_warm=request.param == "warm")
     yield stage

@@ -19,9 +19,9 @@ from worker.ports import CannotStart
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["cold", "warm"])
+@pytest.fixture(params=["cold", pytest.param("warm", marks=pytest.mark.prove)])
 async def stage(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[TaskStage]:
-    """Twice: in a fresh interpreter, and in a copy of one that has imported the flow already."""
+    """In a fresh interpreter; `make prove` takes copies of one that has imported the flow, too."""
     stage = TaskStage(tmp_path, is_warm=request.param == "warm")
     yield stage
     await stage.close()

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -37,6 +38,15 @@ class Command:
             "PYTHONPATH": str(ROOT),
             "DRAWBAR_DATA": str(self.data),
         }
+
+    def twin(self, folder: Path) -> "Command":
+        """The same files in a new folder, from which nobody runs anything yet."""
+
+        def sockets(inside: str, names: list[str]) -> list[str]:
+            return [name for name in names if Path(inside, name).is_socket()]
+
+        shutil.copytree(self.folder, folder, ignore=sockets)
+        return Command(folder)
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name

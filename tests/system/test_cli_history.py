@@ -20,14 +20,20 @@ jobs:
 """
 
 
-@pytest.fixture
-def drawbar(tmp_path: Path) -> Command:
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Run 1 succeeded, at the second try of `flaky`; in run 2 `check` failed."""
-    command = Command(tmp_path)
+    command = Command(tmp_path_factory.mktemp("two-runs"))
     command.write("p.yaml", PIPELINE)
     assert command.run("run", "p.yaml").returncode == 0
     assert command.run("run", "p.yaml", "--env", "CODE=3").returncode == 1
     return command
+
+
+@pytest.fixture
+def drawbar(two_runs: Command, tmp_path: Path) -> Command:
+    """Where two runs have ended; each test has a copy."""
+    return two_runs.twin(tmp_path / "copy")
 
 
 def test_runs_can_be_narrowed(drawbar: Command) -> None:

@@ -9,13 +9,18 @@ import pytest
 from tests.support.cli import DRAWBAR, Command
 
 
-@pytest.fixture
-def drawbar(tmp_path: Path) -> Command:
-    """In a data directory that a run has left, from which nobody serves."""
-    command = Command(tmp_path)
+@pytest.fixture(scope="module")
+def after_a_run(tmp_path_factory: pytest.TempPathFactory) -> Command:
+    command = Command(tmp_path_factory.mktemp("after-a-run"))
     command.write("p.yaml", "jobs: [{id: a, command: 'true'}]")
     assert command.run("run", "p.yaml").returncode == 0
     return command
+
+
+@pytest.fixture
+def drawbar(after_a_run: Command, tmp_path: Path) -> Command:
+    """In a data directory that a run has left, from which nobody serves."""
+    return after_a_run.twin(tmp_path / "copy")
 
 
 def test_a_variable_is_set_shown_hidden_revealed_and_removed(drawbar: Command) -> None:
