@@ -7,9 +7,7 @@ folder is the worker's alone, and who answers is checked all the same.
 import asyncio
 import os
 import socket
-import struct
 import sys
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,68 +15,14 @@ from typing import Final
 import structlog
 
 from worker.launcher import wire
+from worker.launcher.link import Link
 from worker.ports import CannotStart, WorkerAtFault
 
 ANSWER_S: Final = 30.0  # on a machine that is very busy
 MOST_IDLE: Final = 32  # keepers, of a third of a MiB each
 SOCKET: Final = "socket"
-UCRED: Final = struct.Struct("3i")  # pid, uid, gid (unix(7))
 
 log = structlog.get_logger()
-
-
-Heard = Callable[[list[bytes], list[int]], None]
-
-
-class Link:
-    """One end of a conversation, read in the event loop."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self.is_open = True
-        self._heard: Heard | None = None
-        self._end = end
-        self._loop = asyncio.get_running_loop()
-        end.setblocking(False)
-
-    def listen(self, heard: Heard) -> None:
-        """`heard` gets each packet from now on, also those that came before anybody listened, and
-        an empty one when the other end is gone."""
-        if self._heard is None and self.is_open:
-            self._loop.add_reader(self._end, self._read)
-        self._heard = heard
-
-    def say(self, *parts: bytes, files: Sequence[int] = ()) -> bool:
-        """Whether it was sent: the other end is there, and keeps up."""
-        if not self.is_open:
-            return False
-        try:
-            wire.send(self._end, *parts, files=files)
-        except (wire.Gone, BlockingIOError, OSError):
-            return False
-        return True
-
-    def close(self) -> None:
-        if self.is_open:
-            self.is_open = False
-            self._loop.remove_reader(self._end)
-            self._end.close()
-
-    def peer_uid(self) -> int:
-        """The user whose process listened."""
-        packed = self._end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
-        _, uid, _ = UCRED.unpack(packed)
-        return int(uid)
-
-    def _read(self) -> None:
-        try:
-            parts, files = wire.receive(self._end)
-        except BlockingIOError:
-            return
-        except wire.Gone:
-            self.close()
-            parts, files = [], []
-        assert self._heard is not None, "nothing is read before"
-        self._heard(parts, files)
 
 
 class Keeper:
