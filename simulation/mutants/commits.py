@@ -12,6 +12,7 @@ from jobstore.store.sqlite import SqliteJobStore
 from jobstore.store.work import Work
 from shared.faultpoints import faultpoint
 from shared.protocol.gateway import FinishRequest
+from shared.protocol.states import AttemptStatus
 from shared.sqlite import Database
 
 
@@ -67,6 +68,7 @@ def finish_in_two_commits() -> Iterator[None]:
     async def in_two(
         self: SqliteJobStore, ask: FinishRequest, *, log_inline: bytes | None, max_lost: int
     ) -> Accepted | Late:
+        before = await self.attempt_state(ask.attempt_id)
         bare = ask.model_copy(update={"artifacts": ()})
         accepted = await finish(self, bare, log_inline=log_inline, max_lost=max_lost)
 
@@ -77,7 +79,7 @@ def finish_in_two_commits() -> Iterator[None]:
                 [(ask.attempt_id, a.path, a.size_bytes, a.sha256) for a in ask.artifacts],
             )
 
-        if isinstance(accepted, Accepted):
+        if isinstance(accepted, Accepted) and before != AttemptStatus.REPORTED:
             await self._write(list_artifacts)
         return accepted
 
