@@ -122,6 +122,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         super().close()
         self._processes, self._graveyard, self._remains, self._timers = [], [], [], []
         self.machines.clear()
+        self.moments = None
+        self.network.close()
         self.world = self.current = Process(self, Machine("nowhere"), mono_base=0.0)
 
     # -- proof --------------------------------------------------------------------------------

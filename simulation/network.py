@@ -118,6 +118,11 @@ class Network:
         for transport, kind, data in held:
             transport.ship(kind, data)
 
+    def close(self) -> None:
+        """Nothing of it is referenced from here any more."""
+        self.listeners.clear()
+        self._held.clear()
+
     def hold(self, transport: "Transport", kind: Kind, data: bytes) -> None:
         self._held.append((transport, kind, data))
 

@@ -51,6 +51,15 @@ class CrashPoint:
     is_after: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What came of one."""
+
+    moments: list[str]
+    killed: str  # where, and whether before or after
+    violations: list[str]
+
+
 class Told:
     """Counts the moments of one telling, and kills at one of them."""
 
@@ -77,9 +86,9 @@ class Told:
 
 def moments() -> list[str]:
     """Those of the story when nothing happens, by name."""
-    told, violations = _tell(None)
-    assert not violations, violations
-    return told.moments
+    telling = _tell(None)
+    assert not telling.violations, telling.violations
+    return telling.moments
 
 
 def points(count: int) -> Iterator[CrashPoint]:
@@ -92,13 +101,13 @@ def sweep(chosen: Iterable[CrashPoint]) -> dict[str, list[str]]:
     """The broken promises, by the kill that broke them."""
     broken = {}
     for point in chosen:
-        told, violations = _tell(point)
-        if violations:
-            broken[told.killed or f"point {point.n}"] = violations
+        telling = _tell(point)
+        if telling.violations:
+            broken[telling.killed or f"point {point.n}"] = telling.violations
     return broken
 
 
-def _tell(point: CrashPoint | None) -> tuple[Told, list[str]]:
+def _tell(point: CrashPoint | None) -> Telling:
     folder = Path(tempfile.mkdtemp(prefix="drawbar-sweep-", dir=fast_folder()))
     try:
         loop = SimulatedLoop(SEED)
@@ -108,7 +117,9 @@ def _tell(point: CrashPoint | None) -> tuple[Told, list[str]]:
         loop.moments = told = Told(point, universe.cluster.boot)
         with simulated(loop):
             loop.run_until_complete(loop.world.spawn(universe.tell(CAST, WITHIN_S), "story"))
-            return told, universe.judge().violations
+            telling = Telling(told.moments, told.killed, universe.judge().violations)
+            del universe, told  # what is left of it is finalised inside
+        return telling
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

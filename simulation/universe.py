@@ -76,7 +76,9 @@ def run_seed(seed: int, trace: IO[str] | None = None, mode: Mode = Mode.SAFETY) 
         universe = Universe(loop, folder, mode)
         with simulated(loop):
             loop.run_until_complete(loop.world.spawn(universe.unfold(), "universe"))
-            return universe.judge()
+            verdict = universe.judge()
+            del universe  # what is left of it is finalised inside: it may log, and ask the time
+        return verdict
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

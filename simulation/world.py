@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import aiohttp.connector
 import aiohttp.helpers
+import aiohttp.web_app
 import aiosqlite.core
 import structlog
 from aiohttp._websocket.writer import WebSocketWriter
@@ -76,6 +77,7 @@ def simulated(loop: SimulatedLoop) -> Iterator[None]:
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+        aiohttp.web_app._cached_build_middleware.cache_clear()  # it holds on to whole universes
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the dead have closed nothing
             gc.collect()  # their `finally` blocks run here, after the universe has ended
