@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shared.protocol.gateway import Outcome
-from tests.support.tasks import Ended, TaskStage
+from tests.support.tasks import Ended, TaskStage, attempt
 from worker.runners.marks import kill_marked
 
 pytestmark = pytest.mark.slow
@@ -70,7 +70,7 @@ async def run_beside_others(stage: TaskStage, body: str, file: str | None = None
 
     ended = await stage.run(bad)
 
-    assert kill_marked(["attempt-2"]) == []  # the bad one's: nothing of it has outlived it
+    assert kill_marked([attempt(2)]) == []  # the bad one's: nothing of it has outlived it
     gate.touch()
     task = (await waiting).task
     await process.reap()

@@ -1,5 +1,6 @@
 """Tasks of a flow file, run by a real supervisor in real processes."""
 
+import os
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,12 @@ from worker.tasks.runner import TaskRunner, python_runner
 from worker.warm.servers import Flow, WarmServers, flow_of
 
 HEAD = "from drawbar import *\nfrom drawbar import task, pipeline\n"
+
+
+def attempt(number: int) -> AttemptId:
+    """Of a stage's start of that number. Tests end processes by this mark, on all of the machine:
+    those of another test process have another."""
+    return AttemptId(f"attempt-{os.getpid()}-{number}")
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class TaskStage:
         **context: Any,
     ) -> tuple[Process, Path]:
         self._count += 1
-        attempt_id = AttemptId(f"attempt-{self._count}")
+        attempt_id = attempt(self._count)
         log = self.folder / f"{self._count}.log"
         launch = Launch(
             argv=(),
