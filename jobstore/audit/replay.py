@@ -122,8 +122,9 @@ class _Step:
                 attempt.status, attempt.ended_at = A.LOST, self._event.row.at
                 attempt.ended_by = self._event.row.seq
         elif kind == "attempt.reported_late":
-            live = job.live
-            if live and live.id == self._event.row.attempt_id and live.started_at is not None:
+            holds = job.live is not None and job.live.status is A.RUNNING
+            named = (self._event.row.attempt_id, self._facts.get("fence"))
+            if holds and job.live and named == (job.live.id, job.live.fence):
                 self._say("P2: a report by the holder of the lease was called late")
         elif kind == "job.cancel_requested":
             self._holder(job, must_run=True)

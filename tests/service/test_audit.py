@@ -71,7 +71,9 @@ async def go_through_everything(hands: Hands) -> None:
     await hands.claim()
     await hands.cancel(CANCELLED)
     await hands.submit(a_job("a"))
-    await hands.start()
+    held = await hands.start()
+    with pytest.raises(StaleFence):
+        await hands.finish(held.model_copy(update={"fence": held.fence + 1}))
 
 
 @pytest.fixture(scope="module")
