@@ -109,6 +109,7 @@ COMMANDS: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     (BREAK, "faults", faults.faults),
     (BREAK, "faults proxy", faults.proxy),
     (PROVE, "audit", proofs.audit),
+    (PROVE, "conformance", proofs.conformance),
 )
 
 
