@@ -1,8 +1,8 @@
 """Tasks that wait without a worker: for a while, for a person, for a file, for each other.
 
-    drawbar run examples/waiting.py
-    drawbar questions                       # in another terminal
-    drawbar answer RUN deploy yes --set why="seen by ops"
+drawbar run examples/waiting.py
+drawbar questions                       # in another terminal
+drawbar answer RUN deploy yes --set why="seen by ops"
 """
 
 import tempfile
