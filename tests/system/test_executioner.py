@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from shared.ids import RunId
+from shared.protocol.jobs import CancelRequest
 from shared.protocol.states import JobStatus, RunStatus
 from tests.support.cluster import Cluster, Gate, cluster_in
 from tests.support.daemons import until
 from tests.support.history import assert_sound
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 S = JobStatus
 
@@ -25,6 +29,7 @@ class Executioner:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
+        self.submitted: list[RunId] = []
 
     async def submit(self, *jobs: dict[str, Any], flags: tuple[str, ...] = (), **top: Any) -> RunId:
         """The run of a file with those jobs. Retries wait as little as they can."""
@@ -39,7 +44,8 @@ class Executioner:
         path.write_text(json.dumps(document))
         done = await self.cluster.run("submit", str(path), "--json", *flags)
         assert done.code == 0, done.err
-        return RunId(json.loads(done.out)["run_id"])
+        self.submitted.append(RunId(json.loads(done.out)["run_id"]))
+        return self.submitted[-1]
 
     async def ended(self, run_id: RunId) -> dict[str, JobStatus]:
         """How each job ended, once the run has."""
@@ -74,12 +80,24 @@ class Executioner:
         return [attempt.reason.what if attempt.reason else None for attempt in attempts]
 
 
-@pytest.fixture
-async def executioner(tmp_path: Path) -> AsyncIterator[Executioner]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
     """The short lease makes heartbeats frequent, which tell the phases."""
-    async with cluster_in(tmp_path, lease_s=3.0, silent_after_s=2.0) as cluster:
+    folder = tmp_path_factory.mktemp("fleet")
+    async with cluster_in(folder, lease_s=3.0, silent_after_s=2.0) as cluster:
         await cluster.start_worker("ann", slots=2)
-        yield Executioner(cluster)
+        yield cluster
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def executioner(fleet: Cluster, tmp_path: Path) -> AsyncIterator[Executioner]:
+    """On a fleet that all tests here share, with a work folder of its own and both slots free."""
+    fleet.work = tmp_path
+    executioner = Executioner(fleet)
+    yield executioner
+    for run_id in executioner.submitted:
+        await fleet.jobs.cancel(CancelRequest(run_id=run_id, reason="its test is over"))
+        await fleet.until_ended(run_id)
 
 
 def a_job(name: str, command: str = "true", *needs: str, **more: Any) -> dict[str, Any]:
