@@ -264,7 +264,7 @@ async def test_no_job_is_blamed_for_a_launcher_that_does_not_come_up(
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
 
-    with pytest.raises(WorkerAtFault, match="the launcher (has ended|cannot be reached)"):
+    with pytest.raises(WorkerAtFault, match=r"the launcher (has ended|cannot be reached)"):
         await runner.start(launch("true"))
 
 
