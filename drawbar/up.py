@@ -15,7 +15,7 @@ import jobstore.app
 import registry.app
 from gateway.service import GatewayService
 from jobstore.execution_data.vault import Vault, keys_from
-from jobstore.notices.settings import NoticeSettings
+from jobstore.notifications.settings import NotificationSettings
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
 from jobstore.triggers.ports import Outside
@@ -57,7 +57,7 @@ async def serve(
     port_base: int,
     drain_s: float | None = None,
     jobstore_settings: JobStoreSettings | None = None,
-    notices: NoticeSettings | None = None,
+    notifications: NotificationSettings | None = None,
     outside: Outside | None = None,
     started: Callable[[Addresses], None] = lambda _: None,
     draining: Callable[[int], None] = lambda _: None,
@@ -100,7 +100,7 @@ async def serve(
     servers = [Server(app, host, port_base + n if port_base else 0) for n, app in enumerate(apps)]
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(listening_to_signals())
-        beside = jobstore.app.beside(jobs, notices, runtime)
+        beside = jobstore.app.beside(jobs, notifications, runtime)
         parts: list[Part] = [faults, jobs, workers, *beside, *servers]
         for part in parts:
             stack.push_async_callback(part.stop)

@@ -16,10 +16,10 @@ from aiohttp import web
 from jobstore.execution_data.routes import add_value_routes
 from jobstore.execution_data.vault import Vault, keys_from
 from jobstore.history.routes import add_history_routes
-from jobstore.notices.carriers import Carriers
-from jobstore.notices.postman import Postman
-from jobstore.notices.routes import add_notice_routes
-from jobstore.notices.settings import NoticeSettings
+from jobstore.notifications.carriers import Carriers
+from jobstore.notifications.postman import Postman
+from jobstore.notifications.routes import add_notification_routes
+from jobstore.notifications.settings import NotificationSettings
 from jobstore.routes import add_people_routes
 from jobstore.schedules.routes import add_schedule_routes
 from jobstore.service import JobStoreService
@@ -63,7 +63,7 @@ async def serve(
     host: str,
     port: int,
     settings: JobStoreSettings | None = None,
-    notices: NoticeSettings | None = None,
+    notifications: NotificationSettings | None = None,
     outside: Outside | None = None,
     started: Callable[[str], None] = lambda _: None,
     faults: Interference | None = None,
@@ -94,12 +94,12 @@ async def serve(
         outside.doorstep_at(server.url)
         started(server.url)
 
-    parts = beside(service, notices, runtime)
+    parts = beside(service, notifications, runtime)
     await run_until_signalled([faults, service, *parts, server], announce)
 
 
 def beside(
-    service: JobStoreService, notices: NoticeSettings | None, runtime: Runtime
+    service: JobStoreService, notifications: NotificationSettings | None, runtime: Runtime
 ) -> list[ComponentRunner]:
     """What lives beside the started service, and a record for each of the loops within it."""
 
@@ -110,16 +110,16 @@ def beside(
         component("keeper", Running(service)),
         component("triggerer", Running(service.triggers)),
         component("scheduler", service.scheduler()),
-        component("notifier", new_postman(service, notices, runtime)),
+        component("notifier", new_postman(service, notifications, runtime)),
     ]
 
 
 def new_postman(
-    service: JobStoreService, settings: NoticeSettings | None, runtime: Runtime
+    service: JobStoreService, settings: NotificationSettings | None, runtime: Runtime
 ) -> Postman:
     """The part that sends what the service has to tell."""
     return Postman(
-        service.outbox, Carriers(service, settings or NoticeSettings(), runtime), runtime
+        service.outbox, Carriers(service, settings or NotificationSettings(), runtime), runtime
     )
 
 
@@ -141,7 +141,7 @@ def build_app(
     add_people_routes(app, service, verifier)
     add_history_routes(app, service, verifier)
     add_schedule_routes(app, service, verifier)
-    add_notice_routes(app, service, verifier)
+    add_notification_routes(app, service, verifier)
     add_wait_routes(app, service, verifier)
     add_value_routes(app, service, verifier)
     add_component_routes(app, service, through_gateway(verifier))

@@ -19,7 +19,7 @@ from jobstore.history.service import HistoryService
 from jobstore.keeper import Keeper
 from jobstore.leases import LeaseBook
 from jobstore.logs import Logs
-from jobstore.notices.outbox import Outbox
+from jobstore.notifications.outbox import Outbox
 from jobstore.origin import origin_of, origin_of_retry, unknown_skips
 from jobstore.schedules.scheduler import Scheduler
 from jobstore.schedules.service import ScheduleService

@@ -215,7 +215,7 @@ class Schedules(Protocol):
         """It starts no more runs; one that runs goes on. Safe to repeat. UnknownBackfill."""
 
 
-class Notices(Protocol):
+class Notifications(Protocol):
     """Messages about the ends of runs."""
 
     async def list_notifications(self, run_id: RunId) -> NotificationList: ...
@@ -289,7 +289,9 @@ class HasComponents(Protocol):
     def components(self) -> Components: ...
 
 
-class WholeJobService(JobService, History, Schedules, Notices, Waits, HasComponents, Protocol):
+class WholeJobService(
+    JobService, History, Schedules, Notifications, Waits, HasComponents, Protocol
+):
     """Everything that the job service does for people."""
 
     @property

@@ -7,7 +7,7 @@ import typer
 
 from drawbar.cli.disturbing import AllowFaults, Disturbance, FaultLog, FaultPlan
 from drawbar.cli.fitness import CheckOnly, MaxSkew, MinDisk, MinMemory, health_limits
-from drawbar.cli.notices import MailFrom, NotifyHosts, Smtp, Telling
+from drawbar.cli.notifications import MailFrom, NotifyHosts, Smtp, Telling
 from drawbar.cli.options import Data, Json, Labels
 from drawbar.cli.reaching import CallbackUrl, Reach, TriggerFolder, TriggerHost
 from drawbar.cli.rules import (

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from drawbar.cli.notices import MailFrom, NotifyHosts, Smtp, Telling
+from drawbar.cli.notifications import MailFrom, NotifyHosts, Smtp, Telling
 from drawbar.cli.options import (
     ContinueOnError,
     Data,

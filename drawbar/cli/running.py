@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from drawbar.cli.failures import INTERRUPTED, Interrupted, Usage
 from drawbar.cli.following import watch
-from drawbar.cli.notices import Telling
+from drawbar.cli.notifications import Telling
 from drawbar.cli.patience import Patience
 from drawbar.cli.pipelines import Start
 from drawbar.cli.render.display import display_for

@@ -17,7 +17,7 @@ from drawbar.cli.disturbing import Disturbance
 from drawbar.cli.failures import Usage, is_debugging, say
 from drawbar.cli.fitness import check_worker
 from drawbar.cli.labels import worker_labels
-from drawbar.cli.notices import Telling
+from drawbar.cli.notifications import Telling
 from drawbar.cli.parsing import checked_name, parse_address, parse_policy
 from drawbar.cli.places import data_dir, own_data_dir
 from drawbar.cli.reaching import Reach
@@ -68,7 +68,7 @@ def serve_jobstore(
                     max_log_bytes=sizes.log,
                     max_artifact_bytes=sizes.artifact,
                 ),
-                notices=told.settings(place, runtime),
+                notifications=told.settings(place, runtime),
                 outside=reach.outside(runtime),
                 started=_announce("job service"),
                 faults=faults.of("jobstore", runtime),
@@ -238,7 +238,7 @@ def serve_up(
                 jobstore_settings=JobStoreSettings(
                     keep_s=keep_s, max_log_bytes=sizes.log, max_artifact_bytes=sizes.artifact
                 ),
-                notices=told.settings(place, runtime),
+                notifications=told.settings(place, runtime),
                 outside=reach.outside(runtime),
                 started=started,
                 draining=_say_what_it_waits_for(drain_s),

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, TextIO
 
-from drawbar.cli.notices import Telling
+from drawbar.cli.notifications import Telling
 from drawbar.cli.render.words import count, one_line
 from jobstore.service import JobStoreService
 from shared.ids import RunId
@@ -33,7 +33,7 @@ async def telling(
         yield Teller()  # HTTP and mail take a tenth of a second to import
         return
     from jobstore.app import new_postman
-    from jobstore.notices.postman import Postman
+    from jobstore.notifications.postman import Postman
 
     class Sending(Teller):
         def __init__(self, postman: Postman) -> None:

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobstore.notices.outbox import note_run_end
+from jobstore.notifications.outbox import note_run_end
 from jobstore.states import (
     JOB,
     RUN,

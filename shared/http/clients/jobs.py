@@ -12,7 +12,7 @@ from shared.http import wire
 from shared.http.clients.components import ComponentsClient
 from shared.http.clients.gateway import GatewayClient
 from shared.http.clients.history import HistoryVerbs
-from shared.http.clients.notices import NoticesClient
+from shared.http.clients.notifications import NotificationsClient
 from shared.http.clients.schedules import SchedulesClient
 from shared.http.clients.values import ValuesClient
 from shared.http.clients.waits import WaitsClient
@@ -26,7 +26,7 @@ M = TypeVar("M", bound=BaseModel)
 SUBMIT_S = 60.0  # a document may have a hundred thousand jobs
 
 
-class JobsClient(GatewayClient, HistoryVerbs, SchedulesClient, NoticesClient, WaitsClient):
+class JobsClient(GatewayClient, HistoryVerbs, SchedulesClient, NotificationsClient, WaitsClient):
     """`WholeJobService` over HTTP. Unary verbs are retried for `retry_for_s`."""
 
     @property

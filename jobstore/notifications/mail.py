@@ -9,9 +9,9 @@ from typing import Final
 
 import aiosmtplib
 
-from jobstore.notices.errors import NotSent, connect_problem
-from jobstore.notices.settings import MailRoute
-from jobstore.notices.words import News, headline
+from jobstore.notifications.errors import NotSent, connect_problem
+from jobstore.notifications.settings import MailRoute
+from jobstore.notifications.words import News, headline
 from shared.ids import JobId
 from shared.protocol.jobs import AttemptView
 from shared.reports.document import markdown

@@ -35,7 +35,7 @@ class MailRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class NoticeSettings:
+class NotificationSettings:
     """Of one job service."""
 
     mail: MailRoute | None = None
@@ -52,19 +52,19 @@ class NoticeSettings:
         )
 
 
-def notice_settings(
+def notification_settings(
     smtp: str | None,
     mail_from: str | None,
     hosts: Sequence[str],
     keys: Path,
     runtime: Runtime,
     env: Mapping[str, str] = os.environ,
-) -> NoticeSettings:
+) -> NotificationSettings:
     """Options, with the secrets that only files and the environment hold. Misconfigured.
 
     Where no webhook secret is given, one is made in the folder `keys`.
     """
-    return NoticeSettings(
+    return NotificationSettings(
         mail=None if not smtp else parse_smtp(smtp, _password(env)),
         mail_from=checked_sender(mail_from) if mail_from else None,
         webhook_secret=_webhook_secret(env, keys, runtime),

@@ -8,12 +8,14 @@ from shared.http.operation import Key, operation
 from shared.http.server import reply
 from shared.ids import RunId
 from shared.protocol.notifications import NotificationList
-from shared.services import Notices
+from shared.services import Notifications
 from shared.tokens import Audience, Role, Verifier
 
 
-def add_notice_routes(app: web.Application, service: Notices, verifier: Verifier) -> None:
-    """The application serves `Notices`."""
+def add_notification_routes(
+    app: web.Application, service: Notifications, verifier: Verifier
+) -> None:
+    """The application serves `Notifications`."""
 
     @operation(Key.PERSON, {200: NotificationList}, role=Role.VIEWER, errors=(UnknownRun,))
     async def list_notifications(request: web.Request) -> web.Response:

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from jobstore.notices.errors import NotSent, connect_problem
-from jobstore.notices.settings import NoticeSettings
+from jobstore.notifications.errors import NotSent, connect_problem
+from jobstore.notifications.settings import NotificationSettings
 from shared.runtime import Runtime
 
 TIMESTAMP: Final = "Drawbar-Timestamp"
@@ -34,7 +34,7 @@ def host_of(url: str) -> str:
 class Web:
     """One client for all of them. It follows no redirect, keeps no cookie, knows no proxy."""
 
-    def __init__(self, settings: NoticeSettings, runtime: Runtime) -> None:
+    def __init__(self, settings: NotificationSettings, runtime: Runtime) -> None:
         self._settings = settings
         self._runtime = runtime
         self._session: aiohttp.ClientSession | None = None

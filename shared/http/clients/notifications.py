@@ -6,8 +6,8 @@ from shared.ids import RunId
 from shared.protocol.notifications import NotificationList
 
 
-class NoticesClient(Asking):
-    """`Notices` over HTTP."""
+class NotificationsClient(Asking):
+    """`Notifications` over HTTP."""
 
     async def list_notifications(self, run_id: RunId) -> NotificationList:
         path = wire.path("v1", "runs", run_id, "notifications")

@@ -11,9 +11,9 @@ from typing import Final, Protocol
 
 import structlog
 
-from jobstore.notices.errors import NotSent
-from jobstore.notices.outbox import Notice, Outbox, shown
-from jobstore.notices.states import NoticeEvent
+from jobstore.notifications.errors import NotSent
+from jobstore.notifications.outbox import Notification, Outbox, shown
+from jobstore.notifications.states import NotificationEvent
 from shared.deadlines import Deadlines
 from shared.errors import ServiceError
 from shared.ids import RunId
@@ -36,9 +36,9 @@ IN_A_LANE: Final = 2  # to one server
 class Carrier(Protocol):
     """Takes a notification to where it goes."""
 
-    def lane(self, notice: Notice) -> str: ...
+    def lane(self, notification: Notification) -> str: ...
 
-    async def send(self, notice: Notice) -> None:
+    async def send(self, notification: Notification) -> None:
         """NotSent says why it could not."""
 
     async def close(self) -> None: ...
@@ -95,21 +95,23 @@ class Postman:
         now = self._runtime.mono()
         room = MAX_HELD - len(self._due) - self._sending
         if room > 0:
-            for notice in await self._outbox.waiting(after=self._newest, limit=room):
-                if notice.id > self._newest:  # or another look was quicker
-                    self._newest = notice.id
-                    self._due.arm(notice.id, now)
-        for notice_id in self._due.take_due(now):
+            for notification in await self._outbox.waiting(after=self._newest, limit=room):
+                if notification.id > self._newest:  # or another look was quicker
+                    self._newest = notification.id
+                    self._due.arm(notification.id, now)
+        for notification_id in self._due.take_due(now):
             self._sending += 1
-            self._spawn(notice_id)
+            self._spawn(notification_id)
 
     # -- details -------------------------------------------------------------------------------
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
 
-            def spawn(notice_id: int) -> None:
-                group.create_task(self._try(notice_id), name=f"notice {notice_id}")
+            def spawn(notification_id: int) -> None:
+                group.create_task(
+                    self._try(notification_id), name=f"notification {notification_id}"
+                )
 
             self._spawn = spawn
             self._is_up.set()
@@ -122,51 +124,61 @@ class Postman:
                     log.warning("loop.hindered", loop="jobstore.postman", error=error.code)
                 await self._runtime.sleep(LOOK_EVERY_S)
 
-    async def _try(self, notice_id: int) -> None:
-        waited_s = self._waits.pop(notice_id, 0.0)
+    async def _try(self, notification_id: int) -> None:
+        waited_s = self._waits.pop(notification_id, 0.0)
         try:
-            notice = await self._outbox.find(notice_id)
-            if notice is not None:
-                async with self._lane(self._carrier.lane(notice)), self._places:
-                    await self._send(notice, waited_s)
+            notification = await self._outbox.find(notification_id)
+            if notification is not None:
+                async with self._lane(self._carrier.lane(notification)), self._places:
+                    await self._send(notification, waited_s)
         except ServiceError as error:  # the store: it tells its own failure
-            log.warning("notice.hindered", notice=notice_id, error=error.code)
-            self._put_off(notice_id, waited_s)
+            log.warning("notification.hindered", notification=notification_id, error=error.code)
+            self._put_off(notification_id, waited_s)
         finally:
             self._sending -= 1
             self._was_tried.set()
 
-    async def _send(self, notice: Notice, waited_s: float) -> None:
-        facts = {"notice": notice.id, "run_id": notice.run_id, "kind": notice.kind.value}
-        waited_s += notice.waited_s
+    async def _send(self, notification: Notification, waited_s: float) -> None:
+        facts = {
+            "notification": notification.id,
+            "run_id": notification.run_id,
+            "kind": notification.kind.value,
+        }
+        waited_s += notification.waited_s
         try:
-            await self._carrier.send(notice)
+            await self._carrier.send(notification)
         except NotSent as refused:
             why, is_final = refused.why, refused.is_final
         except Exception as error:  # of a library; the others must still be sent
-            log.exception("notice.crashed", **facts)
+            log.exception("notification.crashed", **facts)
             why, is_final = f"something broke inside: {type(error).__name__}", False
         else:
-            await self._outbox.settle(notice, NoticeEvent.ACCEPT, error=None, waited_s=waited_s)
+            await self._outbox.settle(
+                notification, NotificationEvent.ACCEPT, error=None, waited_s=waited_s
+            )
             self.sent += 1
-            log.info("notice.sent", **facts)
+            log.info("notification.sent", **facts)
             return
-        to = shown(notice.kind, notice.target)
+        to = shown(notification.kind, notification.target)
         if is_final or waited_s >= GIVE_UP_S:
-            await self._outbox.settle(notice, NoticeEvent.GIVE_UP, error=why, waited_s=waited_s)
-            log.error("notice.given_up", **facts, to=to, error=why)
+            await self._outbox.settle(
+                notification, NotificationEvent.GIVE_UP, error=why, waited_s=waited_s
+            )
+            log.error("notification.given_up", **facts, to=to, error=why)
             return
-        await self._outbox.settle(notice, NoticeEvent.DELAY, error=why, waited_s=waited_s)
-        wait_s = self._wait_s(notice.tries)
-        self._waits[notice.id] = wait_s
-        self._due.arm(notice.id, self._runtime.mono() + wait_s)
-        log.warning("notice.delayed", **facts, to=to, error=why, wait_s=round(wait_s, 1))
+        await self._outbox.settle(
+            notification, NotificationEvent.DELAY, error=why, waited_s=waited_s
+        )
+        wait_s = self._wait_s(notification.tries)
+        self._waits[notification.id] = wait_s
+        self._due.arm(notification.id, self._runtime.mono() + wait_s)
+        log.warning("notification.delayed", **facts, to=to, error=why, wait_s=round(wait_s, 1))
 
-    def _put_off(self, notice_id: int, waited_s: float) -> None:
+    def _put_off(self, notification_id: int, waited_s: float) -> None:
         """It is tried again after as long as it has waited since its last try was noted."""
         wait_s = min(max(waited_s, FIRST_WAIT_S), LONGEST_WAIT_S)
-        self._waits[notice_id] = waited_s + wait_s
-        self._due.arm(notice_id, self._runtime.mono() + wait_s)
+        self._waits[notification_id] = waited_s + wait_s
+        self._due.arm(notification_id, self._runtime.mono() + wait_s)
 
     def _wait_s(self, tries: int) -> float:
         """After `tries` tries and one more: 10 s, twice as long each time, at most an hour."""

@@ -8,13 +8,13 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from jobstore.notices import words
-from jobstore.notices.errors import NotSent
-from jobstore.notices.mail import send_mail, write_mail
-from jobstore.notices.outbox import Notice
-from jobstore.notices.settings import MailRoute, NoticeSettings
-from jobstore.notices.states import NoticeKind
-from jobstore.notices.webhook import Web, host_of
+from jobstore.notifications import words
+from jobstore.notifications.errors import NotSent
+from jobstore.notifications.mail import send_mail, write_mail
+from jobstore.notifications.outbox import Notification
+from jobstore.notifications.settings import MailRoute, NotificationSettings
+from jobstore.notifications.states import NotificationKind
+from jobstore.notifications.webhook import Web, host_of
 from shared.errors import UnknownRun
 from shared.ids import JobId, RunId
 from shared.protocol.jobs import AttemptList, AttemptView, RunView
@@ -37,7 +37,7 @@ class Looking(Protocol):
 class Carriers:
     """By e-mail, and over HTTP."""
 
-    def __init__(self, jobs: Looking, settings: NoticeSettings, runtime: Runtime) -> None:
+    def __init__(self, jobs: Looking, settings: NotificationSettings, runtime: Runtime) -> None:
         self._jobs = jobs
         self._settings = settings
         self._web = Web(settings, runtime)
@@ -47,46 +47,50 @@ class Carriers:
     async def close(self) -> None:
         await self._web.close()
 
-    def lane(self, notice: Notice) -> str:
+    def lane(self, notification: Notification) -> str:
         """Where it goes first. A server that is slow must hold up only what goes there."""
-        if notice.kind is NoticeKind.EMAIL:
-            route = self._route(notice)
+        if notification.kind is NotificationKind.EMAIL:
+            route = self._route(notification)
             return "mail" if route is None else f"mail:{route.host}:{route.port}"
-        return host_of(notice.target)
+        return host_of(notification.target)
 
-    async def send(self, notice: Notice) -> None:
+    async def send(self, notification: Notification) -> None:
         """It was taken by the other side. NotSent says why it was not."""
         try:
             async with asyncio.timeout(SEND_S):
-                await self._send(notice)
+                await self._send(notification)
         except TimeoutError:
             raise NotSent(f"it took longer than {SEND_S:g} s") from None
 
-    async def _send(self, notice: Notice) -> None:
+    async def _send(self, notification: Notification) -> None:
         try:
-            run = await self._jobs.show_run(notice.run_id)
+            run = await self._jobs.show_run(notification.run_id)
         except UnknownRun:
             raise NotSent("the run was pruned before this could be sent", is_final=True) from None
-        delivery = f"{notice.run_id}-{notice.id}-{notice.created_at}"
+        delivery = f"{notification.run_id}-{notification.id}-{notification.created_at}"
         tls = await self._trust()
-        news = words.News(run, notice.run_status, delivery)
-        if notice.kind is NoticeKind.EMAIL:
-            await self._mail(notice, news, tls)
-        elif notice.kind is NoticeKind.WEBHOOK:
-            await self._web.post_signed(notice.target, _body(words.webhook(news)), delivery, tls)
+        news = words.News(run, notification.run_status, delivery)
+        if notification.kind is NotificationKind.EMAIL:
+            await self._mail(notification, news, tls)
+        elif notification.kind is NotificationKind.WEBHOOK:
+            await self._web.post_signed(
+                notification.target, _body(words.webhook(news)), delivery, tls
+            )
         else:
-            write = words.slack if notice.kind is NoticeKind.SLACK else words.teams
-            await self._web.post(notice.target, _body(write(news)), {}, tls)
+            write = words.slack if notification.kind is NotificationKind.SLACK else words.teams
+            await self._web.post(notification.target, _body(write(news)), {}, tls)
 
-    async def _mail(self, notice: Notice, news: words.News, tls: ssl.SSLContext) -> None:
-        route = self._route(notice)
+    async def _mail(
+        self, notification: Notification, news: words.News, tls: ssl.SSLContext
+    ) -> None:
+        route = self._route(notification)
         if route is None:
             raise NotSent("there is no mail server: name one with --smtp or DRAWBAR_SMTP_URL")
         if not self._settings.allows(route.host):
             raise NotSent(f"{route.host} is not among the hosts that may be sent to")
         attempts = await self._attempts(news.run)
-        message = write_mail(news, attempts, notice.target, self._settings.mail_from)
-        await send_mail(message, notice.target, route, tls, self._settings.patience_s)
+        message = write_mail(news, attempts, notification.target, self._settings.mail_from)
+        await send_mail(message, notification.target, route, tls, self._settings.patience_s)
 
     async def _trust(self) -> ssl.SSLContext:
         """What this machine trusts; SSL_CERT_FILE and SSL_CERT_DIR say what that is."""
@@ -94,9 +98,9 @@ class Carriers:
             self._tls = await self._runtime.offload(ssl.create_default_context)
         return self._tls
 
-    def _route(self, notice: Notice) -> MailRoute | None:
-        if notice.mail_server is not None:
-            return MailRoute.of(notice.mail_server)
+    def _route(self, notification: Notification) -> MailRoute | None:
+        if notification.mail_server is not None:
+            return MailRoute.of(notification.mail_server)
         return self._settings.mail
 
     async def _attempts(self, run: RunView) -> Mapping[JobId, Sequence[AttemptView]]:

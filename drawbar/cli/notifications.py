@@ -10,7 +10,7 @@ from drawbar.cli.failures import Usage
 from shared.errors import Misconfigured
 
 if TYPE_CHECKING:  # most commands tell nobody
-    from jobstore.notices.settings import NoticeSettings
+    from jobstore.notifications.settings import NotificationSettings
     from shared.runtime import Runtime
 
 Smtp = Annotated[
@@ -54,11 +54,13 @@ class Telling:
     mail_from: str | None
     hosts: tuple[str, ...]
 
-    def settings(self, place: Path, runtime: "Runtime") -> "NoticeSettings":
+    def settings(self, place: Path, runtime: "Runtime") -> "NotificationSettings":
         """With the secrets of the data directory `place` and of the environment."""
-        from jobstore.notices.settings import notice_settings
+        from jobstore.notifications.settings import notification_settings
 
         try:
-            return notice_settings(self.smtp, self.mail_from, self.hosts, place / "keys", runtime)
+            return notification_settings(
+                self.smtp, self.mail_from, self.hosts, place / "keys", runtime
+            )
         except Misconfigured as error:
             raise Usage(error.message) from None

@@ -14,11 +14,11 @@ import pytest
 from aiohttp import web
 
 from jobstore.app import new_postman
-from jobstore.notices.carriers import Carriers
-from jobstore.notices.outbox import Notice, Outbox
-from jobstore.notices.postman import GIVE_UP_S, Postman
-from jobstore.notices.settings import MailRoute, NoticeSettings
-from jobstore.notices.states import NoticeEvent
+from jobstore.notifications.carriers import Carriers
+from jobstore.notifications.outbox import Notification, Outbox
+from jobstore.notifications.postman import GIVE_UP_S, Postman
+from jobstore.notifications.settings import MailRoute, NotificationSettings
+from jobstore.notifications.states import NotificationEvent
 from shared.errors import BadPipeline, StoreFailed, UnknownRun
 from shared.http.server import Server
 from shared.ids import RunId
@@ -77,14 +77,14 @@ async def hands(tmp_path: Path) -> AsyncIterator[Hands]:
         yield hands
 
 
-def by_mail(box: Mailbox, **settings: Any) -> NoticeSettings:
-    return NoticeSettings(
+def by_mail(box: Mailbox, **settings: Any) -> NotificationSettings:
+    return NotificationSettings(
         mail=MailRoute("127.0.0.1", box.port), mail_from="drawbar@example.com", **settings
     )
 
 
 @asynccontextmanager
-async def postman(hands: Hands, settings: NoticeSettings) -> AsyncIterator[Postman]:
+async def postman(hands: Hands, settings: NotificationSettings) -> AsyncIterator[Postman]:
     found = new_postman(hands.service, settings, hands.runtime)
     await found.start()
     try:
@@ -101,7 +101,7 @@ async def a_run(hands: Hands, exit_code: int = 1, **notify: Any) -> RunId:
 
 
 async def told(
-    hands: Hands, settings: NoticeSettings, run_id: RunId
+    hands: Hands, settings: NotificationSettings, run_id: RunId
 ) -> tuple[NotificationView, ...]:
     """Each was tried once."""
     async with postman(hands, settings) as man:
@@ -170,9 +170,11 @@ async def test_each_of_several_receivers_gets_one_and_a_bad_one_delays_no_other(
     addresses = ("ann@example.com", "bad@example.com", "ben@example.com", "ann@example.com")
     run_id = await a_run(hands, email=addresses)
 
-    found = {notice.to: notice for notice in await told(hands, by_mail(box), run_id)}
+    found = {
+        notification.to: notification for notification in await told(hands, by_mail(box), run_id)
+    }
 
-    assert {to: notice.status for to, notice in found.items()} == {
+    assert {to: notification.status for to, notification in found.items()} == {
         "ann@example.com": "sent",
         "ben@example.com": "sent",
         "bad@example.com": "failed",
@@ -190,7 +192,7 @@ async def test_where_starttls_is_offered_it_is_used(
 
     async with mail_server(Mailbox(), tls=tls, wants_login=True) as box:
         route = MailRoute("127.0.0.1", box.port, "drawbar", "right")
-        (sent,) = await told(hands, NoticeSettings(mail=route), run_id)
+        (sent,) = await told(hands, NotificationSettings(mail=route), run_id)
 
     assert (sent.status, box.secured, box.logins) == ("sent", [True], [("drawbar", "right")])
 
@@ -217,7 +219,7 @@ async def test_a_wrong_password_delays_and_is_never_shown(
         run_id = await a_run(
             hands, email=("ann@example.com",), mail_server={**server, "port": box.port}
         )
-        (waits,) = await told(hands, NoticeSettings(), run_id)
+        (waits,) = await told(hands, NotificationSettings(), run_id)
 
     assert waits.status == "waiting"
     assert "535" in (waits.error or "")
@@ -231,7 +233,7 @@ async def test_a_password_goes_to_no_other_machine_in_the_clear(hands: Hands, bo
     route = MailRoute(host, box.port, "drawbar", "right")
     run_id = await a_run(hands, email=("ann@example.com",))
 
-    (waits,) = await told(hands, NoticeSettings(mail=route), run_id)
+    (waits,) = await told(hands, NotificationSettings(mail=route), run_id)
 
     assert (waits.status, box.logins, box.mails) == ("waiting", [], [])
 
@@ -242,7 +244,7 @@ async def test_the_documents_own_mail_server_goes_before_the_services(
     own = {"host": "127.0.0.1", "port": box.port}
     run_id = await a_run(hands, email=("ann@example.com",), mail_server=own)
 
-    (sent,) = await told(hands, NoticeSettings(mail=MailRoute("127.0.0.1", 1)), run_id)
+    (sent,) = await told(hands, NotificationSettings(mail=MailRoute("127.0.0.1", 1)), run_id)
 
     assert (sent.status, len(box.mails)) == ("sent", 1)
 
@@ -250,7 +252,7 @@ async def test_the_documents_own_mail_server_goes_before_the_services(
 async def test_without_a_mail_server_mail_waits_for_one(hands: Hands, box: Mailbox) -> None:
     run_id = await a_run(hands, email=("ann@example.com",))
 
-    (waits,) = await told(hands, NoticeSettings(), run_id)
+    (waits,) = await told(hands, NotificationSettings(), run_id)
     async with postman(hands, by_mail(box)) as man:
         sent = await until_tried(hands, man, run_id, 2)
 
@@ -295,9 +297,9 @@ async def until_tried(hands: Hands, man: Postman, run_id: RunId, tries: int) -> 
     """The first notification has been tried so often; time passes as it must."""
     while True:
         man._was_tried.clear()
-        (notice, *_) = (await hands.service.list_notifications(run_id)).notifications
-        if notice.tries >= tries:
-            return notice
+        (notification, *_) = (await hands.service.list_notifications(run_id)).notifications
+        if notification.tries >= tries:
+            return notification
         await hands.runtime.advance(1)
         if man._sending:
             await man._was_tried.wait()
@@ -306,7 +308,7 @@ async def until_tried(hands: Hands, man: Postman, run_id: RunId, tries: int) -> 
 async def test_a_run_ends_though_nobody_can_be_told(hands: Hands) -> None:
     async with silent_server() as port:
         run_id = await a_run(hands, email=("ann@example.com",))
-        settings = NoticeSettings(mail=MailRoute("127.0.0.1", port), patience_s=0.2)
+        settings = NotificationSettings(mail=MailRoute("127.0.0.1", port), patience_s=0.2)
         assert (await hands.status(run_id))["run"] == "failed"
 
         (waits,) = await told(hands, settings, run_id)
@@ -319,14 +321,16 @@ async def test_a_server_that_hangs_holds_up_only_its_own_mail(
     hands: Hands, receiver: Receiver
 ) -> None:
     async with silent_server() as port:
-        settings = NoticeSettings(mail=MailRoute("127.0.0.1", port), patience_s=30)
+        settings = NotificationSettings(mail=MailRoute("127.0.0.1", port), patience_s=30)
         addresses = tuple(f"a{n}@example.com" for n in range(40))
         run_id = await a_run(hands, email=addresses, webhook=receiver.url)
         async with postman(hands, settings) as man:
             await man.attend(run_id, 1)
             found = (await hands.service.list_notifications(run_id)).notifications
 
-    assert [notice.status for notice in found if notice.kind == "webhook"] == ["sent"]
+    assert [notification.status for notification in found if notification.kind == "webhook"] == [
+        "sent"
+    ]
 
 
 async def test_a_server_that_goes_away_in_the_middle_is_met_again(
@@ -353,14 +357,14 @@ async def test_a_message_that_is_refused_for_now_waits_and_one_refused_for_good_
     box.answer = answer
     run_id = await a_run(hands, email=("ann@example.com",))
 
-    (notice,) = await told(hands, by_mail(box), run_id)
+    (notification,) = await told(hands, by_mail(box), run_id)
 
-    assert notice.status == status
-    assert answer in (notice.error or "")
+    assert notification.status == status
+    assert answer in (notification.error or "")
 
 
 async def test_waits_grow_and_after_two_days_it_is_given_up_and_kept(hands: Hands) -> None:
-    settings = NoticeSettings(mail=MailRoute("127.0.0.1", 1))
+    settings = NotificationSettings(mail=MailRoute("127.0.0.1", 1))
     run_id = await a_run(hands, email=("ann@example.com",))
     begin, seen = hands.runtime.mono(), []
 
@@ -368,22 +372,22 @@ async def test_waits_grow_and_after_two_days_it_is_given_up_and_kept(hands: Hand
         await man.attend(run_id, 10)
         waited = man._waits
         while waited:
-            ((notice_id, wait_s),) = waited.items()
+            ((notification_id, wait_s),) = waited.items()
             seen.append(wait_s)
             hands.runtime._move_to(hands.runtime.mono() + wait_s + 1)  # nothing else needs it
             man._was_tried.clear()
             await man.look_once()
             await man._was_tried.wait()
 
-    (notice,) = (await hands.service.list_notifications(run_id)).notifications
-    assert notice.status == "failed"
-    assert notice.tries == len(seen) + 1
+    (notification,) = (await hands.service.list_notifications(run_id)).notifications
+    assert notification.status == "failed"
+    assert notification.tries == len(seen) + 1
     assert seen[0] == pytest.approx(10, rel=0.2)
     assert seen[1] == pytest.approx(20, rel=0.2)
     assert max(seen) <= 3_600 * 1.2
     assert len(set(seen)) == len(seen)
     assert GIVE_UP_S <= hands.runtime.mono() - begin <= GIVE_UP_S + 2 * 3_600
-    assert notice_id
+    assert notification_id
 
 
 class HinderedOutbox(Outbox):
@@ -395,14 +399,19 @@ class HinderedOutbox(Outbox):
         self.looks = looks
 
     async def settle(
-        self, notice: Notice, event: NoticeEvent, *, error: str | None, waited_s: float
+        self,
+        notification: Notification,
+        event: NotificationEvent,
+        *,
+        error: str | None,
+        waited_s: float,
     ) -> None:
         self.notes -= 1
         if self.notes >= 0:
             raise StoreFailed("the store is away")
-        await super().settle(notice, event, error=error, waited_s=waited_s)
+        await super().settle(notification, event, error=error, waited_s=waited_s)
 
-    async def waiting(self, *, after: int, limit: int) -> list[Notice]:
+    async def waiting(self, *, after: int, limit: int) -> list[Notification]:
         self.looks -= 1
         if self.looks >= 0:
             raise StoreFailed("the store is away")
@@ -449,7 +458,7 @@ async def test_a_run_that_is_gone_is_told_of_no_more(hands: Hands, box: Mailbox)
 async def test_a_webhook_is_signed_over_its_time_and_body(hands: Hands, receiver: Receiver) -> None:
     run_id = await a_run(hands, webhook=f"{receiver.url}/hook?token=abc")
 
-    (sent,) = await told(hands, NoticeSettings(webhook_secret=SECRET), run_id)
+    (sent,) = await told(hands, NotificationSettings(webhook_secret=SECRET), run_id)
 
     ((path, headers, body),) = receiver.requests
     signed = headers["Drawbar-Timestamp"].encode() + b"." + body
@@ -470,7 +479,7 @@ async def test_each_try_of_a_webhook_has_the_same_delivery_and_its_own_time(
     receiver.status = 503
     run_id = await a_run(hands, webhook=receiver.url)
 
-    async with postman(hands, NoticeSettings(webhook_secret=SECRET)) as man:
+    async with postman(hands, NotificationSettings(webhook_secret=SECRET)) as man:
         (waits,) = await man.attend(run_id, 10)
         receiver.status = 204
         sent = await until_tried(hands, man, run_id, 2)
@@ -485,7 +494,7 @@ async def test_a_redirect_is_not_followed(hands: Hands, receiver: Receiver) -> N
     receiver.status, receiver.headers = 307, {"Location": f"{receiver.url}/elsewhere"}
     run_id = await a_run(hands, webhook=f"{receiver.url}/here")
 
-    (waits,) = await told(hands, NoticeSettings(webhook_secret=SECRET), run_id)
+    (waits,) = await told(hands, NotificationSettings(webhook_secret=SECRET), run_id)
 
     assert [path for path, _, _ in receiver.requests] == ["/here"]
     assert "redirects are not followed" in (waits.error or "")
@@ -500,9 +509,9 @@ async def test_only_a_receiver_that_is_gone_for_good_is_given_up_at_once(
     receiver.status = status
     run_id = await a_run(hands, webhook=receiver.url)
 
-    (notice,) = await told(hands, NoticeSettings(), run_id)
+    (notification,) = await told(hands, NotificationSettings(), run_id)
 
-    assert notice.status == becomes
+    assert notification.status == becomes
 
 
 async def test_an_answer_without_end_is_not_read_to_its_end(
@@ -511,15 +520,15 @@ async def test_an_answer_without_end_is_not_read_to_its_end(
     receiver.answer = b"x" * 50_000_000
     run_id = await a_run(hands, webhook=receiver.url)
 
-    (notice,) = await told(hands, NoticeSettings(), run_id)
+    (notification,) = await told(hands, NotificationSettings(), run_id)
 
-    assert notice.status == "sent"
+    assert notification.status == "sent"
 
 
 async def test_what_listens_but_speaks_no_http_is_met_with_patience(hands: Hands) -> None:
     async with silent_server() as port:
         run_id = await a_run(hands, webhook=f"http://127.0.0.1:{port}/secret")
-        (waits,) = await told(hands, NoticeSettings(patience_s=0.2), run_id)
+        (waits,) = await told(hands, NotificationSettings(patience_s=0.2), run_id)
 
     assert (waits.status, waits.error) == ("waiting", "127.0.0.1: it did not answer in time")
 
@@ -530,10 +539,10 @@ async def test_only_hosts_that_are_allowed_are_sent_to(
     own = {"host": "127.0.0.1", "port": box.port}
     run_id = await a_run(hands, webhook=receiver.url, email=("ann@example.com",), mail_server=own)
 
-    found = await told(hands, NoticeSettings(hosts=("*.example.com", "example.org")), run_id)
+    found = await told(hands, NotificationSettings(hosts=("*.example.com", "example.org")), run_id)
 
-    assert {notice.status for notice in found} == {"waiting"}
-    assert all("not among the hosts" in (notice.error or "") for notice in found)
+    assert {notification.status for notification in found} == {"waiting"}
+    assert all("not among the hosts" in (notification.error or "") for notification in found)
     assert not receiver.requests
     assert not box.mails
 
@@ -546,7 +555,7 @@ async def test_slack_gets_text_in_which_names_are_no_markup(
     )
     await hands.do(1)
 
-    (sent,) = await told(hands, NoticeSettings(webhook_secret=SECRET), run_id)
+    (sent,) = await told(hands, NotificationSettings(webhook_secret=SECRET), run_id)
 
     assert sent.status == "sent"
     assert "a &amp; &lt;b&gt;: run 1 failed" in receiver.body["text"]
@@ -557,7 +566,7 @@ async def test_slack_gets_text_in_which_names_are_no_markup(
 async def test_teams_gets_a_card(hands: Hands, receiver: Receiver) -> None:
     run_id = await a_run(hands, teams=receiver.url)
 
-    await told(hands, NoticeSettings(), run_id)
+    await told(hands, NotificationSettings(), run_id)
 
     (attached,) = receiver.body["attachments"]
     assert attached["contentType"] == "application/vnd.microsoft.card.adaptive"
@@ -606,6 +615,6 @@ async def test_tls_from_the_first_byte_works_as_well(
 
     async with mail_server(Mailbox(), tls=tls, from_first_byte=True) as box:
         route = MailRoute("localhost", box.port, is_tls=True)
-        (sent,) = await told(hands, NoticeSettings(mail=route), run_id)
+        (sent,) = await told(hands, NotificationSettings(mail=route), run_id)
 
     assert (sent.status, len(box.mails)) == ("sent", 1)

@@ -5,27 +5,27 @@ from enum import StrEnum
 from typing import Final
 
 
-class NoticeKind(StrEnum):
+class NotificationKind(StrEnum):
     EMAIL = "email"
     WEBHOOK = "webhook"
     SLACK = "slack"
     TEAMS = "teams"
 
 
-class NoticeStatus(StrEnum):
+class NotificationStatus(StrEnum):
     WAITING = "waiting"  # for its first try, or its next
     SENT = "sent"
     FAILED = "failed"  # refused for good, or tried for too long; kept to be looked at
 
 
-class NoticeEvent(StrEnum):
+class NotificationEvent(StrEnum):
     ACCEPT = "accept"  # by the other side
     DELAY = "delay"
     GIVE_UP = "give_up"
 
 
-NOTICE: Final[Mapping[tuple[NoticeStatus, NoticeEvent], NoticeStatus]] = {
-    (NoticeStatus.WAITING, NoticeEvent.ACCEPT): NoticeStatus.SENT,
-    (NoticeStatus.WAITING, NoticeEvent.DELAY): NoticeStatus.WAITING,
-    (NoticeStatus.WAITING, NoticeEvent.GIVE_UP): NoticeStatus.FAILED,
+NOTIFICATION: Final[Mapping[tuple[NotificationStatus, NotificationEvent], NotificationStatus]] = {
+    (NotificationStatus.WAITING, NotificationEvent.ACCEPT): NotificationStatus.SENT,
+    (NotificationStatus.WAITING, NotificationEvent.DELAY): NotificationStatus.WAITING,
+    (NotificationStatus.WAITING, NotificationEvent.GIVE_UP): NotificationStatus.FAILED,
 }

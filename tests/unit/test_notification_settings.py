@@ -4,15 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from jobstore.notices.outbox import shown
-from jobstore.notices.settings import MailRoute, NoticeSettings, notice_settings, parse_smtp
-from jobstore.notices.states import NoticeKind
+from jobstore.notifications.outbox import shown
+from jobstore.notifications.settings import (
+    MailRoute,
+    NotificationSettings,
+    notification_settings,
+    parse_smtp,
+)
+from jobstore.notifications.states import NotificationKind
 from shared.errors import Misconfigured
 from tests.support.runtime import ManualRuntime
 
 
-def settings(folder: Path, smtp: str | None = None, **env: str) -> NoticeSettings:
-    return notice_settings(smtp, None, (), folder / "keys", ManualRuntime(), env)
+def settings(folder: Path, smtp: str | None = None, **env: str) -> NotificationSettings:
+    return notification_settings(smtp, None, (), folder / "keys", ManualRuntime(), env)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +110,10 @@ def test_a_webhook_secret_that_was_given_must_be_long_enough(tmp_path: Path) -> 
     ],
 )
 def test_where_hosts_are_listed_no_other_is_sent_to(host: str, is_allowed: bool) -> None:
-    assert NoticeSettings(hosts=("hooks.slack.com", "*.example.com")).allows(host) is is_allowed
-    assert NoticeSettings().allows(host)
+    assert (
+        NotificationSettings(hosts=("hooks.slack.com", "*.example.com")).allows(host) is is_allowed
+    )
+    assert NotificationSettings().allows(host)
 
 
 @pytest.mark.parametrize(
@@ -118,4 +125,4 @@ def test_where_hosts_are_listed_no_other_is_sent_to(host: str, is_allowed: bool)
     ],
 )
 def test_of_a_url_only_its_host_is_shown(url: str, seen: str) -> None:
-    assert shown(NoticeKind.SLACK, url) == seen
+    assert shown(NotificationKind.SLACK, url) == seen

@@ -7,7 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from jobstore.notices.states import NOTICE, NoticeEvent, NoticeKind, NoticeStatus
+from jobstore.notifications.states import (
+    NOTIFICATION,
+    NotificationEvent,
+    NotificationKind,
+    NotificationStatus,
+)
 from jobstore.store.journal import from_us
 from shared.ids import RunId
 from shared.protocol.notifications import NotificationList, NotificationView
@@ -25,13 +30,13 @@ WORDS: Final = {
 }
 
 
-class Notice(NamedTuple):
+class Notification(NamedTuple):
     """A notification that waits to be sent."""
 
     id: int
     run_id: RunId
     run_status: RunStatus
-    kind: NoticeKind
+    kind: NotificationKind
     target: str
     tries: int
     waited_s: float
@@ -53,26 +58,26 @@ def note_run_end(work: "Work", run_id: int, status: RunStatus) -> None:
             "INSERT INTO notification (run_id, run_status, kind, target, status, created_at)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (run_id, status, kind, target, NoticeStatus.WAITING, work.tx.now_us)
+                (run_id, status, kind, target, NotificationStatus.WAITING, work.tx.now_us)
                 for kind, target in _receivers(notify)
             ],
         )
 
 
-def _receivers(notify: NotifySpec) -> Iterator[tuple[NoticeKind, str]]:
+def _receivers(notify: NotifySpec) -> Iterator[tuple[NotificationKind, str]]:
     """Each once. Every address gets a message of its own: one that is refused delays no other."""
     for address in dict.fromkeys(notify.email):
-        yield NoticeKind.EMAIL, address
+        yield NotificationKind.EMAIL, address
     if notify.webhook is not None:
-        yield NoticeKind.WEBHOOK, notify.webhook
+        yield NotificationKind.WEBHOOK, notify.webhook
     if notify.slack is not None:
-        yield NoticeKind.SLACK, notify.slack
+        yield NotificationKind.SLACK, notify.slack
     if notify.teams is not None:
-        yield NoticeKind.TEAMS, notify.teams
+        yield NotificationKind.TEAMS, notify.teams
 
 
 class Outbox:
-    """`Notices`, and what the postman does with them."""
+    """`Notifications`, and what the postman does with them."""
 
     def __init__(self, database: Database) -> None:
         self._db = database
@@ -85,41 +90,46 @@ class Outbox:
     async def has_waiting(self) -> bool:
         return bool(await self._db.read(partial(_waiting, after=0, limit=1)))
 
-    async def waiting(self, *, after: int, limit: int) -> list[Notice]:
+    async def waiting(self, *, after: int, limit: int) -> list[Notification]:
         """Those that wait, whose ids are greater than `after`, oldest first."""
         return await self._db.read(partial(_waiting, after=after, limit=limit))
 
-    async def find(self, notice_id: int) -> Notice | None:
+    async def find(self, notification_id: int) -> Notification | None:
         """It, if it still waits."""
-        found = await self._db.read(partial(_waiting, after=notice_id - 1, limit=1))
-        return found[0] if found and found[0].id == notice_id else None
+        found = await self._db.read(partial(_waiting, after=notification_id - 1, limit=1))
+        return found[0] if found and found[0].id == notification_id else None
 
     async def settle(
-        self, notice: Notice, event: NoticeEvent, *, error: str | None, waited_s: float
+        self,
+        notification: Notification,
+        event: NotificationEvent,
+        *,
+        error: str | None,
+        waited_s: float,
     ) -> None:
         """One try is over. What was pruned meanwhile is not there to be noted."""
-        is_sent = event is NoticeEvent.ACCEPT
+        is_sent = event is NotificationEvent.ACCEPT
 
         def call(tx: Tx) -> None:
             tx.conn.execute(
                 "UPDATE notification SET status = ?, tries = tries + 1, waited_s = ?, error = ?,"
                 " sent_at = ? WHERE id = ? AND status = ?",
                 (
-                    NOTICE[NoticeStatus.WAITING, event],
+                    NOTIFICATION[NotificationStatus.WAITING, event],
                     waited_s,
                     error,
                     tx.now_us if is_sent else None,
-                    notice.id,
-                    NoticeStatus.WAITING,
+                    notification.id,
+                    NotificationStatus.WAITING,
                 ),
             )
 
         await self._db.write(call, must=True)
 
 
-def shown(kind: NoticeKind, target: str) -> str:
+def shown(kind: NotificationKind, target: str) -> str:
     """The target without what may be a secret: of a URL only where it leads to."""
-    if kind is NoticeKind.EMAIL:
+    if kind is NotificationKind.EMAIL:
         return target
     parts = urlsplit(target)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…"
@@ -137,7 +147,7 @@ def _of_run(conn: sqlite3.Connection, run_id: int) -> list[NotificationView]:
     return [
         NotificationView(
             kind=kind,
-            to=shown(NoticeKind(kind), target),
+            to=shown(NotificationKind(kind), target),
             status=status,
             tries=tries,
             error=error,
@@ -147,21 +157,21 @@ def _of_run(conn: sqlite3.Connection, run_id: int) -> list[NotificationView]:
     ]
 
 
-def _waiting(conn: sqlite3.Connection, after: int, limit: int) -> list[Notice]:
+def _waiting(conn: sqlite3.Connection, after: int, limit: int) -> list[Notification]:
     rows = conn.execute(
         "SELECT notification.id, run_id, run_status, kind, target, tries, waited_s,"
         " notification.created_at, run.settings FROM notification"
         " LEFT JOIN run ON run.id = run_id"
-        f" WHERE notification.status = '{NoticeStatus.WAITING}' AND notification.id > ?"
+        f" WHERE notification.status = '{NotificationStatus.WAITING}' AND notification.id > ?"
         " ORDER BY notification.id LIMIT ?",
         (after, limit),
     )
     return [
-        Notice(
+        Notification(
             id=row[0],
             run_id=RunId(row[1]),
             run_status=RunStatus(row[2]),
-            kind=NoticeKind(row[3]),
+            kind=NotificationKind(row[3]),
             target=row[4],
             tries=row[5],
             waited_s=row[6],
