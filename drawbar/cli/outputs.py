@@ -12,7 +12,7 @@ AttemptOption = Annotated[
     typer.Option(
         "--attempt",
         metavar="ID",
-        help="An earlier attempt. Default: the latest.",
+        help="Only this attempt. Default: all of the latest try.",
         show_default=False,
     ),
 ]
@@ -40,6 +40,8 @@ def logs(
     data: Data = None,
 ) -> None:
     """Print a job's log, byte for byte; with -f, as it is written.
+
+    Of a job that waited without a worker, what it wrote before the wait comes first.
 
     Example: drawbar logs 12 compile -f
     """

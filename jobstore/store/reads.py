@@ -89,7 +89,7 @@ def list_attempts(conn: sqlite3.Connection, run_id: int, job_id: str) -> list[j.
     seq = find_job(conn, run_id, job_id)
     rows = conn.execute(
         "SELECT id, fence, worker_id, status, claimed_at, started_at, ended_at, exit_code, signal,"
-        " reason, receipt_id, log_size, log_lost, usage, evidence"
+        " reason, receipt_id, log_size, log_lost, usage, evidence, outcome"
         " FROM attempt WHERE job_seq = ? ORDER BY fence",
         (seq,),
     ).fetchall()
@@ -110,6 +110,7 @@ def list_attempts(conn: sqlite3.Connection, run_id: int, job_id: str) -> list[j.
             log_lost_bytes=row[12],
             usage=_parsed(Usage, row[13]),
             evidence=row[14] and json.loads(row[14]),
+            outcome=row[15],
         )
         for row in rows
     ]

@@ -102,6 +102,7 @@ class AttemptView(Message):
     log_lost_bytes: int
     usage: Usage | None
     evidence: dict[str, Any] | None  # a report that came too late, kept
+    outcome: str | None = None  # success, failed, deferred, …; None: nothing was reported
 
 
 class Deferral(Message):

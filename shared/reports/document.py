@@ -85,7 +85,7 @@ def _line(row: Row, drawn: Timeline) -> str:
         if number:  # it waited for this try
             before = int(row.bars[number - 1].end_s / drawn.length_s * CHART_WIDTH)
             cells[before + 1 : first] = "·" * max(first - before - 1, 0)
-        is_good = bar.status in ("success", "running")
+        is_good = bar.status in ("success", "running", "deferred", "rescheduled")
         cells[first : last + 1] = ("█" if is_good else "▒") * (last - first + 1)
     name = facts.one_line(row.job.id).replace("`", "'")
     if len(name) > NAME_WIDTH:

@@ -125,12 +125,19 @@ def tries_of(attempts: Sequence[AttemptView]) -> list[AttemptView]:
     return [attempt for attempt in attempts if attempt.started_at is not None]
 
 
+def waited_afterwards(attempt: AttemptView) -> bool:
+    """Whether it ended for its job to wait without a worker: the same try goes on in the next."""
+    return attempt.outcome in (JobStatus.DEFERRED, JobStatus.RESCHEDULED)
+
+
 def attempt_outcome(attempt: AttemptView) -> str:
     """What an attempt came to, in the words of jobs."""
     if attempt.status is AttemptStatus.RUNNING:
         return "running"
     if attempt.status in (AttemptStatus.LOST, AttemptStatus.CANCELLED):
         return attempt.status.value
+    if waited_afterwards(attempt):
+        return str(attempt.outcome)
     if attempt.reason is None:
         return "success"
     return _OF_REASON.get(attempt.reason.what, "failed")

@@ -81,6 +81,7 @@ def _earlier(attempts: Sequence[AttemptView]) -> list[AttemptView]:
         attempt
         for attempt in facts.tries_of(attempts)[:-1]
         if attempt.status in (AttemptStatus.REPORTED, AttemptStatus.LOST)
+        and not facts.waited_afterwards(attempt)
     ]
 
 

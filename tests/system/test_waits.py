@@ -14,9 +14,11 @@ from pathlib import Path
 @task
 def by_time(n):
     xcom.push("n", n)
+    print("sleeps")
     raise Defer(triggers.after("2s"), resume=woken)
 
 def woken(event):
+    print("wakes")
     return xcom.pull(key="n")
 
 @task
@@ -66,15 +68,21 @@ async def test_waits_outlive_the_job_service_and_the_worker(hasty: Cluster) -> N
     await cluster.jobstore.start()
     await _answer(cluster, run_id)
     run = await cluster.until_ended(run_id)
+    log = await cluster.run("logs", str(run_id), "by_time[7]", *_at(cluster))
 
     assert run.status is RunStatus.SUCCESS
+    assert log.out.decode().splitlines() == ["sleeps", "Defer: waits for delta", "wakes"]
+    assert "[drawbar] deferred at " in log.err
     await assert_sound(cluster, [run_id])
 
 
 async def _answer(cluster: Cluster, run_id: RunId) -> None:
-    server = ("--server", cluster.env["DRAWBAR_JOBSTORE_URL"])
-    asked = await cluster.run("questions", str(run_id), *server)
-    done = await cluster.run("answer", str(run_id), "by_person", "yes", *server)
+    asked = await cluster.run("questions", str(run_id), *_at(cluster))
+    done = await cluster.run("answer", str(run_id), "by_person", "yes", *_at(cluster))
 
     assert f"drawbar answer {run_id} by_person yes|no" in asked.out.decode(), asked.err
     assert b"goes on with the answer" in done.out, done.err
+
+
+def _at(cluster: Cluster) -> tuple[str, str]:
+    return ("--server", cluster.env["DRAWBAR_JOBSTORE_URL"])

@@ -83,6 +83,15 @@ def test_junit_tells_of_earlier_tries() -> None:
     assert [e.get("type") for e in case("browser").findall("rerunFailure")] == ["timeout", "lost"]
 
 
+def test_a_wait_without_a_worker_is_no_earlier_try() -> None:
+    job = a_job_view("a")
+    parts = [an_attempt(1, 0, 1, None, outcome="deferred"), an_attempt(2, 5, 6, outcome="success")]
+
+    text = "".join(EXPORTS["junit"].of_run(a_run_view(job), {JobId(job.id): parts}))
+
+    assert "flakyFailure" not in text
+
+
 def test_junit_skips_what_may_fail_and_says_how_it_ended() -> None:
     skipped = case("lint").find("skipped")
 
