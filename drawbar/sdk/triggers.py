@@ -51,7 +51,10 @@ def after(delay: Duration) -> Trigger:
 
 
 def file(path: str | PathLike[str], *, settled: Duration = 0.0, every: Duration = 5.0) -> Trigger:
-    """The job service sees a file at that absolute path, not written to for `settled`."""
+    """The job service sees a file at that absolute path, not written to for `settled`.
+
+    The name may be a pattern with * ? [: then the event's `path` is the first file that matches.
+    """
     import os
 
     settled_s, every_s = seconds_of(settled), seconds_of(every)

@@ -1,5 +1,6 @@
 """What a deferred task can wait for: each kind, what it wants to know, and how it is told. Pure."""
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal
@@ -76,7 +77,13 @@ def _is_path(text: str) -> str:
 def _is_absolute(path: str) -> str:
     if not path.startswith("/") or "\x00" in path:
         raise ValueError("must begin with '/': the job service has no working directory")
+    if is_pattern(os.path.dirname(path)):
+        raise ValueError("may have * ? [ in the file's name only, and not in its folder")
     return path
+
+
+def is_pattern(path: str) -> bool:
+    return any(mark in path for mark in "*?[")
 
 
 class Time(Document):
@@ -90,7 +97,7 @@ class Delta(Document):
 
 
 class File(Document):
-    """A file is there, and has not been written to for `settled_s`."""
+    """A file is there, and has not been written to for `settled_s`. Its name may be a pattern."""
 
     kind: Literal["file"]
     path: Annotated[str, Field(max_length=4_000), AfterValidator(_is_absolute)]
@@ -198,7 +205,8 @@ def says(trigger: Trigger, now: datetime) -> str:
         case Delta():
             text = f"until {_moment(now + timedelta(seconds=trigger.seconds))}"
         case File():
-            text = f"for the file {trigger.path}"
+            what = "a file like" if is_pattern(trigger.path) else "the file"
+            text = f"for {what} {trigger.path}"
         case Http():
             parts = urlsplit(trigger.url)
             text = f"for {parts.scheme}://{parts.netloc}{parts.path}"

@@ -145,6 +145,7 @@ async def test_it_is_shown_what_is_waited_for_and_until_when(hands: Hands) -> No
         ("delta", {"second": 1}, "seconds: Field required"),
         ("time", {"at": "2026-01-01T00:00:00"}, "at: Input should have timezone info"),
         ("file", {"path": "in.csv"}, "path: must begin with '/'"),
+        ("file", {"path": "/in/*/a.csv"}, "path: may have * ? [ in the file's name only"),
         ("http", {"url": "ftp://x"}, "url: must be a URL that begins with http"),
         ("http", {"url": "http://u:p@x"}, "url: holds a user"),
         (
