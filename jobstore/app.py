@@ -1,8 +1,8 @@
 """The job service as a daemon: its composition root.
 
-The service itself starts its keeper (every 0.1 s: leases, timers, retries) and looks back (every
-60 s: history). Beside it live the scheduler (every 1 s: schedules, backfills) and the postman
-(every 1 s: notifications).
+The service itself starts its keeper (every 0.1 s: leases, timers, retries) and its triggerer
+(deferred tasks), and clears away (every 60 s: pruned history, uploads that broke off). Beside it
+live the scheduler (every 1 s: schedules, backfills) and the postman (every 1 s: notifications).
 """
 
 import os
