@@ -33,9 +33,13 @@ async def refuse(holder: Holder, crew: Crew, reason: str, lapses_at: float) -> b
                 await crew.gateway.refuse(ask)
         except (Conflict, NotFound):
             return False
-        except (ServiceError, TimeoutError):
-            await crew.runtime.sleep(backoff.next_s())
+        except (ServiceError, TimeoutError) as error:
+            await crew.runtime.sleep(backoff.next_s(error))
+            if not await crew.budget.spend(lapses_at):
+                return False
         else:
+            if backoff.failures:
+                crew.budget.succeeded(is_repeated=True)
             return True
     return False
 
@@ -58,9 +62,14 @@ async def ask_to_run(holder: Holder, crew: Crew) -> RunContext | None:
     while True:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                return await crew.gateway.run(ask)
+                context = await crew.gateway.run(ask)
         except (Conflict, NotFound, Unauthenticated, Forbidden) as error:
             log.warning("attempt.not_started", attempt_id=holder.attempt_id, error=error.code)
             return None
-        except (ServiceError, TimeoutError):
-            await crew.runtime.sleep(backoff.next_s())
+        except (ServiceError, TimeoutError) as error:
+            await crew.runtime.sleep(backoff.next_s(error))
+            await crew.budget.spend()
+        else:
+            if backoff.failures:
+                crew.budget.succeeded(is_repeated=True)
+            return context

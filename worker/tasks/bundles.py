@@ -68,7 +68,7 @@ class Bundles:
                     raise CannotStart("stopped before the flow's files had come") from error
                 if backoff.failures == 0:
                     log.warning("bundle.delayed", sha256=sha256, error=repr(error))
-                await self._runtime.sleep(backoff.next_s())
+                await self._runtime.sleep(backoff.next_s(error))
 
     async def _read(self, scope: Scope, sha256: str) -> bytes:
         packed = bytearray()

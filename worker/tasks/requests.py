@@ -117,7 +117,7 @@ class Requests:
                     raise Unavailable(f"no answer within {PATIENCE_S:g} s: {error!r}") from None
                 if backoff.failures == 0:
                     log.warning("task.request_delayed", ask=request.ask, error=repr(error))
-                await self._runtime.sleep(backoff.next_s())
+                await self._runtime.sleep(backoff.next_s(error))
             else:
                 return answer
 
