@@ -114,7 +114,7 @@ class _Verbs:
 
     async def report_on_line(self, token: str | None, body: bytes) -> bytes:
         who = self._verifier.verify(token, Audience.REGISTRY, _WORKER)
-        ask = StatusReport.model_validate_json(body)
+        ask = StatusReport.model_validate_json(body, strict=True)
         if ask.worker_id != who.subject:
             raise _not_oneself()
         answer = await self._report(who, ask)

@@ -57,28 +57,28 @@ class _LineVerbs:
         self._issuing = Issuing(service, tokens)
 
     async def claim(self, token: str | None, body: bytes) -> bytes:
-        ask = g.ClaimRequest.model_validate_json(body)
+        ask = g.ClaimRequest.model_validate_json(body, strict=True)
         self._check(token, OWN, ask.worker_id)
         return _dump(await self._issuing.claim(ask))
 
     async def refuse(self, token: str | None, body: bytes) -> bytes:
-        ask = g.RefuseRequest.model_validate_json(body)
+        ask = g.RefuseRequest.model_validate_json(body, strict=True)
         self._check(token, START, ask.worker_id, ask.attempt_id)
         await self._service.refuse(ask)
         return b"{}"
 
     async def run(self, token: str | None, body: bytes) -> bytes:
-        ask = g.RunRequest.model_validate_json(body)
+        ask = g.RunRequest.model_validate_json(body, strict=True)
         self._check(token, START, ask.worker_id, ask.attempt_id)
         return _dump(await self._issuing.run(ask))
 
     async def heartbeat(self, token: str | None, body: bytes) -> bytes:
-        ask = g.HeartbeatRequest.model_validate_json(body)
+        ask = g.HeartbeatRequest.model_validate_json(body, strict=True)
         self._check(token, BEAT, ask.worker_id)
         return _dump(await self._issuing.heartbeat(ask))
 
     async def finish(self, token: str | None, body: bytes) -> bytes:
-        ask = g.FinishRequest.model_validate_json(body)
+        ask = g.FinishRequest.model_validate_json(body, strict=True)
         self._check(token, ATTEMPT, ask.worker_id, ask.attempt_id)
         return _dump(await self._service.finish(ask))
 

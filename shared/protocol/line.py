@@ -41,4 +41,4 @@ def pack(head: CallHead | AnswerHead, body: bytes) -> bytes:
 def unpack(frame: bytes, model: type[H]) -> tuple[H, bytes]:
     """Head and body. ValidationError: this is no such frame."""
     head, _, body = frame.partition(b"\n")
-    return model.model_validate_json(head), body
+    return model.model_validate_json(head, strict=True), body

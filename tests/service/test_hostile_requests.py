@@ -18,6 +18,7 @@ from shared.protocol.gateway import ArtifactEntry
 from shared.protocol.jobs import RunFilter
 from shared.tokens import Role
 from tests.support.jobstore import ANN, Hands, a_job
+from tests.support.line import line_to
 from tests.support.site import Site, site_of, speak
 
 MIB = 1024 * 1024
@@ -81,6 +82,20 @@ async def test_a_body_that_is_no_claim_claims_nothing(
     assert answer.status == 400
     assert answer.json["code"] == "bad_request"
     await assert_unharmed(site, logs)
+
+
+async def test_on_a_line_they_are_no_claims_either(site: Site, logs: list[EventDict]) -> None:
+    token = site.minter.worker(ANN)
+    named = f'{{"worker_id": "{ANN}", '.encode()
+
+    async with line_to(site.gate, token) as line:
+        for name, body in BODIES.items():
+            said = await line.ask("claim", body.replace(b"{", named, 1), token)
+            assert said.is_error, name
+            assert said.json["code"] == "bad_request", name
+        await assert_unharmed(site, logs)
+        good = json.dumps(a_claim()).encode().replace(b"{", named, 1)
+        assert len((await line.ask("claim", good, token)).json["claims"]) == 1
 
 
 async def test_of_two_fields_of_one_name_the_last_counts(site: Site) -> None:
