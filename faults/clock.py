@@ -1,4 +1,4 @@
-"""A wall clock that is set forward and back. The monotonic one goes on as it does."""
+"""A wall clock that is wrong while a fault lasts. The monotonic one goes on as it does."""
 
 import random
 from collections.abc import Callable
@@ -14,21 +14,20 @@ T = TypeVar("T")
 
 
 class FaultyRuntime:
-    """`inner`, but for what `now` says. A fault without `times` makes the clock run wrong."""
+    """`inner`, but for what `now` says. When no fault lasts, it is right again."""
 
     def __init__(self, inner: Runtime, service: str, injector: Injector) -> None:
         self.random: random.Random = inner.random
         self._inner = inner
         self._point = f"{service}.clock.read"
         self._injector = injector
-        self._skew = timedelta()
 
     def now(self) -> datetime:
-        fault = self._injector.strike(self._point, {})
-        if fault is not None:
-            sign = 1 if fault.action is Action.CLOCK_FORWARD else -1
-            self._skew += sign * timedelta(seconds=fault.seconds)
-        return self._inner.now() + self._skew
+        wrong_s = 0.0
+        for fault, lasts_s in self._injector.lasting(self._point):
+            is_skew = fault.action is Action.CLOCK_SKEW
+            wrong_s += fault.seconds if is_skew else (fault.rate - 1) * lasts_s
+        return self._inner.now() + timedelta(seconds=wrong_s)
 
     def mono(self) -> float:
         return self._inner.mono()

@@ -32,14 +32,20 @@ def around(part: Part, service: str, side: Side, injector: Injector) -> Part:
     """`part`, as `service` meets it: to call (CALLER), or in its own callers' stead (SERVER)."""
     hops = HOPS if side is Side.CALLER else SERVERS
     verbs = {verb for hop in hops if hop[0] == service for verb in hop[1]}
-    return cast(Part, _Hop(part, service, side, frozenset(verbs), injector))
+    return cast(Part, _Hop(part, service, side, frozenset(verbs), injector, Passing()))
 
 
 class _Hop:
     """Looks like the part that it stands for, attribute by attribute."""
 
     def __init__(
-        self, part: Any, service: str, side: Side, verbs: frozenset[str], injector: Injector
+        self,
+        part: Any,
+        service: str,
+        side: Side,
+        verbs: frozenset[str],
+        injector: Injector,
+        passing: Passing,
     ) -> None:
         self._part = part
         self._service = service
@@ -47,12 +53,13 @@ class _Hop:
         self._before, self._after = side.value
         self._verbs = verbs
         self._injector = injector
-        self._passing = Passing()
+        self._passing = passing
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._part, name)
         if name in WITHIN:
-            return _Hop(found, self._service, self._side, self._verbs, self._injector)
+            rest = (self._service, self._side, self._verbs, self._injector, self._passing)
+            return _Hop(found, *rest)
         if name not in self._verbs:
             return found
 
@@ -107,10 +114,8 @@ class _Hop:
             match fault.action:
                 case Action.TRUNCATE | Action.CORRUPT:
                     body = self._spoiled(body, fault)
-                case Action.DROP_REQUEST | Action.DROP_REPLY:
+                case Action.DROP_REQUEST:
                     raise Unavailable("a fault dropped the request", service=self._service)
-                case Action.DUPLICATE | Action.REORDER:
-                    pass  # a second reading, or a later one, is nothing new
                 case _:
                     await self._injector.act(fault)
         async for piece in body:
@@ -147,7 +152,7 @@ class _Hop:
 
 
 async def _twice(args: Any) -> tuple[Any, Any]:
-    """The same arguments for two calls; a body that is too long goes with the second only."""
+    """The same arguments for two calls; in the first, a body that is too long ends early."""
     ask, body = args
     kept, rest = [], None
     size = 0

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import subprocess
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
@@ -28,12 +28,14 @@ log = structlog.get_logger()
 
 
 class Active:
-    """A fault in force, and how often it was met and struck."""
+    """A fault in force, with dice of its own, and how often it was met and struck."""
 
-    def __init__(self, fault: PointFault) -> None:
+    def __init__(self, fault: PointFault, dice: random.Random) -> None:
         self.fault = fault
+        self.dice = dice  # what else happens does not change what it does the next time it is met
         self.met = 0
         self.strikes = 0
+        self.since: dict[str, float] = {}  # by point: when it began to last there
 
 
 class Injector:
@@ -62,7 +64,9 @@ class Injector:
         """This plan is in force from now on, and whatever a fault had stalled goes on."""
         self.plan = plan
         self._rng = random.Random(plan.seed)
-        self._active = tuple(Active(fault) for fault in plan.faults)
+        self._active = tuple(
+            Active(fault, random.Random(f"{plan.seed} {n}")) for n, fault in enumerate(plan.faults)
+        )
         self._points.clear()
         self._began = self._runtime.mono()
         self._change.set()
@@ -88,13 +92,22 @@ class Injector:
         for active in self._at(name):
             fault = active.fault
             if self._concerns(fault, facts) and self._is_time(fault) and self._falls(active):
-                active.strikes += 1
-                self.injected[name, fault.action] += 1
-                event = {"point": name, "action": fault.action.value, **self._about, **facts}
-                log.warning("fault.injected", **event)
-                self._told(event)
+                self._struck(active, name, facts)
                 return fault
         return None
+
+    def lasting(self, name: str) -> Iterator[tuple[PointFault, float]]:
+        """Faults that strike once and last while it is their time, and for how long they have."""
+        for active in self._at(name):
+            fault = active.fault
+            if not (self._is_time(fault) and self._concerns(fault, {})):
+                continue
+            if name not in active.since:
+                if not self._falls(active):
+                    continue
+                active.since[name] = self._runtime.mono()
+                self._struck(active, name, {})
+            yield fault, self._runtime.mono() - active.since[name]
 
     def learn(self, attempt: str, **facts: Any) -> None:
         """This is true of every point that is about this attempt."""
@@ -171,6 +184,13 @@ class Injector:
         except TimeoutError:
             return
 
+    def _struck(self, active: Active, name: str, facts: Facts) -> None:
+        active.strikes += 1
+        self.injected[name, active.fault.action] += 1
+        event = {"point": name, "action": active.fault.action.value, **self._about, **facts}
+        log.warning("fault.injected", **event)
+        self._told(event)
+
     def _at(self, name: str) -> tuple[Active, ...]:
         found = self._points.get(name)
         if found is None:
@@ -193,7 +213,7 @@ class Injector:
         active.met += 1
         if active.met <= fault.skip:
             return False
-        return fault.probability >= 1 or self._rng.random() < fault.probability
+        return fault.probability >= 1 or active.dice.random() < fault.probability
 
     def _concerns(self, fault: PointFault, facts: Facts) -> bool:
         if fault.run is not None and facts.get("run") != fault.run:

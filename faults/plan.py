@@ -8,7 +8,8 @@ from faults.points import Action, matching
 from shared.errors import BY_CODE
 from shared.protocol.base import Document
 
-Seconds = Annotated[float, Field(ge=0, le=86_400)]
+DAY_S: Final = 86_400
+Seconds = Annotated[float, Field(ge=0, le=DAY_S)]
 Glob = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -17,7 +18,9 @@ class PointFault(Document):
 
     at: Glob  # a point's name, with wildcards
     action: Action
-    seconds: Seconds = 0.1  # of a delay, a pause or a step of the clock; how long to hold a call
+    # Of a delay or a pause; how long to hold a call; how far a clock is ahead, or behind (< 0).
+    seconds: float = Field(default=0.1, ge=-DAY_S, le=DAY_S)
+    rate: float = Field(default=2.0, ge=-1_000, le=1_000)  # of a clock: 1 is right, 0 stands still
     code: str = Field(default="unavailable", max_length=50)  # of an error
     probability: float = Field(default=1.0, ge=0, le=1)
     times: int | None = Field(default=None, ge=1)  # None: for as long as it is on
@@ -40,6 +43,8 @@ class PointFault(Document):
             raise ValueError(
                 f"no error has the code {self.code!r}; {', '.join(sorted(BY_CODE))} are"
             )
+        if self.seconds < 0 and self.action is not Action.CLOCK_SKEW:
+            raise ValueError("only a clock can be wrong by less than no seconds")
         if self.until_s is not None and self.until_s <= self.after_s:
             raise ValueError("until_s has to be later than after_s")
         return self

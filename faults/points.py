@@ -35,8 +35,8 @@ class Action(StrEnum):
     FSYNC_ERROR = "fsync_error"
     EIO_READ = "eio_read"
     EIO_WRITE = "eio_write"
-    CLOCK_FORWARD = "clock_forward"
-    CLOCK_BACK = "clock_back"
+    CLOCK_SKEW = "clock_skew"  # the wall clock is ahead, or behind, while this is on
+    CLOCK_RATE = "clock_rate"  # it runs too fast, too slowly, backwards
     KILL = "kill"  # SIGKILL to this process
     PAUSE = "pause"  # SIGSTOP, and SIGCONT after a while
 
@@ -46,6 +46,9 @@ BETWEEN: Final[tuple[Action, ...]] = (A.DELAY, A.STALL, A.KILL, A.PAUSE)  # two 
 ANYWHERE: Final[tuple[Action, ...]] = (A.ERROR, *BETWEEN)
 CALL: Final[tuple[Action, ...]] = (*ANYWHERE, A.DROP_REQUEST, A.DROP_REPLY, A.DUPLICATE, A.REORDER)
 BYTES: Final[tuple[Action, ...]] = (A.TRUNCATE, A.CORRUPT)
+# An answer that is read bit by bit: to ask twice, or later, is nothing new there.
+STREAM: Final[tuple[Action, ...]] = (*ANYWHERE, A.DROP_REQUEST)
+CLOCK: Final[tuple[Action, ...]] = (A.CLOCK_SKEW, A.CLOCK_RATE)
 
 
 class Point(NamedTuple):
@@ -131,13 +134,13 @@ def _all() -> Iterator[Point]:
     for verb, (failures, what) in OUTBOX.items():
         yield Point(f"worker.outbox.{verb}", (A.KILL, A.PAUSE, *failures), what)
     for service in ("worker", "gateway", "registry", "jobstore"):
-        clock = (A.CLOCK_FORWARD, A.CLOCK_BACK)
-        yield Point(f"{service}.clock.read", clock, "the wall clock is read")
+        yield Point(f"{service}.clock.read", CLOCK, "the wall clock is read")
     yield from STEPS
 
 
 def _calls(verb: str) -> tuple[Action, ...]:
-    return (*CALL, *BYTES) if verb in BODIES else CALL
+    whole = STREAM if verb in STREAMS else CALL
+    return (*whole, *BYTES) if verb in BODIES else whole
 
 
 # Moments between two steps, which the code itself names, in the order of an attempt.

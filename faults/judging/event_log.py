@@ -11,7 +11,8 @@ from shared.protocol.pipeline import JobSpec, When
 from shared.protocol.states import JobStatus
 
 ENDS = frozenset(f"job.{status.value}" for status in JobStatus if status.is_ended)
-SLEEPS = {"job.retrying", "job.deferred", "job.rescheduled"}
+WAITS = {"job.deferred", "job.rescheduled"}
+SLEEPS = {"job.retrying", *WAITS}
 FREES = ENDS | SLEEPS | {"job.refused", "job.lapsed", "job.requeued"}
 
 
@@ -21,6 +22,7 @@ class Walk:
 
     live: str | None = None  # the attempt that holds the lease
     running: str | None = None  # it, once it was started
+    asleep: str | None = None  # the attempt that waits without a worker, and holds none
     fence: int = 0
     end: str | None = None
 
@@ -133,11 +135,14 @@ def _step(walk: Walk, event: Event) -> Iterator[str]:
             yield f"the fence was {walk.fence} before"
         walk.live, walk.fence = attempt, event.facts["fence"]
         walk.running = None
-    elif attempt != walk.live:
+    elif attempt != walk.live and attempt != walk.asleep:
         yield f"the lease is with {walk.live}"
     if kind == "job.running":
         walk.running = attempt
     if kind in FREES:
         walk.live = walk.running = None
+        walk.asleep = attempt if kind in WAITS else None
+    elif kind == "job.resumed":
+        walk.asleep = None
     if kind in ENDS:
         walk.end = kind

@@ -2,10 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Final
 
 from faults.judging.entry import INVOKED, OK
+from faults.judging.event_log import WAITS
 from faults.judging.evidence import UNSTARTED, Evidence
-from shared.protocol.states import AttemptStatus, JobStatus
+from shared.protocol.states import FAILURES, AttemptStatus, JobStatus
+
+FAILS: Final = {"job.retrying", *(f"job.{status}" for status in FAILURES)}
 
 
 def tries(e: Evidence) -> Iterator[str]:
@@ -27,7 +31,8 @@ def tries(e: Evidence) -> Iterator[str]:
         if not started <= asked:
             yield f"{name} counts starts that nobody asked for"
         reported = {a.attempt_id for a in attempts if a.status is AttemptStatus.REPORTED}
-        forgiven = {a for a in reported if told[a] == {"drained"}}
+        waited, in_vain = _waits(e, run.run_id, job.id)
+        forgiven = {a for a in reported if told[a] == {"drained"}} | (waited - in_vain)
         doubtful = {a for a in reported if "drained" in told[a]} - forgiven
         if job.status is JobStatus.CANCELLED:  # a drained last attempt is not forgiven
             doubtful |= {a.attempt_id for a in attempts[-1:]} & forgiven
@@ -36,6 +41,22 @@ def tries(e: Evidence) -> Iterator[str]:
             yield f"{name} spent {job.tries} tries on {len(started)} starts"
         if not {a.attempt_id for a in attempts} & accepted <= started:
             yield f"{name} has an acknowledged run that is not in the store"
+
+
+def _waits(e: Evidence, run_id: int, job_id: str) -> tuple[set[str], set[str]]:
+    """The attempts that went to wait without a worker; those whose wait was a try that failed."""
+    waited, in_vain, last = set(), set(), None
+    for event in e.final.events[run_id]:
+        if event.job_id != job_id:
+            continue
+        if event.kind in WAITS:
+            last = event.attempt_id or ""
+            waited.add(last)
+        elif last is not None and event.kind in FAILS and event.attempt_id == last:
+            in_vain.add(last)
+        elif event.kind == "job.resumed":
+            last = None
+    return waited, in_vain
 
 
 def retries(e: Evidence) -> Iterator[str]:

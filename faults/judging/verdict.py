@@ -22,6 +22,8 @@ from faults.judging import (
     results,
     starts,
     tries,
+    values,
+    waits,
 )
 from faults.judging.evidence import Evidence
 
@@ -68,6 +70,9 @@ CHECKS: Final = (
     Check("P2", ("I3",), event_log.room),
     Check("P2", ("I5",), results.earned),
     Check("P2", ("I5",), results.checked),
+    Check("P2", ("I2",), waits.woken),
+    Check("P2", ("I5",), waits.resumed),
+    Check("P2", ("I10",), values.left),
     Check("P2", ("I8",), processes.once),
     Check("P3", ("I4",), results.receipts),
     Check("P3", ("I15",), replay.replayed),

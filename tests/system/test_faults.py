@@ -37,7 +37,7 @@ OF_THE_WORKER = (
     fault("worker.finish.before_send", "duplicate"),
     fault("worker.report.before_send", "reorder", seconds=0.3),
     fault("worker.result.noted", "delay", seconds=0.3),
-    fault("worker.clock.read", "clock_forward", seconds=20),
+    fault("worker.clock.read", "clock_skew", seconds=20),
     fault("worker.outbox.note", "disk_full", skip=1),
 )
 OF_THE_SERVICES = {
@@ -55,11 +55,12 @@ OF_THE_SERVICES = {
         fault("jobstore.file.append", "disk_full", skip=1),
         fault("jobstore.file.sync", "fsync_error"),
         fault("jobstore.file.read", "eio_read"),
-        fault("jobstore.clock.read", "clock_back", seconds=30, skip=5),
+        fault("jobstore.clock.read", "clock_skew", seconds=-30, skip=5),
     ),
     "registry": (
         fault("registry.report.received", "drop_request"),
         fault("registry.report.before_reply", "delay", seconds=0.2),
+        fault("registry.clock.read", "clock_rate", rate=3),
     ),
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from faults.files import FaultyFiles
 from faults.hops import Side, around
 from faults.injector import Injector
 from faults.plan import PointPlan
-from faults.points import OUTBOX, POINTS, STEPS, WITHIN, Action, matching
+from faults.points import OUTBOX, POINTS, STEPS, STREAMS, WITHIN, Action, matching
 from faults.proxy.plan import ProxyPlan
 from faults.proxy.words import KINDS
 from shared.errors import StaleFence, Unavailable
@@ -66,6 +67,17 @@ class Counting:
 
     def ready(self) -> str:
         return "as it is"
+
+
+class Parts:
+    """A service with a part that has verbs of its own."""
+
+    def __init__(self) -> None:
+        self.values = self
+        self.asked: list[str] = []
+
+    async def list_variables(self, ask: str) -> None:
+        self.asked.append(ask)
 
 
 class World:
@@ -178,6 +190,18 @@ async def test_a_stream_that_is_read_is_spoiled_as_well() -> None:
     assert [piece async for piece in world.gateway.read_input(None)] == [b"01234"]
 
 
+async def test_where_calls_are_parts_of_a_part_one_overtakes_another() -> None:
+    world = World()
+    server: Any = around(Parts(), "jobstore", Side.SERVER, world.injector)
+    held = {"at": "jobstore.list_variables.received", "action": "reorder", "times": 1}
+    world.put({**held, "seconds": 60})
+    first = asyncio.ensure_future(server.values.list_variables("first"))
+    await asyncio.sleep(0)
+    await server.values.list_variables("second")
+    await first
+    assert server.values.asked == ["second", "first"]
+
+
 async def test_conditions_choose_whom_a_fault_strikes() -> None:
     world = World(
         fault("error", worker="w-1", times=1),
@@ -218,15 +242,43 @@ async def test_one_seed_makes_the_same_choices() -> None:
     assert await struck(1) != await struck(2)
 
 
-def test_a_clock_is_set_forward_and_back_while_durations_stay() -> None:
+def a_clock(action: str, **more: Any) -> dict[str, Any]:
+    return {"at": "worker.clock.read", "action": action, **more}
+
+
+async def test_a_clock_is_set_forward_and_back_while_durations_stay() -> None:
     world = World(
-        {"at": "worker.clock.read", "action": "clock_forward", "seconds": 3600, "times": 1},
-        {"at": "worker.clock.read", "action": "clock_back", "seconds": 60, "times": 1},
+        a_clock("clock_skew", seconds=3600, until_s=20),
+        a_clock("clock_skew", seconds=-60, after_s=10),
     )
     runtime = FaultyRuntime(world.runtime, "worker", world.injector)
-    assert (runtime.now() - T0).total_seconds() == 3600
-    assert (runtime.now() - T0).total_seconds() == 3540
+
+    async def wrong_by(after_s: float) -> float:
+        await world.runtime.advance(after_s)
+        return (runtime.now() - world.runtime.now()).total_seconds()
+
+    assert [await wrong_by(after_s) for after_s in (0, 9, 1, 10)] == [3600, 3600, 3540, -60]
     assert runtime.mono() == world.runtime.mono()
+    world.put()
+    assert await wrong_by(1) == 0
+    assert [event["action"] for event in world.told] == ["clock_skew"] * 2  # once each
+
+
+async def test_a_clock_runs_too_fast_stands_still_and_runs_backwards() -> None:
+    for rate, told_s in ((3, 30), (0, 0), (-1, -10)):
+        world = World(a_clock("clock_rate", rate=rate))
+        runtime = FaultyRuntime(world.runtime, "worker", world.injector)
+        began = runtime.now()
+        await world.runtime.advance(10)
+        assert (runtime.now() - began).total_seconds() == told_s
+
+
+async def test_a_clock_that_goes_wrong_by_chance_stays_wrong() -> None:
+    world = World(a_clock("clock_skew", seconds=5, probability=0.2))
+    runtime = FaultyRuntime(world.runtime, "worker", world.injector)
+    wrong = [(runtime.now() - T0).total_seconds() for _ in range(50)]
+    assert wrong == sorted(wrong)
+    assert {*wrong} == {0, 5}
 
 
 async def test_a_disk_fills_fails_tears_and_forgets(tmp_path: Path) -> None:
@@ -264,11 +316,36 @@ async def test_a_disk_fills_fails_tears_and_forgets(tmp_path: Path) -> None:
         ({"at": "worker.*", "action": "error", "after_s": 5, "until_s": 5}, "later than"),
         ({"at": "worker.*", "action": "error", "probability": 2}, "less than or equal to 1"),
         ({"at": "worker.*", "action": "error", "when": "now"}, "not permitted"),
+        ({"at": "worker.*", "action": "delay", "seconds": -1}, "only a clock"),
     ],
 )
 def test_a_plan_that_means_nothing_is_refused(wrong: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         PointPlan.model_validate({"faults": [wrong]})
+
+
+async def test_what_else_there_is_does_not_change_whom_a_fault_strikes() -> None:
+    """The seed is enough, however calls of one process happen to follow each other."""
+
+    async def struck(*others: dict[str, Any]) -> list[bool]:
+        world = World(fault("drop_request", probability=0.5), *others, seed=3)
+        found = []
+        for _ in range(20):
+            if others:
+                await world.gateway.claim(CLAIM)
+            before = len(world.inner.calls)
+            with suppress(Unavailable):
+                await world.refuse()
+            found.append(len(world.inner.calls) == before)
+        return found
+
+    assert await struck() == await struck(fault("delay", "claim", probability=0.5, seconds=0))
+
+
+def test_a_stream_is_offered_only_what_can_be_done_to_it() -> None:
+    for verb in STREAMS:
+        for point in matching(f"*.{verb}.received"):
+            assert not {Action.DUPLICATE, Action.REORDER, Action.DROP_REPLY} & {*point.actions}
 
 
 def test_every_action_can_be_done_somewhere_and_every_name_has_three_parts() -> None:
