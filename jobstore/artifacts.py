@@ -100,9 +100,8 @@ class Artifacts:
         """What was begun by attempts that are over is gone."""
         await self._incoming.sweep(is_live)
 
-    async def read(self, sha256: str) -> Body:
-        """The blob's bytes, in pieces."""
-        offset = 0
+    async def read(self, sha256: str, offset: int = 0) -> Body:
+        """The blob's bytes from there on, in pieces."""
         while piece := await self._files.read(path_of(sha256), offset, PIECE_BYTES):
             yield piece
             offset += len(piece)

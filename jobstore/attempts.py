@@ -94,7 +94,7 @@ class RunningAttempts:
             )
         )
         entry = entry_at(listed.artifacts, ask.path)
-        async for piece in self._artifacts.read(entry.sha256):
+        async for piece in self._artifacts.read(entry.sha256, ask.offset):
             yield piece
 
     async def finish(self, ask: g.FinishRequest) -> g.FinishReply:

@@ -7,7 +7,6 @@ from hashlib import sha256
 from shared.errors import ServiceError, Unavailable
 from shared.ids import JobId
 from shared.protocol.gateway import (
-    MIN_BYTES_PER_S,
     ArtifactEntry,
     InputListRequest,
     InputRequest,
@@ -63,24 +62,37 @@ class Inputs:
                 return
             if await files.place_known(entry):
                 continue
-            body = self._gateway.read_input(
-                InputRequest(
-                    attempt_id=ask.attempt_id,
-                    worker_id=ask.worker_id,
-                    fence=ask.fence,
-                    job_id=job_id,
-                    path=entry.path,
-                )
+            wanted = InputRequest(
+                attempt_id=ask.attempt_id,
+                worker_id=ask.worker_id,
+                fence=ask.fence,
+                job_id=job_id,
+                path=entry.path,
             )
-            async with asyncio.timeout(CALL_TIMEOUT_S + entry.size_bytes / MIN_BYTES_PER_S):
-                await files.place_input(entry, _verified(entry, body))
+            await files.place_input(entry, self._fetched(entry, wanted))
 
+    async def _fetched(self, entry: ArtifactEntry, ask: InputRequest) -> AsyncIterator[bytes]:
+        """The bytes of `entry`; where they break off, the rest is asked for.
 
-async def _verified(entry: ArtifactEntry, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The bytes of `body`. Unavailable: they were not those of `entry`; fetch them again."""
-    digest = sha256()
-    async for piece in body:
-        digest.update(piece)
-        yield piece
-    if digest.hexdigest() != entry.sha256:
-        raise Unavailable(f"input {entry.path!r} arrived damaged")
+        Unavailable: they were not those of `entry`; fetch them again. How long one piece may take
+        is the carrier's business, how long all of it the job's timeout.
+        """
+        digest, came = sha256(), 0
+        backoff = Backoff(self._runtime)
+        while True:
+            asked_from = came
+            try:
+                rest = ask.model_copy(update={"offset": came})
+                async for piece in self._gateway.read_input(rest):
+                    came += len(piece)
+                    digest.update(piece)
+                    yield piece
+                break
+            except ServiceError as error:
+                if not error.retryable or self._is_stopped():
+                    raise
+                if came > asked_from:
+                    backoff.reset()
+                await self._runtime.sleep(backoff.next_s(error))
+        if digest.hexdigest() != entry.sha256:
+            raise Unavailable(f"input {entry.path!r} arrived damaged")

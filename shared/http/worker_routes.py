@@ -5,6 +5,7 @@ gateway hands in `tokens` and so attaches workload and execution tokens on the w
 """
 
 import math
+import re
 
 import structlog
 from aiohttp import web
@@ -36,7 +37,7 @@ from shared.http.identity import (
     presented,
 )
 from shared.http.issuing import Issuing
-from shared.http.operation import Content, Key, header, operation
+from shared.http.operation import Content, Key, header, number, operation
 from shared.http.server import body_pieces, read_message, reply, stream
 from shared.ids import AttemptId, JobId
 from shared.protocol import gateway as g
@@ -46,6 +47,7 @@ from shared.services import Gateway
 log = structlog.get_logger()
 
 _LOST = (UnknownAttempt, AttemptArchived, StaleFence, Conflict)
+_OFFSET = re.compile("[0-9]{1,18}")
 _FENCE = header(wire.FENCE, pattern="^[1-9][0-9]{0,17}$")
 _RANGE = header(wire.CONTENT_RANGE, examples=["bytes 0-4/*", "bytes */0"])
 _PART = header(wire.CONTENT_RANGE, is_required=False, examples=["bytes 0-4/10"])
@@ -221,10 +223,11 @@ class _Verbs:
     @operation(
         Key.WORKER,
         {200: Content.BYTES},
-        given=(_FENCE,),
+        given=(_FENCE, number("offset")),
         errors=(*_LOST, UnknownJob, UnknownArtifact),
     )
     async def read_input(self, request: web.Request) -> web.StreamResponse:
+        """200: the bytes from `offset` on; none, if it has no more."""
         caller, attempt_id = self._of_attempt(request, ATTEMPT)
         ask = g.InputRequest(
             attempt_id=attempt_id,
@@ -232,6 +235,7 @@ class _Verbs:
             fence=wire.fence_of(request.headers),
             job_id=JobId(request.match_info["job_id"]),
             path=request.match_info["path"],
+            offset=_offset(request),
         )
         return await stream(request, self._service.read_input(ask))
 
@@ -255,6 +259,13 @@ class _Verbs:
         attempt_id = AttemptId(plain_id(request.match_info["attempt_id"], "attempt_id"))
         check_attempt(caller, attempt_id)
         return caller, attempt_id
+
+
+def _offset(request: web.Request) -> int:
+    text = request.query.get("offset", "0")
+    if _OFFSET.fullmatch(text) is None:
+        raise BadRequest("offset must be a number from 0 to 10**18 - 1", field="offset")
+    return int(text)
 
 
 def _no_job(answer: g.ClaimReply) -> web.Response:

@@ -251,13 +251,14 @@ class ArtifactManifest(Message):
 
 
 class InputRequest(Message):
-    """An artifact of one of this attempt's dependencies."""
+    """An artifact of one of this attempt's dependencies, from `offset` on."""
 
     attempt_id: AttemptId
     worker_id: WorkerId
     fence: Fence
     job_id: JobId
     path: ArtifactPath
+    offset: Bytes = 0
 
 
 class InputListRequest(Message):

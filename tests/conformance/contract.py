@@ -253,20 +253,18 @@ class CarrierContract:
                 attempt_id=user.attempt_id, worker_id=ANN, fence=user.fence, job_id=JobId(maker)
             )
         )
-        data = await collect(
-            ann.read_input(
-                g.InputRequest(
-                    attempt_id=user.attempt_id,
-                    worker_id=ANN,
-                    fence=user.fence,
-                    job_id=JobId(maker),
-                    path=name,
-                )
-            )
+        ask = g.InputRequest(
+            attempt_id=user.attempt_id,
+            worker_id=ANN,
+            fence=user.fence,
+            job_id=JobId(maker),
+            path=name,
         )
+        late = ask.model_copy(update={"offset": len(BIG) - 70_000})
 
         assert listed.artifacts == (an_entry(name, BIG),)
-        assert data == BIG
+        assert await collect(ann.read_input(ask)) == BIG
+        assert await collect(ann.read_input(late)) == BIG[-70_000:]
         assert await collect(carrier.jobs.read_artifact(run_id, JobId(maker), name)) == BIG
         of_run = await carrier.jobs.list_artifacts(run_id, None)
         assert [a.artifact.path for a in of_run.artifacts] == [name]

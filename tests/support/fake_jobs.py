@@ -172,7 +172,7 @@ class FakeJobs(Unasked):
     async def read_input(self, ask: g.InputRequest) -> Body:
         attempt = self._own(ask.attempt_id, ask.worker_id, ask.fence)
         async for piece in self.read_artifact(attempt.job.run_id, ask.job_id, ask.path):
-            yield piece
+            yield piece[ask.offset :]
 
     async def finish(self, ask: g.FinishRequest) -> g.FinishReply:
         attempt = self._own(ask.attempt_id, ask.worker_id, ask.fence)

@@ -19,7 +19,7 @@ from shared.ids import AttemptId, JobId, RunId
 from shared.protocol import gateway as g
 from shared.protocol.pipeline import CheckSpec, InheritEnv, SecuritySpec
 from shared.protocol.states import AttemptStatus, JobStatus
-from shared.services import Body
+from shared.services import PIECE_BYTES, Body
 
 
 @dataclass
@@ -247,7 +247,10 @@ class FakeGateway:
 
     async def read_input(self, ask: g.InputRequest) -> AsyncIterator[bytes]:
         self._enter("read_input")
-        yield self._own(ask.attempt_id, ask.fence).job.inputs[ask.job_id][ask.path]
+        data = self._own(ask.attempt_id, ask.fence).job.inputs[ask.job_id][ask.path]
+        for start in range(ask.offset, len(data), PIECE_BYTES):
+            yield data[start : start + PIECE_BYTES]
+            self._leave("read_input")
 
     async def finish(self, ask: g.FinishRequest) -> g.FinishReply:
         self._enter("finish")

@@ -436,6 +436,20 @@ async def test_inputs_are_placed_before_the_process_starts(stage: Stage) -> None
     assert files.placed == {"dist/a": b"A", "dist/b": b"B"}
 
 
+async def test_an_input_that_breaks_off_again_and_again_goes_on_where_it_ended(
+    stage: Stage,
+) -> None:
+    data = bytes(range(256)) * 1_024  # four pieces
+    stage.gateway.forgets.add("read_input")  # each answer breaks off after its first piece
+
+    attempt = stage.gateway.add(Job(inputs={"build": {"big": data}}))
+    await stage.worker()
+    await stage.until(lambda: bool(stage.runner.started))
+
+    assert stage.workspace.opened[attempt.attempt_id].placed == {"big": data}
+    assert stage.gateway.calls.count("read_input") == 5  # the last to hear that this was all
+
+
 async def test_artifacts_arrive_before_the_receipt(stage: Stage) -> None:
     stage.workspace.artifacts = {"out": b"1", "log": b"2"}
     attempt, process = await stage.running(Job(artifacts=("out", "log")))

@@ -148,5 +148,7 @@ async def inputs(stand: Stand) -> None:
     listed = (await user.get("inputs/make")).is_(200).json()["artifacts"]
     expect([(a["path"], a["size_bytes"]) for a in listed], [("out/x", 4)], "the inputs")
     expect((await user.get("inputs/make/out/x")).is_(200).body, b"made", "the input's bytes")
+    rest = (await user.get("inputs/make/out/x?offset=1")).is_(200).body
+    expect(rest, b"ade", "the input's bytes from offset 1 on")
     (await user.get("inputs/make/nothing")).is_(404)
     (await user.get("inputs/nobody")).is_(404)

@@ -127,9 +127,10 @@ class GatewayClient:
 
     async def read_input(self, ask: g.InputRequest) -> Body:
         path = wire.path("v1", "attempts", ask.attempt_id, "inputs", ask.job_id)
+        rest = f"?offset={ask.offset}" if ask.offset else ""
         try:
             async for piece in self._transport.stream(
-                f"{path}/{wire.artifact_path(ask.path)}",
+                f"{path}/{wire.artifact_path(ask.path)}{rest}",
                 headers=_headers(ask),
                 token=self._execution.get(ask.attempt_id),
             ):
