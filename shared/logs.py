@@ -4,6 +4,7 @@ Nothing is configured at import. Events are `noun.past_verb`, facts are keys; wh
 secret by its name or by its form is never written.
 """
 
+import json
 import logging
 import re
 import sys
@@ -123,13 +124,12 @@ def _short(runtime: Runtime) -> Callable[[Any, str, Facts], Facts]:
 
 
 def _json() -> Render:
-    render = structlog.processors.JSONRenderer(default=str)
+    encode = json.JSONEncoder(default=str).encode
 
-    def ordered(logger: Any, method: str, facts: Facts) -> str:
+    def ordered(_: Any, __: str, facts: Facts) -> str:
         """When, how bad and what come first, for those who read JSON with their eyes."""
         first = {name: facts.pop(name) for name in ("at", "level", "event")}
-        line = render(logger, method, {**first, **facts})
-        return line if isinstance(line, str) else line.decode()
+        return encode({**first, **facts})
 
     return ordered
 

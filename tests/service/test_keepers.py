@@ -234,6 +234,35 @@ async def test_what_ended_while_no_worker_was_there_is_known(
     assert not (tmp_path / "launcher/a1.ended").exists()
 
 
+async def test_what_was_let_go_of_is_not_told_of_to_the_next_worker(
+    runner: KeptRunner, heir: KeptRunner, launch: MakeLaunch, tmp_path: Path
+) -> None:
+    process = await runner.start(launch("true", attempt_id=A1))
+    await process.reap()
+    process.release()
+    runner.close()
+
+    assert await heir.attach(A1) is None
+    assert not (tmp_path / "launcher/a1.ended").exists()
+
+
+async def test_the_next_worker_finds_the_latest_process_of_an_attempt(
+    runner: KeptRunner, heir: KeptRunner, launch: MakeLaunch
+) -> None:
+    other = await runner.start(launch("true", attempt_id=AttemptId("a2")))
+    first = await runner.start(launch("true", attempt_id=A1))
+    for process in (first, other):  # so that the keeper of `other` is the next to be used
+        await process.reap()
+        process.release()
+
+    latest = await runner.start(launch("sleep", "100", attempt_id=A1))
+    found = await heir.attach(A1)
+
+    assert found is not None
+    assert found.pid == latest.pid
+    await found.reap()
+
+
 async def test_a_launcher_ends_after_the_last_job_when_its_worker_is_gone(
     runner: KeptRunner, launch: MakeLaunch, tmp_path: Path
 ) -> None:

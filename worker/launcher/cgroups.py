@@ -133,8 +133,8 @@ def find_groups(worker: int, proc: str = "/proc/self") -> Groups:
     are removed. `worker` is who started this launcher."""
     folders: dict[str, str] = {}
     unified: str | None = None
-    own = dict(_own_groups(proc))
-    for kind, mount, options in _mounts(proc):
+    own = dict(own_groups(proc))
+    for kind, mount, options in own_mounts(proc):
         names = [""] if kind == "cgroup2" else [c for c in CONTROLLERS if c in options.split(",")]
         for name in names:
             if name not in own or ".." in own[name]:
@@ -197,7 +197,7 @@ def _delegate(home: str, wanted: list[str], worker: int) -> bool:
     return True
 
 
-def _own_groups(proc: str) -> Iterator[tuple[str, str]]:
+def own_groups(proc: str) -> Iterator[tuple[str, str]]:
     """Of each controller, and of version 2 under no name, the group that this process is in."""
     with suppress(OSError), open(f"{proc}/cgroup") as file:
         for line in file:
@@ -206,7 +206,7 @@ def _own_groups(proc: str) -> Iterator[tuple[str, str]]:
                 yield name, path
 
 
-def _mounts(proc: str) -> Iterator[tuple[str, str, str]]:
+def own_mounts(proc: str) -> Iterator[tuple[str, str, str]]:
     with suppress(OSError), open(f"{proc}/mounts") as file:
         for line in file:
             _, mount, kind, options, *_ = line.split()

@@ -14,12 +14,14 @@ from typing import Final
 
 import structlog
 
+from shared.ids import AttemptId
 from worker.launcher import wire
 from worker.launcher.link import Link
 from worker.ports import CannotStart, WorkerAtFault
 
 ANSWER_S: Final = 30.0  # on a machine that is very busy
 MOST_IDLE: Final = 32  # keepers, of a third of a MiB each
+FORGET_S: Final = 0.2  # a keeper without a new job for so long is told to forget its last one
 SOCKET: Final = "socket"
 
 log = structlog.get_logger()
@@ -30,12 +32,20 @@ class Keeper:
 
     def __init__(self, number: int, link: Link, launcher: "Launcher") -> None:
         self.link = link
+        self.recalls: AttemptId | None = None  # whose process has ended, as is known
         self._number = number
         self._launcher = launcher
 
-    def give_back(self) -> None:
-        """It has no job any more."""
+    def give_back(self, recalls: AttemptId | None = None) -> None:
+        """Its job has ended, and nobody will ask for it again. `recalls`: the attempt's name."""
+        self.recalls = recalls
         self._launcher.take_back(self)
+
+    def forget(self) -> None:
+        """No later worker is told of its last job."""
+        if self.recalls is not None:
+            self.recalls = None
+            self.link.say(b"release")
 
     def slay(self) -> None:
         """It does not answer: it is killed, and what it kept is ended by the launcher."""
@@ -54,6 +64,7 @@ class Launcher:
         self._found: list[Keeper] | None = None
         self._all_found: asyncio.Future[None] | None = None
         self._mourned: set[int] = set()  # launchers that will be reaped when they end
+        self._forgetting: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
         """A launcher is there, or comes up, if that can be; else the first start says why not."""
@@ -62,6 +73,7 @@ class Launcher:
 
     def close(self) -> None:
         """The launcher ends, once it has no jobs that outlive this worker."""
+        self._forget_all()
         for keeper in self._lent:
             keeper.link.close()
         self._lent.clear()
@@ -75,6 +87,7 @@ class Launcher:
         while self._idle:
             keeper = self._idle.pop()
             if keeper.link.is_open:
+                keeper.recalls = None  # its next job takes the place of the last
                 return keeper
             self._lent.discard(keeper)
         link = self._link
@@ -113,13 +126,31 @@ class Launcher:
         is_of_use = keeper.link.is_open and self._link is not None and self._link.is_open
         if is_of_use and len(self._idle) < MOST_IDLE:
             self._idle.append(keeper)
+            if self._forgetting is None and keeper.recalls is not None:
+                loop = asyncio.get_running_loop()
+                self._forgetting = loop.call_later(FORGET_S, self._forget_all)
         else:
+            keeper.forget()
             self._lent.discard(keeper)
             keeper.link.close()
 
     def slay(self, number: int) -> None:
         if self._link is not None:
             self._link.say(b"slay", str(number).encode())
+
+    def forget(self, attempt_id: AttemptId) -> None:
+        """No keeper without a job tells of that attempt, of which another process starts."""
+        for keeper in self._idle:
+            if keeper.recalls == attempt_id:
+                keeper.forget()
+
+    def _forget_all(self) -> None:
+        """Not at each end: a keeper that is woken once more costs as much as half a start."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            self._forgetting = None
+        for keeper in self._idle:
+            keeper.forget()
 
     # -- the launcher itself -----------------------------------------------------------------
 

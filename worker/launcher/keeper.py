@@ -162,6 +162,7 @@ class Keeper:
     # -- the job -----------------------------------------------------------------------------
 
     def _start(self, parts: list[bytes], files: list[int]) -> None:
+        self._job = None
         attempt, cwd, scratch, limits, until, count, *words = parts
         argv, pairs = words[: int(count)], words[int(count) :]
         env = dict(pair.split(b"=", 1) for pair in pairs)

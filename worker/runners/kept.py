@@ -36,6 +36,7 @@ class KeptProcess:
     ) -> None:
         self.pid = 0
         self.attempt_id = attempt_id
+        self.was_left = keeper is None  # its end is in a file
         self._keeper = keeper
         self._released = released
         loop = asyncio.get_running_loop()
@@ -43,6 +44,10 @@ class KeptProcess:
         self._exit: asyncio.Future[Exit] = loop.create_future()
         if keeper is not None:
             keeper.link.listen(self._hear)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._exit.done()
 
     async def wait(self) -> Exit:
         return await asyncio.shield(self._exit)
@@ -73,9 +78,8 @@ class KeptProcess:
     def release(self) -> None:
         if self._exit.done():
             self._released(self)
-            self._say(b"release")
             if self._keeper is not None:
-                self._keeper.give_back()
+                self._keeper.give_back(self.attempt_id)
                 self._keeper = None
 
     async def started(self) -> None:
@@ -188,6 +192,8 @@ class KeptRunner:
             raise CannotStart("there is no command")
         await self._look()
         keeper = await self._launcher.borrow()
+        if launch.attempt_id is not None:
+            self._launcher.forget(launch.attempt_id)
         process = KeptProcess(keeper, launch.attempt_id, self._forget)
         try:
             if not keeper.link.say(
@@ -239,7 +245,8 @@ class KeptRunner:
             self._read_endings()
             for name in [name for name in self._named if name not in self._kept]:
                 process = self._named[name]
-                log.warning("runner.leftover_ended", attempt_id=name, pid=process.pid)
+                if not process.has_ended:
+                    log.warning("runner.leftover_ended", attempt_id=name, pid=process.pid)
                 await process.reap()
                 process.release()
             self._has_looked = True
@@ -258,7 +265,8 @@ class KeptRunner:
         attempt_id = process.attempt_id
         if attempt_id is not None and self._named.get(attempt_id) is process:
             del self._named[attempt_id]
-            (self._folder / f"{attempt_id}{ENDED}").unlink(missing_ok=True)
+            if process.was_left:
+                (self._folder / f"{attempt_id}{ENDED}").unlink(missing_ok=True)
 
 
 def _packet(launch: Launch, *, outlives: bool) -> list[bytes]:
