@@ -19,15 +19,17 @@ from jobstore.app import beside
 from jobstore.app import build_app as jobstore_app
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
+from jobstore.triggers.ports import Outside
 from registry.app import build_app as registry_app
 from registry.service import RegistryService, RegistrySettings
 from shared.errors import WorkerSuperseded
-from shared.faultpoints import Facts, injector
+from shared.faultpoints import Facts, injector, spoiler
 from shared.http.clients import ExecutionClient, GatewayClient, JobsClient, RegistryClient
 from shared.http.server import Server
 from shared.http.transport import Credential, Transport
 from shared.renewal import AttemptTokens, Renewing
 from shared.tokens import SERVICE_S, Minter, Role, Verifier
+from simulation.callers import Callers
 from simulation.files import SimDisk, SimFiles
 from simulation.folders import SyncedFolder
 from simulation.history import History
@@ -38,7 +40,8 @@ from simulation.network import Network, Socket
 from simulation.process import Machine, Process
 from simulation.runner import SimRunner
 from simulation.runtime import SimRuntime
-from simulation.witness import SeenGateway, SeenRegistry
+from simulation.tasks import SimTaskRunner
+from simulation.witness import SeenGateway, SeenRegistry, seen_execution
 from simulation.workload import LABELS
 from simulation.workspace import SimWorkspace, attempt_of
 from worker.daemon import Worker
@@ -94,6 +97,7 @@ class Cluster:
     nodes: dict[str, Node] = field(default_factory=dict)
     clients: list[object] = field(default_factory=list)  # kept: none is collected in use
     breakdowns: list[str] = field(default_factory=list)  # processes that ended by themselves
+    _callers: Callers | None = None
 
     def __post_init__(self) -> None:
         for name in NODES:
@@ -117,6 +121,7 @@ class Cluster:
         node.process = process = self.loop.start_process(node.machine)
         node.injector = SimInjector(process, SimRuntime(process), self.history)
         process.context.run(injector.set, self._injector_of(node, node.injector))
+        process.context.run(spoiler.set, node.injector.spoiled)
         process.spawn(self._live(name, process), name)
 
     def kill(self, name: str) -> None:
@@ -186,6 +191,12 @@ class Cluster:
         self.clients.append(client)
         return process, client
 
+    def _find_callers(self) -> Callers:
+        """Those outside for whom tasks wait; they are there from when they are asked for first."""
+        if self._callers is None:
+            self._callers = Callers(*self.client("callers", Role.OPERATOR), self.history)
+        return self._callers
+
     def _injector_of(
         self, node: Node, faults: SimInjector
     ) -> Callable[[str, Facts], Coroutine[Any, Any, None]]:
@@ -238,10 +249,12 @@ class Cluster:
         faults = self._faults_of(process, JOBSTORE)
         files = faults.files(SimFiles(self.nodes[JOBSTORE].disk, runtime))
         path = self.folder / "jobs.db"
-        service = JobStoreService(path, files, runtime, JOBSTORE_SETTINGS)
+        outside = Outside()
+        outside.doorstep_at(URL[JOBSTORE])
+        service = JobStoreService(path, files, runtime, JOBSTORE_SETTINGS, outside=outside)
         await service.start()
         verifier = Verifier(KEY.public_key(), runtime)
-        app = jobstore_app(faults.serves(service), verifier, service.execution)
+        app = jobstore_app(faults.serves(service), verifier, faults.serves(service.execution))
         for part in beside(service, None, runtime):
             await part.start()
         await Server(app, "0.0.0.0", PORT[JOBSTORE]).start()
@@ -261,7 +274,7 @@ class Cluster:
             faults.serves(GatewayService(jobs, runtime)),
             verifier,
             AttemptTokens(minter, runtime),
-            faults.calls(ExecutionClient(transport)),
+            faults.serves(faults.calls(ExecutionClient(transport))),
             jobs,
         )
         await Server(app, "0.0.0.0", PORT[GATEWAY]).start()
@@ -306,14 +319,24 @@ class Cluster:
             self.history.event("took_up", attempt=attempt_id)
         workspace = SimWorkspace(self.nodes[process.name].disk)
         workspace.clear(but=kept)
-        runner = SimRunner(process, self._launcher_of(process), kept)
         faults = self._faults_of(process, "worker")
         registry = RegistryClient(
             to_registry, enrolment_secret=ENROLMENT_SECRET, credential=credential
         )
+        gateway = GatewayClient(to_gateway)
+        execution = faults.calls(ExecutionClient(to_gateway, gateway.execution_token))
+        launcher = self._launcher_of(process)
+        runner = SimTaskRunner(
+            SimRunner(process, launcher, kept),
+            seen_execution(execution, self.history),
+            runtime,
+            process,
+            launcher,
+            self._find_callers,
+        )
         worker = Worker(
             settings,
-            SeenGateway(faults.calls(GatewayClient(to_gateway)), self.history),
+            SeenGateway(faults.calls(gateway), self.history),
             SeenRegistry(faults.calls(registry), self.history),
             runner,
             workspace,

@@ -53,13 +53,18 @@ class SimLauncher:
         until: float,
         worker: Process,
         answer: "asyncio.Future[SimProcess | None]",
+        make: "Make | None" = None,
     ) -> None:
-        """The process runs, and the worker hears of it if it lives; None: it cannot be started."""
+        """The process runs, and the worker hears of it if it lives; None: it cannot be started.
+
+        `make`: which process; None: that of a command.
+        """
         assert launch.attempt_id is not None
         loop, process = self.host.loop, None
         if self.chance.random() >= SPAWN_FAILS:
             self._last_pid += 1
-            process = SimProcess(self, self._last_pid, launch.attempt_id, launch, until)
+            make = make or SimProcess
+            process = make(self, self._last_pid, launch.attempt_id, launch, until)
             self.kept[launch.attempt_id] = process
             self.history.event_of(
                 worker.label,
@@ -179,6 +184,9 @@ class SimProcess:
         if data:
             disk.append(log, len(disk.seen(log)), data)
             self._written += len(data)
+
+
+Make = Callable[[SimLauncher, int, AttemptId, Launch, float], SimProcess]
 
 
 def _tell(answer: "asyncio.Future[SimProcess | None]", process: SimProcess | None) -> None:

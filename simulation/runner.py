@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from functools import partial
 
 from shared.ids import AttemptId
-from simulation.launcher import HOP_S, SimLauncher, SimProcess
+from simulation.launcher import HOP_S, Make, SimLauncher, SimProcess
 from simulation.process import Process
 from simulation.script import artifact_of as artifact_of
 from simulation.script import line_of as line_of
@@ -50,11 +51,12 @@ class SimRunner:
         self._launcher = launcher
         launcher.end_all(but=kept)
 
-    async def start(self, launch: Launch) -> SimHandle:
+    async def start(self, launch: Launch, make: Make | None = None) -> SimHandle:
         assert launch.attempt_id is not None
         answer: asyncio.Future[SimProcess | None] = asyncio.get_running_loop().create_future()
         until = launch.until - self._host.mono_base  # the launcher's clock is the world's
-        self._launcher.hear(lambda: self._launcher.start(launch, until, self._host, answer), HOP_S)
+        start = partial(self._launcher.start, launch, until, self._host, answer, make)
+        self._launcher.hear(start, HOP_S)
         process = await answer
         if process is None:
             raise CannotStart("no such command: the simulation said so")

@@ -1,4 +1,4 @@
-"""What a simulated job does: its argv is `sim SECONDS FAILURE_CHANCE LINES`.
+"""What a simulated job does: its argv is `sim SECONDS FAILURE_CHANCE LINES`, and more for a task.
 
 Whatever else is started are the checks of an attempt, of which some do not pass.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 LINE_BYTES: Final = 120
+WAITS: Final = ("delta", "time", "callback", "question", "job", "reschedule")  # of a task, for what
 IGNORES_TERM: Final = 0.2  # of the processes
 FLAWED: Final = 0.3  # of the checks
 CHECK_S: Final = (0.05, 1.0)
@@ -46,7 +47,7 @@ class Script:
                 term_s=0.01,
                 is_check=True,
             )
-        _, seconds, failure_chance, lines = argv
+        _, seconds, failure_chance, lines, *_ = argv
         return cls(
             seconds=float(seconds),
             lines=int(lines),

@@ -3,18 +3,24 @@
 They wrap the HTTP clients, so the history holds what arrived, not what a service meant to send.
 """
 
+import json
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from hashlib import sha256
+from typing import Any, Final, TypeVar, cast
 
 from faults.judging.entry import Entry
 from shared.errors import Conflict
 from shared.ids import WorkerId
+from shared.protocol import execution as e
 from shared.protocol import gateway as g
 from shared.protocol import registry as r
-from shared.services import Body, Gateway, Registry
+from shared.protocol.base import Message
+from shared.services import Body, Execution, Gateway, Registry
 from simulation.history import History
 
 T = TypeVar("T")
+
+LONG: Final = 200  # characters of a value: of more the history keeps the hash
 
 
 async def _seen(
@@ -109,6 +115,40 @@ def _told_of_finish(reply: g.FinishReply) -> dict[str, Any]:
     if isinstance(reply, g.Receipt):
         return {"receipt": reply.receipt_id, "job_status": reply.job_status.value}
     return {"receipt": None}
+
+
+def seen_execution(inner: Execution, history: History) -> Execution:
+    """`inner`, watched: what tasks left of values, and what they found."""
+    return cast(Execution, _SeenExecution(inner, history))
+
+
+class _SeenExecution:
+    """Every verb takes a scope and a request, so one can stand for all."""
+
+    def __init__(self, inner: Execution, history: History) -> None:
+        self._inner = inner
+        self._history = history
+
+    def __getattr__(self, verb: str) -> Callable[[e.Scope, e.DataRequest], Awaitable[Any]]:
+        call = getattr(self._inner, verb)
+
+        async def watched(scope: e.Scope, ask: e.DataRequest) -> Any:
+            facts = _shortened(ask)
+            invoked = self._history.invoke(verb, attempt=scope.attempt_id, **facts)
+            return await _seen(self._history, invoked, call(scope, ask), _shortened)
+
+        return watched
+
+
+def _shortened(message: Message | None) -> dict[str, Any]:
+    """What it says; of a value only which one it is."""
+    if message is None:
+        return {}
+    facts = message.model_dump(mode="json", exclude={"ask", "url"})
+    if "value" in facts:
+        text = json.dumps(facts["value"], sort_keys=True)
+        facts["value"] = text if len(text) < LONG else sha256(text.encode()).hexdigest()
+    return facts
 
 
 class SeenRegistry:

@@ -14,20 +14,48 @@ from shared.protocol.pipeline import (
     PipelineSpec,
     RetryOn,
     RetryRule,
+    TaskSpec,
     When,
 )
+from simulation.script import WAITS
 
 RUNS: Final = 6
 LOCKS: Final = ("red", "green")
 LOOKS: Final = CheckSpec(name="check_file_exists", params={"path": "out.txt"})
 LONG_LOG_LINES: Final = 700  # more than fits into a finish, so that it must stream
+EACH_WITH_TASKS: Final = 4  # the how-manieth universe
+TASKS: Final = 0.6  # of the jobs there
 LABELS: Final = {"worker-0": {"disk": "fast"}, "worker-1": {}, "worker-2": {"disk": "fast"}}
 
 
 def pipelines(seed: int) -> list[PipelineSpec]:
     """What is submitted in this universe."""
     chance = random.Random(f"workload-{seed}")
-    return [_pipeline(chance, f"pipeline-{n}") for n in range(RUNS)]
+    submitted = [_pipeline(chance, f"pipeline-{n}") for n in range(RUNS)]
+    return [_with_tasks(chance, one) for one in submitted] if has_tasks(seed) else submitted
+
+
+def has_tasks(seed: int) -> bool:
+    """A share of the universes: a task costs more calls than a command."""
+    return seed % EACH_WITH_TASKS == EACH_WITH_TASKS - 1
+
+
+def _with_tasks(chance: random.Random, pipeline: PipelineSpec) -> PipelineSpec:
+    """Most of the commands in it are tasks instead, of which some wait without a worker."""
+    jobs = tuple(
+        _task(chance, job, n) if chance.random() < TASKS else job
+        for n, job in enumerate(pipeline.jobs)
+    )
+    return pipeline.model_copy(update={"jobs": jobs})
+
+
+def _task(chance: random.Random, job: JobSpec, n: int) -> JobSpec:
+    """The same with a task's words: it also says what it waits for, if for something."""
+    waits = chance.choice(("", *WAITS))
+    if waits == "job" and n == 0:  # it would wait for itself
+        waits = ""
+    task = TaskSpec(module="sim", function="task", runner=(*job.argv, waits or "nothing"))
+    return job.model_copy(update={"argv": (), "artifacts": (), "inputs": (), "task": task})
 
 
 def _pipeline(chance: random.Random, name: str) -> PipelineSpec:
