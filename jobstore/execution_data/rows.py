@@ -7,8 +7,8 @@ the row knows the blob that has it, and how long it is if it is a list.
 import sqlite3
 from typing import NamedTuple
 
-from shared.errors import Conflict, UnknownJob
-from shared.protocol.states import JobStatus
+from shared.errors import Conflict, StaleFence, UnknownJob
+from shared.protocol.states import AttemptStatus, JobStatus
 from shared.sqlite import Tx
 
 
@@ -100,7 +100,8 @@ def items(conn: sqlite3.Connection, source: Source, key: str, places: range) -> 
 
 
 def keep(tx: Tx, attempt_id: str, key: str, value: str, large: Large | None) -> None:
-    """It stands in the place of what was there. Of a `large` one the value is null."""
+    """It stands in the place of what was there. Of a `large` one the value is null. StaleFence."""
+    _check_runs(tx, attempt_id)
     _let_go(tx, attempt_id, key)
     tx.conn.execute(
         "INSERT INTO xcom (attempt_id, key, value, sha256, size_bytes, kind, length)"
@@ -112,6 +113,8 @@ def keep(tx: Tx, attempt_id: str, key: str, value: str, large: Large | None) -> 
 
 
 def drop(tx: Tx, attempt_id: str, key: str) -> None:
+    """There is nothing of that name. StaleFence."""
+    _check_runs(tx, attempt_id)
     _let_go(tx, attempt_id, key)
     tx.conn.execute("DELETE FROM xcom WHERE attempt_id = ? AND key = ?", (attempt_id, key))
 
@@ -125,6 +128,14 @@ def keys(conn: sqlite3.Connection, source: Source) -> list[str]:
         ).fetchall():
             found[key] = None
     return sorted(found)
+
+
+def _check_runs(tx: Tx, attempt_id: str) -> None:
+    """The attempt has not ended since the request came: what it left then is what it left."""
+    row = tx.conn.execute("SELECT status FROM attempt WHERE id = ?", (attempt_id,)).fetchone()
+    status = "gone" if row is None else row[0]
+    if status != AttemptStatus.RUNNING:
+        raise StaleFence(f"the attempt is {status}", state=status)
 
 
 def _let_go(tx: Tx, attempt_id: str, key: str) -> None:

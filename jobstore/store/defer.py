@@ -21,7 +21,7 @@ from jobstore.store.work import Work
 from jobstore.triggers.kinds import Job, Time, Trigger, params_of, read_trigger, says
 from shared.protocol.execution import Defer, Fail, Reschedule, Resumption
 from shared.protocol.gateway import Outcome, Result
-from shared.protocol.states import AttemptStatus
+from shared.protocol.states import AttemptStatus, JobStatus
 
 
 class Fired(NamedTuple):
@@ -133,17 +133,18 @@ def give_up_waiting(work: Work, lapsed: Lapsed, *, watch: Stopwatch, rng: random
 
 
 def keep_xcoms(work: Work, seq: int, attempt_id: str) -> None:
-    """What a deferred task had left before it went to sleep is its next attempt's."""
-    row = work.conn.execute(
-        "SELECT attempt.id FROM job JOIN attempt ON attempt.job_seq = job.seq"
-        " WHERE job.seq = ? AND job.resume IS NOT NULL AND attempt.id <> ?"
-        " AND attempt.started_at IS NOT NULL ORDER BY attempt.fence DESC LIMIT 1",
-        (seq, attempt_id),
-    ).fetchone()
-    if row is not None:
-        work.conn.execute(
-            "UPDATE OR IGNORE xcom SET attempt_id = ? WHERE attempt_id = ?", (attempt_id, row[0])
-        )
+    """What a task had left when it went to sleep is there for the attempt that goes on from it.
+
+    A copy: what a try left that was lost on the way is nothing for the next one.
+    """
+    work.conn.execute(
+        "INSERT OR IGNORE INTO xcom (attempt_id, key, value, sha256, size_bytes, kind, length)"
+        " SELECT ?1, key, value, sha256, size_bytes, kind, length FROM xcom WHERE attempt_id ="
+        " (SELECT attempt.id FROM job JOIN attempt ON attempt.job_seq = job.seq"
+        f" WHERE job.seq = ?2 AND job.resume IS NOT NULL AND outcome = '{JobStatus.DEFERRED}'"
+        " ORDER BY attempt.fence DESC LIMIT 1)",
+        (attempt_id, seq),
+    )
 
 
 def _go_on(

@@ -296,6 +296,28 @@ async def test_what_it_left_before_is_still_its_own(hands: Hands) -> None:
     assert found.value == 7
 
 
+async def test_what_a_lost_try_left_is_not_that_of_the_next_one(hands: Hands) -> None:
+    ask = hands.service.execution
+    await hands.submit(a_task("a"))
+    claim = await hands.start()
+    scope = e.Scope(attempt_id=claim.attempt_id, worker_id=ANN, fence=claim.fence)
+    await ask.set_xcom(scope, e.SetXCom(key="before", value=1))
+    await hands.finish(claim, outcome=g.Outcome.TASK_ENDED, task=a_wait("delta", seconds=1))
+    await look(hands, 2)
+    lost = await goes_on(hands)
+    scope = e.Scope(attempt_id=lost.attempt_id, worker_id=BEN, fence=lost.fence)
+    await ask.set_xcom(scope, e.SetXCom(key="before", value=2))
+    await ask.set_xcom(scope, e.SetXCom(key="after", value=2))
+
+    await hands.runtime.advance(40)
+    await hands.until(lost.run_id, "job.requeued")
+    again = await goes_on(hands)
+
+    scope = e.Scope(attempt_id=again.attempt_id, worker_id=BEN, fence=again.fence)
+    assert (await ask.list_xcoms(scope, e.ListXComs())).keys == ("before",)
+    assert (await ask.get_xcom(scope, e.GetXCom(key="before"))).value == 1
+
+
 # -- ends of others ----------------------------------------------------------------------------
 
 

@@ -522,6 +522,16 @@ async def test_an_attempt_that_has_ended_is_answered_no_more(hands: Hands) -> No
         await hands.service.execution.list_xcoms(scope_of(claim), e.ListXComs())
 
 
+async def test_a_value_that_comes_while_its_attempt_ends_is_refused(hands: Hands) -> None:
+    await hands.submit(a_task("a"))
+    claim = await hands.start()
+    await hands.finish(claim)
+    after_the_lease_was_looked_at = hands.service.execution._xcoms
+
+    with pytest.raises(StaleFence):
+        await after_the_lease_was_looked_at.set_xcom(claim.attempt_id, e.SetXCom(value=1))
+
+
 async def test_a_claim_that_was_not_started_opens_nothing(hands: Hands) -> None:
     await hands.submit(a_task("a"))
     (claim,) = await hands.claim()
