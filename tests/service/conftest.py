@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.entrance import Entrance, new_entrance
 from tests.support.jobstore import Hands, hands_on
 from tests.support.tasks import TaskStage
 
@@ -12,6 +13,12 @@ from tests.support.tasks import TaskStage
 @pytest.fixture
 async def hands(tmp_path: Path) -> AsyncIterator[Hands]:
     async with hands_on(tmp_path) as ready:
+        yield ready
+
+
+@pytest.fixture
+async def entrance() -> AsyncIterator[Entrance]:
+    async with new_entrance() as ready:
         yield ready
 
 
