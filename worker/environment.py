@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Final
 
 from shared.ids import AttemptId
@@ -97,6 +98,7 @@ def usual_env(environ: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in environ.items() if k in USUAL or k.startswith("LC_")}
 
 
+@lru_cache(maxsize=1_024)
 def looks_secret(name: str) -> bool:
     """Whether a variable's name is that of a secret."""
     return name not in NO_SECRETS and SECRET.search(name.upper()) is not None

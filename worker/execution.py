@@ -79,7 +79,8 @@ class Execution:
     async def _ended(self, way: Awaitable[Result]) -> Result:
         try:
             result = await way
-            return result.model_copy(update={"message": self.log.mask(result.message)})
+            message = self.log.mask(result.message)
+            return result if not message else result.model_copy(update={"message": message})
         except Forbidden as error:
             return failure(Outcome.FORBIDDEN, self.log.mask(str(error)))
         except (CannotStart, CannotCollect) as error:
