@@ -1,6 +1,7 @@
 """No secret passes, however the stream is cut."""
 
 import json
+import time
 from itertools import pairwise
 from urllib.parse import quote
 
@@ -39,6 +40,33 @@ def test_everything_else_passes_as_it_is(text: bytes, cuts: list[int]) -> None:
     masker.add(["not-in-any-of-them"])
 
     assert stream(masker, text, cuts) == text
+
+
+def test_secrets_that_overlap_are_hidden_as_one() -> None:
+    masker = Masker()
+    masker.add(["zabab", "babc", "cdcd"])
+
+    assert masker.mask_text("<zababcdcdcd>") == "<***>"
+
+
+def test_secrets_side_by_side_stay_two() -> None:
+    masker = Masker()
+    masker.add(["hunter22", "swordfish"])
+
+    assert masker.mask_text("hunter22swordfish") == "******"
+
+
+def test_many_long_secrets_hold_nobody_up() -> None:
+    masker = Masker()
+    secrets = [f"{n:05}" + chr(97 + n % 26) * 8_000 for n in range(MOST)]
+    text = b"an ordinary line of a log\n" * 2_500
+
+    began = time.process_time()
+    masker.add(secrets)
+    assert masker.feed(text) == text
+    took_s = time.process_time() - began
+
+    assert took_s < 2  # a pattern of them all takes 8 s to be made
 
 
 ODD = 'p/w "ö"'
