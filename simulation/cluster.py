@@ -97,6 +97,7 @@ class Cluster:
     nodes: dict[str, Node] = field(default_factory=dict)
     clients: list[object] = field(default_factory=list)  # kept: none is collected in use
     breakdowns: list[str] = field(default_factory=list)  # processes that ended by themselves
+    jobs: JobStoreService | None = None  # of the process that was started last
     _callers: Callers | None = None
 
     def __post_init__(self) -> None:
@@ -119,6 +120,8 @@ class Cluster:
         node.fault_points_left = None
         node.is_leaving = False
         node.process = process = self.loop.start_process(node.machine)
+        if name == JOBSTORE:
+            self.jobs = None  # until it has started
         node.injector = SimInjector(process, SimRuntime(process), self.history)
         process.context.run(injector.set, self._injector_of(node, node.injector))
         process.context.run(spoiler.set, node.injector.spoiled)
@@ -253,6 +256,7 @@ class Cluster:
         outside.doorstep_at(URL[JOBSTORE])
         service = JobStoreService(path, files, runtime, JOBSTORE_SETTINGS, outside=outside)
         await service.start()
+        self.jobs = service
         verifier = Verifier(KEY.public_key(), runtime)
         app = jobstore_app(faults.serves(service), verifier, faults.serves(service.execution))
         for part in beside(service, None, runtime):

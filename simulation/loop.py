@@ -7,6 +7,7 @@ byte on the wire, so two runs with equal digests did the same things in the same
 """
 
 import asyncio
+import functools
 import hashlib
 import heapq
 import random
@@ -53,14 +54,58 @@ class Task(asyncio.Task[Any]):
 
 
 class Future(asyncio.Future[Any]):
-    """Hashed by the order of creation, like `Task`."""
+    """Hashed by the order of the first use of its hash: few are ever asked for it."""
 
-    def __init__(self, *, number: int, loop: asyncio.AbstractEventLoop) -> None:
-        self._number = number
-        super().__init__(loop=loop)
+    _number = 0
 
     def __hash__(self) -> int:
+        if self._number == 0:
+            self._number = self.get_loop().next_hash()  # type: ignore[attr-defined]  # it is ours
         return self._number
+
+
+class Handle(asyncio.Handle):
+    """A callback that waits. Like asyncio's own, but for its looks at the loop's debug mode."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: Any,
+        loop: asyncio.AbstractEventLoop,
+        context: Context,
+    ) -> None:
+        self._context = context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+    def cancel(self) -> None:
+        if not self._cancelled:
+            self._cancelled = True
+            self._callback = self._args = None  # type: ignore[assignment]  # as asyncio does
+
+
+class TimerHandle(Handle, asyncio.TimerHandle):
+    """The same, at a time that its process reads on its own clock."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: Any,
+        loop: asyncio.AbstractEventLoop,
+        context: Context,
+    ) -> None:
+        Handle.__init__(self, callback, args, loop, context)
+        self._when = when
+        self._scheduled = False
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
@@ -84,7 +129,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._timers: list[tuple[float, int, asyncio.Handle, Process]] = []
         self._timer_count = 0
         self._task_count = 0
-        self._future_count = 0
+        self._hash_count = 0
         self._processes: list[Process] = []
         self._graveyard: list[Process] = []
         self._remains: list[asyncio.Handle] = []
@@ -109,7 +154,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def at(self, when: float, process: Process, call: Callable[..., object], *args: object) -> None:
         """`process` makes `call` at virtual time `when`, unless it is dead by then."""
-        self._push_timer(when, asyncio.Handle(call, args, self, process.context), process)
+        self._push_timer(when, Handle(call, args, self, process.context), process)
 
     def after(
         self, delay: float, process: Process, call: Callable[..., object], *a: object
@@ -170,11 +215,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             now = self.now
             if self._timers and self._timers[0][0] <= now:
                 self._serve_timers()
-            waiting = [p for p in self._processes if p.queue and p.is_alive]
-            ready = [p for p in waiting if p.paused_until <= now]
+            ready = [p for p in self._processes if p.queue and p.paused_until <= now and p.is_alive]
             if ready or self._stopping:
                 return ready
-            moments = [p.paused_until for p in waiting]
+            moments = [p.paused_until for p in self._processes if p.queue and p.is_alive]
             if self._timers:
                 moments.append(self._timers[0][0])
             if not moments:
@@ -210,12 +254,17 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self.now + self.current.mono_base
 
-    def _call_soon(
-        self, call: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    def call_soon(
+        self,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: Context | None = None,
     ) -> asyncio.Handle:
-        handle = asyncio.Handle(call, args, self, context)
-        process = handle._context.get(PROCESS, self.world)  # type: ignore[attr-defined]  # asyncio's own slot
-        process.queue.append(handle)
+        if self.is_closed():
+            raise RuntimeError("the universe has ended")
+        context = copy_context() if context is None else context
+        handle = Handle(callback, args, self, context)
+        context.get(PROCESS, self.world).queue.append(handle)
         return handle
 
     def call_soon_threadsafe(
@@ -239,13 +288,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        process = handle._context.get(PROCESS, self.world)  # type: ignore[attr-defined]  # asyncio's own slot
-        self._push_timer(when - self.current.mono_base, handle, process)
+        context = copy_context() if context is None else context
+        handle = TimerHandle(when, callback, args, self, context)
+        self._push_timer(when - self.current.mono_base, handle, context.get(PROCESS, self.world))
         return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        pass
 
     def create_task(
         self, coro: Any, *, name: object = None, context: Context | None = None
@@ -262,8 +308,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return task
 
     def create_future(self) -> asyncio.Future[Any]:
-        self._future_count += 1
-        return Future(number=self._future_count, loop=self)
+        return Future(loop=self)
+
+    def next_hash(self) -> int:
+        """One that no other future has."""
+        self._hash_count += 1
+        return self._hash_count
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         line = f"{self.current.label}: {context.get('message')}: {context.get('exception')!r}"
@@ -335,7 +385,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
 def _label(handle: asyncio.Handle) -> str:
     call: Any = handle._callback  # type: ignore[attr-defined]  # asyncio's own slot
-    while hasattr(call, "func"):
+    while type(call) is functools.partial:
         call = call.func
     owner = getattr(call, "__self__", None)
     if isinstance(owner, asyncio.Task):

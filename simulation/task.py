@@ -26,6 +26,7 @@ WAIT_S: Final = (0.0, 8.0)
 PATIENCE_S: Final = (4.0, 12.0)  # of a task that waits for somebody
 WAITS_AGAIN: Final = 0.15  # when it was woken
 RESCHEDULES: Final = 0.5  # of the tries that may
+WAITS_UNTIL_S: Final = 60.0  # then all are to come to their ends
 IS_SILENT: Final = 0.3  # when it fails: it does not say so
 IS_LARGE: Final = 0.05
 LARGE_CHARACTERS: Final = 80_000  # as JSON more than a row of the store holds
@@ -118,12 +119,13 @@ class SimTask(SimProcess):
             if chance.random() >= IS_SILENT:
                 await self._ask(e.Fail(reason="it was to fail"))
             return script.exit_code
-        if waits == "reschedule" and chance.random() < RESCHEDULES:
-            await self._ask(e.Reschedule(at=START + timedelta(seconds=self._soon())))
-        elif waits in WAITS and (start.resume is None or chance.random() < WAITS_AGAIN):
-            await self._ask(await self._wait_for(waits, start))
-        else:
+        is_late = self._host.loop.now > WAITS_UNTIL_S
+        if waits not in WAITS or is_late or (start.resume and chance.random() >= WAITS_AGAIN):
             await self._ask(e.Succeed())
+        elif waits == "reschedule" and chance.random() < RESCHEDULES:
+            await self._ask(e.Reschedule(at=START + timedelta(seconds=self._soon())))
+        else:
+            await self._ask(await self._wait_for(waits, start))
         return 0
 
     async def _wait_for(self, waits: str, start: StartFrame) -> Request:

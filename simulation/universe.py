@@ -15,7 +15,6 @@ from faults.judging.entry import OK, unanswered
 from faults.judging.final_state import FinalState, read_all
 from shared.errors import ServiceError
 from shared.protocol.pipeline import PipelineSpec
-from shared.services import JobService
 from shared.tokens import Role
 from simulation.checker import check
 from simulation.cluster import JOBSTORE, JOBSTORE_SETTINGS, NODES, WORKERS, Cluster
@@ -25,7 +24,6 @@ from simulation.loop import SimulatedLoop
 from simulation.nemesis import Nemesis
 from simulation.network import Network
 from simulation.people import People
-from simulation.process import Process
 from simulation.workload import LABELS, pipelines
 from simulation.world import simulated
 
@@ -39,6 +37,7 @@ BRIEF_CHAOS_S: Final = 25.0
 LOOK_EVERY_S: Final = 1.0
 STORY_TAIL_S: Final = 1.0
 TAIL_S: Final = 15.0  # in which late finishers are heard
+READ_S: Final = 60.0  # for all that is stored
 STOP_S: Final = 4.0  # for a process whose time is over: the grace of its worker, and then some
 
 
@@ -155,27 +154,26 @@ class Universe:
         self._verdict.drain_s = self._loop.now - began
 
     async def _look_back(self, tail_s: float = TAIL_S) -> None:
-        """Late finishers were heard, and all was read."""
-        reader, client = self.cluster.client("reader", Role.ADMIN)
+        """Late finishers were heard, and all was read; and again after a loss of power."""
         await asyncio.sleep(tail_s)
-        reading = reader.spawn(read_all(client), "read")
-        await asyncio.wait([reading])
-        if not (self.cluster.breakdowns and isinstance(reading.exception(), ServiceError)):
-            self._final = reading.result()  # else it broke down that would have told us
-            self._final.again = await self._read_again(client, reader)
+        self._final = await self._read()
+        if self._final is not None:
+            self.cluster.cut_power(JOBSTORE)
+            self.cluster.boot(JOBSTORE)
+            self._final.again = await self._read()
 
-    async def _read_again(self, client: JobService, reader: Process) -> FinalState | None:
-        """What the job service says after its machine has lost its power."""
-        self.cluster.cut_power(JOBSTORE)
-        self.cluster.boot(JOBSTORE)
-        while True:
-            reading = reader.spawn(read_all(client), "read again")
-            await asyncio.wait([reading])
-            if not isinstance(reading.exception(), ServiceError):
-                return reading.result()
-            if self.cluster.breakdowns:
-                return None
+    async def _read(self) -> FinalState | None:
+        """What the job service says, asked without a network: that is as good as healed, and
+        would be most of the work. None: it broke down."""
+        while not self.cluster.breakdowns:
+            process, service = self.cluster.living(JOBSTORE), self.cluster.jobs
+            if process is not None and service is not None:
+                reading = process.spawn(read_all(service), "read")
+                await asyncio.wait([reading], timeout=READ_S)
+                if reading.done() and not isinstance(reading.exception(), ServiceError):
+                    return reading.result()
             await asyncio.sleep(LOOK_EVERY_S)
+        return None
 
     def judge(self) -> Verdict:
         """The verdict, once all has happened."""
