@@ -10,6 +10,7 @@ from shared.errors import ServiceError
 from shared.protocol.registry import Finding
 from shared.runtime import Runtime
 from worker.health import Check
+from worker.memory import available_bytes
 from worker.ports import CannotStart, Launch, Process, Runner
 from worker.settings import HealthLimits
 
@@ -58,19 +59,17 @@ class DiskCheck:
 
 
 class MemoryCheck:
-    """There is memory for more processes, by the kernel's own estimate (proc_meminfo(5))."""
+    """There is memory for more processes, on the machine and in our part of it."""
 
     name = "memory"
 
-    def __init__(self, min_bytes: int, source: Path = Path("/proc/meminfo")) -> None:
+    def __init__(self, min_bytes: int, proc: Path = Path("/proc")) -> None:
         self._min_bytes = min_bytes
-        self._source = source
+        self._proc = proc
 
     async def look(self) -> Finding | None:
-        for line in self._source.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return _enough(self.name, int(line.split()[1]) * 1024, self._min_bytes)
-        return None
+        free = available_bytes(self._proc)
+        return None if free is None else _enough(self.name, free, self._min_bytes)
 
 
 class ClockCheck:

@@ -41,13 +41,47 @@ async def test_a_folder_in_which_nothing_can_be_written_is_what_is_wrong(tmp_pat
 async def test_memory_is_what_the_kernel_says_is_available(
     tmp_path: Path, available_kb: int, is_good: bool
 ) -> None:
-    source = tmp_path / "meminfo"
-    source.write_text(f"MemTotal: 999999 kB\nMemAvailable: {available_kb} kB\n")
+    meminfo = f"MemTotal: 999999 kB\nMemAvailable: {available_kb} kB\n"
+    (tmp_path / "meminfo").write_text(meminfo)
 
-    found = await MemoryCheck(64 * MIB, source).look()
+    found = await MemoryCheck(64 * MIB, tmp_path).look()
 
     assert found is not None
     assert found.is_good is is_good
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "own", "names"),
+    [
+        ("cgroup2", "rw", "0::/pod/worker", ("memory.max", "memory.current", "")),
+        (
+            "cgroup",
+            "rw,memory",
+            "4:cpu,memory:/pod/worker",
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+        ),
+    ],
+)
+async def test_in_a_control_group_memory_is_what_the_least_of_those_around_us_leaves(
+    tmp_path: Path, kind: str, options: str, own: str, names: tuple[str, str, str]
+) -> None:
+    proc, mount = tmp_path / "proc", tmp_path / "groups"
+    inner = mount / "pod" / "worker"
+    (proc / "self").mkdir(parents=True)
+    inner.mkdir(parents=True)
+    (proc / "meminfo").write_text("MemAvailable: 99999999 kB\n")
+    (proc / "self" / "cgroup").write_text(f"{own}\n")
+    (proc / "self" / "mounts").write_text(f"{kind} {mount} {kind} {options} 0 0\n")
+    limit, used, prefix = names
+    for group, most in ((inner, "max"), (inner.parent, str(100 * MIB))):
+        (group / limit).write_text(f"{most}\n")
+        (group / used).write_text(f"{90 * MIB}\n")
+        (group / "memory.stat").write_text(f"{prefix}inactive_file {30 * MIB}\n")
+
+    found = await MemoryCheck(64 * MIB, proc).look()
+
+    assert found is not None
+    assert (found.is_good, found.says) == (False, "40 MiB free; needs 64 MiB")
 
 
 @pytest.mark.parametrize(
