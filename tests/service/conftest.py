@@ -4,9 +4,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
+from shared.http.server import Server
 from tests.support.entrance import Entrance, new_entrance
 from tests.support.jobstore import Hands, hands_on
+from tests.support.mail import Mailbox, mail_server
+from tests.support.notifying import Receiver
 from tests.support.tasks import TaskStage
 
 
@@ -28,3 +32,21 @@ async def stage(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator
     stage = TaskStage(tmp_path, is_warm=request.param == "warm")
     yield stage
     await stage.close()
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[Mailbox]:
+    async with mail_server(Mailbox()) as box:
+        yield box
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    found = Receiver()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", found.take)
+    server = Server(app, "127.0.0.1", 0, linger_s=0.05)
+    await server.start()
+    found.url = server.url
+    yield found
+    await server.stop()
