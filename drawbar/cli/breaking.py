@@ -19,6 +19,7 @@ from faults.proxy.plan import ProxyPlan, proxy_plan_from
 from faults.proxy.proxy import Proxy
 from faults.proxy.words import KINDS
 from faults.told import told
+from shared.errors import Misconfigured
 
 
 def list_points(at: str, as_json: bool) -> None:
@@ -63,11 +64,10 @@ def serve_proxies(
 
     if (upstream is None) == (file is None):
         raise Usage("give either --upstream HOST:PORT or --plan FILE")
-    plan = (
-        proxy_plan_from(file)
-        if file is not None
-        else _plan_of(str(upstream), listen, protocol, faults, seed)
-    )
+    if file is not None:
+        plan = _plan_in(file)
+    else:
+        plan = _plan_of(str(upstream), listen, protocol, faults, seed)
     runtime = SystemRuntime()
     logs.configure(runtime, level="info")
     address = verifier = None
@@ -84,6 +84,13 @@ def _announce(proxies: Sequence[Proxy], control: str | None) -> None:
         say(f"{proxy.name}: {proxy.host}:{proxy.port} → {host}:{port}, faults: {kinds}", prefix="")
     if control is not None:
         say(f"control: GET {control}/v1/proxies, PUT and DELETE …/NAME/faults", prefix="")
+
+
+def _plan_in(file: Path) -> ProxyPlan:
+    try:
+        return proxy_plan_from(file)
+    except Misconfigured as mistake:
+        raise Usage(mistake.message) from None
 
 
 def _plan_of(

@@ -3,11 +3,12 @@
 import asyncio
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import typer
 
@@ -26,7 +27,10 @@ from faults.chaos.story import Story
 from faults.chaos.timeline import timeline
 from faults.chaos.verdict import Verdict, verdicts_of
 from shared import logs
+from shared.errors import Misconfigured
 from shared.runtime import Runtime, SystemRuntime
+
+T = TypeVar("T")
 
 PROGRAM: Final = (sys.executable, "-c", "from drawbar.cli.main import main; main()")
 
@@ -44,7 +48,11 @@ class _Trials:
         self._count = 0
 
     async def run(self, plan: ChaosPlan) -> tuple[Story, list[Verdict], Path]:
-        """What came of it, and where it is kept."""
+        """What came of it, and where it is kept. SIGTERM ends it as Ctrl-C does, with all that
+        it has started."""
+        this = asyncio.current_task()
+        assert this is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
         folder = self._folder if self._count == 0 else self._folder / f"trial-{self._count}"
         self._count += 1
         folder.mkdir(parents=True, exist_ok=True)
@@ -78,13 +86,16 @@ def torment(
     as_json: bool,
 ) -> int:
     """The exit code: 0 when what the plan expects was put to the test and nothing broke."""
-    plan = chaos_plan_from(file)
+    try:
+        plan = chaos_plan_from(file)
+    except Misconfigured as mistake:
+        raise Usage(mistake.message) from None
     changes = {"seed": seed, "duration_s": duration_s}
     plan = plan.model_copy(update={k: v for k, v in changes.items() if v is not None})
     runtime = SystemRuntime()
     logs.configure(runtime, level="error")
     trials = _Trials(_folder(keep), runtime, _checked(urls), data)
-    story, verdicts, folder = asyncio.run(trials.run(plan))
+    story, verdicts, folder = _finish(trials.run(plan))
     found = failures(story, verdicts)
     if as_json:
         write_json({**as_object(story, verdicts), "folder": str(folder)})
@@ -110,10 +121,18 @@ def _minimize(plan: ChaosPlan, verdicts: list[Verdict], trials: _Trials, folder:
         _, found, _ = await trials.run(smaller)
         return bool(broken & {v.promise for v in found if v.word == "broken"})
 
-    smallest = asyncio.run(minimized(plan, fails))
+    smallest = _finish(minimized(plan, fails))
     path = folder / "minimized.yaml"
     write_plan(smallest, path)
     say(f"{len(smallest.steps)} of {len(plan.steps)} steps are enough: {path}", prefix="")
+
+
+def _finish(work: Coroutine[Any, Any, T]) -> T:
+    """What came of it. KeyboardInterrupt: somebody wanted it to end."""
+    try:
+        return asyncio.run(work)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 def _folder(keep: Path | None) -> Path:
@@ -122,7 +141,10 @@ def _folder(keep: Path | None) -> Path:
     keep = keep.absolute()
     if keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
         raise Usage(f"--keep: {keep} is not an empty folder")
-    keep.mkdir(parents=True, exist_ok=True)
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Usage(f"--keep: {keep} cannot be made: {error.strerror}") from None
     return keep
 
 

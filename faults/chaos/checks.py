@@ -1,15 +1,20 @@
 """What only real processes can show: locks of the kernel, leftovers, secrets, nonsense."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from faults.chaos.story import Story
-from faults.judging.entry import OK
-from faults.judging.evidence import Evidence
+from faults.judging.entry import INVOKED, OK
+from faults.judging.event_log import ENDS
+from faults.judging.evidence import UNSTARTED, Evidence
 from shared.errors import BY_CODE
+from shared.protocol.states import JobStatus
 
 TOKEN: Final = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}")
+FORGIVEN: Final = frozenset({"drained", "preempted"})  # ends of attempts that cost no try
 LATER: Final = frozenset({"unavailable", "overloaded"})  # an answer during an outage
 
 
@@ -24,6 +29,60 @@ def company(e: Evidence) -> Iterator[str]:
         before = [s for s in spawns if s.n < entry.n and (s.facts["run"], s.facts["job"]) == key]
         if not any(s.who in paused for s in before):
             yield f"{entry.facts['attempt']} of {key} began while an earlier process was alive"
+
+
+def spaced(e: Evidence) -> Iterator[str]:
+    """I12. A job that was refused twice in a short time while the registry was down."""
+    if e.rest_s is None:
+        return
+    asked: dict[tuple[int, str], dict[str, float]] = defaultdict(dict)
+    for entry in e.by_op["refuse", INVOKED]:
+        of = e.of.get(entry.facts["attempt"])
+        if of is not None:
+            asked[of.key].setdefault(entry.facts["attempt"], entry.at)
+    away = list(_outages(e, "registry"))
+    for key, refusals in asked.items():
+        for (one, since), (other, until) in pairwise(refusals.items()):
+            if until - since < e.rest_s and any(a <= since and until <= b for a, b in away):
+                yield f"{key} was refused as {one}, and {until - since:.1f} s later as {other}"
+
+
+def _outages(e: Evidence, service: str) -> Iterator[tuple[float, float]]:
+    """From when until when it was down, or frozen."""
+    since = None
+    for entry in e.entries:
+        if entry.who == service and entry.op in ("down", "frozen"):
+            since = entry.at if since is None else since
+        elif entry.who == service and entry.op in ("up", "thawed") and since is not None:
+            yield since, entry.at
+            since = None
+
+
+def stored_tries(e: Evidence) -> Iterator[str]:
+    """I6. Tries that are not the starts that are stored: for want of what workers say."""
+    for run, job, attempts in e.jobs():
+        started = [a for a in attempts if a.started_at is not None]
+        free = sum(a.outcome in FORGIVEN for a in started)
+        last_counts = job.status is JobStatus.CANCELLED and started[-1:] != []
+        most = len(started) - free + (last_counts and started[-1].outcome in FORGIVEN)
+        if not len(started) - free <= job.tries <= most:
+            yield f"{run.run_id}/{job.id} spent {job.tries} tries on {len(started)} starts"
+        for a in attempts:
+            if a.status in UNSTARTED and a.started_at is not None:
+                yield f"{a.attempt_id} of {run.run_id}/{job.id} is {a.status}, and was run"
+
+
+def waited(e: Evidence) -> Iterator[str]:
+    """I5. A job that was claimed before what it needs had ended, by the event log."""
+    for run_id, events in e.final.events.items():
+        needs = {job.id: job.needs for job in e.pipelines[e.final.runs[run_id].name].jobs}
+        ended: set[str] = set()
+        for event in events:
+            job = event.job_id or ""
+            if event.kind in ENDS:
+                ended.add(job)
+            elif event.kind == "job.claimed" and not ended >= set(needs[job]):
+                yield f"{run_id}/{job} was claimed before {sorted(set(needs[job]) - ended)} ended"
 
 
 def crowds(e: Evidence) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Final
 
 from faults.chaos.nonsense import NONSENSE, send
 from faults.chaos.recorder import Recorder
-from shared.errors import ServiceError
+from shared.errors import Forbidden, Misconfigured, ServiceError, Unauthenticated
 from shared.http.clients import JobsClient
 from shared.ids import RunId
 from shared.protocol.jobs import RunView, SubmitRequest
@@ -90,6 +90,8 @@ class Driver:
                 run_id = (await self._jobs.submit(ask)).run_id
             except ServiceError as error:
                 self._recorder.failed(invoked, error)
+                if isinstance(error, Forbidden | Unauthenticated):
+                    raise Misconfigured(f"no work can be submitted here: {error}") from None
                 if not error.retryable:
                     return
                 await self._runtime.sleep(REST_S)

@@ -52,8 +52,8 @@ class Site(Victims, Protocol):
     def deaths(self) -> int:
         """How many parts ended that were not told to."""
 
-    @property
-    def point_strikes(self) -> int: ...
+    def note_strikes(self) -> None:
+        """What struck at points, and is not in the history yet, is."""
 
     def command_lines(self) -> list[str]: ...
 
@@ -86,7 +86,7 @@ class Experiment:
                 for task in side:
                     task.cancel()
         finally:
-            self.tell("ending the cluster")
+            self.tell("leaving the cluster" if site.is_attached else "ending the cluster")
             left = await site.end()
             recorder.close()
         story.left = left
@@ -116,6 +116,7 @@ class Experiment:
         is_drained = await self._drain(driver, submitted)
         drain_s = recorder.now - healed_at
         ledger.look()
+        site.note_strikes()
         self.tell(f"{'all has ended' if is_drained else 'not all has ended'}; reading the store")
         entries = list(recorder.entries)  # what is acknowledged later may not be in the store yet
         final, intruders, unread = FinalState(), 0, None
@@ -138,8 +139,6 @@ class Experiment:
             aborted=aborted,
             done=dict(nemesis.done),
             missed=dict(nemesis.missed),
-            strikes=site.networks.strikes,
-            point_strikes=site.point_strikes,
             skipped=dict(site.skipped),
             argv=site.command_lines(),
             secrets=site.secrets,

@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +15,8 @@ from faults.chaos.disk import SmallDisk
 from faults.chaos.experiment import Spawn
 from faults.chaos.member import Member
 from faults.chaos.network import Networks
-from faults.chaos.plan import SERVICES, ChaosPlan, DiskFull, Points
+from faults.chaos.plan import SERVICES, ChaosPlan, DiskFull, Points, name_of
+from faults.chaos.points import PointFaults
 from faults.chaos.ports import Port
 from faults.chaos.processes import kill_leftover, processes_with
 from faults.chaos.recorder import Recorder
@@ -54,6 +57,7 @@ class Installation:
         self._recorder = recorder
         self._runtime = runtime
         self._ports = {name: Port() for name in SERVICES}
+        self._point_faults = PointFaults(self._put_points, runtime)
         self._taps: list[Tap] = []
         self._transports: list[Transport] = []
         for made in (self.data, folder / "tmp", folder / "logs", folder / "faults"):
@@ -80,7 +84,9 @@ class Installation:
             if reason is None:
                 self.disk = disk
             else:
-                self.skipped["disk_full"] = reason
+                self.skipped |= {
+                    name_of(step): reason for step in self.plan.steps if isinstance(step, DiskFull)
+                }
         jobstore = await self.networks.way("gateway-jobstore", self._at("jobstore"))
         targets = self.plan.targets
         self._add("jobstore", "--listen", self._ports["jobstore"].address,
@@ -126,20 +132,23 @@ class Installation:
         self.networks.heal()
         if self.disk is not None:
             self.disk.free()
+        await self._point_faults.heal()
         for member in self.members.values():
-            if self._points(member.name).exists():
-                self.put_points(member.name, ())
             await member.revive()
 
     @property
     def deaths(self) -> int:
         return sum(member.deaths for member in self.members.values())
 
-    @property
-    def point_strikes(self) -> int:
-        """How many faults were injected at points, by the daemons' own account."""
-        logs = (self.folder / "logs").glob("*.faults.jsonl")
-        return sum(len(log.read_bytes().splitlines()) for log in logs)
+    def note_strikes(self) -> None:
+        """Every fault that was injected at a point, by the daemons' own account."""
+        for log in sorted((self.folder / "logs").glob("*.faults.jsonl")):
+            for line in log.read_text(errors="replace").splitlines():
+                with suppress(ValueError):  # whom power left in the middle of a line
+                    told = json.loads(line)
+                    at = datetime.fromisoformat(told.pop("at")).timestamp()
+                    who = log.name.removesuffix(".faults.jsonl")
+                    self._recorder.event(who, "struck", self._recorder.at(at), **told)
 
     def command_lines(self) -> list[str]:
         return list(self.processes().values())
@@ -148,8 +157,13 @@ class Installation:
         """Everything alive that began here, and what it runs."""
         return processes_with("TMPDIR", str(self.folder / "tmp"))
 
-    def put_points(self, target: str, faults: Sequence[PointFault]) -> None:
-        """These faults at points are in force in that daemon, which looks at its file by itself."""
+    async def disturb(self, target: str, faults: Sequence[PointFault], for_s: float) -> bool:
+        """These faults at points were on in that daemon, for a while."""
+        await self._point_faults.disturb(target, faults, for_s)
+        return True
+
+    async def _put_points(self, target: str, faults: Sequence[PointFault]) -> None:
+        """They are in the file of the daemon, which looks at it by itself."""
         path = self._points(target)
         text = json.dumps(
             {"seed": self.plan.seed, "faults": [fault.model_dump(mode="json") for fault in faults]}
@@ -164,7 +178,7 @@ class Installation:
         daemon = "worker" if name.startswith("worker") else name
         allowed: tuple[str, ...] = ()
         if any(isinstance(s, Points) and _may_mean(s.target, name) for s in self.plan.steps):
-            self.put_points(name, ())
+            self._points(name).write_text("{}")
             log = self.folder / "logs" / f"{name}.faults.jsonl"
             allowed = ("--allow-faults", "--fault-plan", str(self._points(name)),
                        "--fault-log", str(log))  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from faults.chaos.disk import SmallDisk
 from faults.chaos.member import Member
 from faults.chaos.network import Networks
-from faults.chaos.plan import DiskFull, Kill, Network, Points, SigStop, Step, Stop
+from faults.chaos.plan import DiskFull, Kill, Network, Points, SigStop, Step, Stop, name_of
 from faults.chaos.recorder import Recorder
 from faults.chaos.schedule import Act
 from faults.plan import PointFault
@@ -25,8 +25,8 @@ class Victims(Protocol):
     disk: SmallDisk | None
     skipped: dict[str, str]  # what cannot be done here, and why
 
-    def put_points(self, target: str, faults: Sequence[PointFault]) -> None:
-        """These faults at points are in force in that daemon, and no others."""
+    async def disturb(self, target: str, faults: Sequence[PointFault], for_s: float) -> bool:
+        """These faults at points were on in that daemon for a while; whether it takes any."""
 
 
 class Nemesis:
@@ -62,13 +62,23 @@ class Nemesis:
     async def _carry_out(self, act: Act, step: Step) -> None:
         while self._ended() < act.after:
             await self._runtime.sleep(WAIT_S)
-        at = self._recorder.now
-        is_done = await self._do(act.target, step)
-        if not is_done:
-            self.missed[step.what] += 1
+        if name_of(step) in self._victims.skipped:
             return
+        at = self._recorder.now
+        try:
+            is_done = await self._do(act.target, step)
+        except asyncio.CancelledError:  # the time is over: so is what lasts, which was on until now
+            if isinstance(step, SigStop | Network | Points | DiskFull):
+                self._note(act, step, at)
+            raise
+        if is_done:
+            self._note(act, step, at)
+        else:
+            self.missed[step.what] += 1
+
+    def _note(self, act: Act, step: Step, at: float) -> None:
+        """Written down when it is over, with the time at which it began: a bar of the timeline."""
         self.done[step.what] += 1
-        # Written down when it is over, with the time at which it began: a bar of the timeline.
         self._recorder.event(
             "nemesis", "fault", at, kind=step.what, target=act.target, step=act.step,
             until=round(self._recorder.now, 3), says=_in_words(step),
@@ -76,7 +86,7 @@ class Nemesis:
 
     async def _do(self, target: str, step: Step) -> bool:
         here = self._victims
-        if target not in here.members and not isinstance(step, Network | DiskFull):
+        if target not in here.members and isinstance(step, Kill | Stop | SigStop):
             return False
         match step:
             case Kill():
@@ -88,10 +98,7 @@ class Nemesis:
             case Network():
                 return await here.networks.spoil(target, step.faults, step.for_s)
             case Points():
-                here.put_points(target, step.faults)
-                await self._runtime.sleep(step.for_s)
-                here.put_points(target, ())
-                return True
+                return await here.disturb(target, step.faults, step.for_s)
             case DiskFull():
                 return await self._fill(step)
 

@@ -32,13 +32,11 @@ class Networks:
     """Proxies by hop. Faults of several steps may be on at once."""
 
     def __init__(self, plan: ChaosPlan, recorder: Recorder, runtime: Runtime) -> None:
-        self.strikes = 0
         self._plan = plan
         self._recorder = recorder
         self._runtime = runtime
         self._hops = hops_of(plan)
         self._proxies: dict[str, Proxy] = {}
-        self._on: dict[str, list[Sequence[ProxyFault]]] = {}
 
     async def way(self, hop: str, upstream: tuple[str, int]) -> tuple[str, int]:
         """Where to connect for that hop: to a proxy if the plan breaks it, else directly."""
@@ -53,38 +51,31 @@ class Networks:
         )
         await proxy.start()
         self._proxies[hop] = proxy
-        self._on[hop] = []
         return proxy.host, proxy.port
 
     async def spoil(self, hop: str, faults: Sequence[ProxyFault], for_s: float) -> bool:
         """These faults were on for a while, beside others; whether there is such a hop here."""
-        hops = [h for h in members_of(hop, self._plan.targets.workers) if h in self._proxies]
-        for one in hops:
-            self._on[one].append(faults)
-            self._put(one)
+        hops = members_of(hop, self._plan.targets.workers)
+        boards = [self._proxies[one].board for one in hops if one in self._proxies]
+        if not boards:
+            return False
+        on = [(board, board.add(faults)) for board in boards]
         await self._runtime.sleep(for_s)
-        for one in hops:
-            if faults in self._on[one]:
-                self._on[one].remove(faults)
-                self._put(one)
-        return bool(hops)
+        for board, added in on:
+            board.remove(added)
+        return True
 
     def heal(self) -> None:
         """No fault is on."""
-        for hop, on in self._on.items():
-            on.clear()
-            self._put(hop)
+        for proxy in self._proxies.values():
+            proxy.put(())
 
     async def stop(self) -> None:
         for proxy in self._proxies.values():
             await proxy.stop()
 
-    def _put(self, hop: str) -> None:
-        self._proxies[hop].put([fault for faults in self._on[hop] for fault in faults])
-
     def _told(self, hop: str) -> Callable[[str, dict[str, Any]], None]:
         def tell(kind: str, facts: dict[str, Any]) -> None:
-            self.strikes += 1
             self._recorder.event(hop, "struck", kind=kind, **facts)
 
         return tell

@@ -175,6 +175,11 @@ class DiskFull(_Step):
 Step = Annotated[Kill | Stop | SigStop | Network | Points | DiskFull, Field(discriminator="what")]
 
 
+def name_of(step: Step) -> str:
+    """What it is called where it is spoken of."""
+    return f"{step.what} of {getattr(step, 'hop', getattr(step, 'target', 'the disk'))}"
+
+
 class ChaosPlan(Document):
     """One experiment."""
 

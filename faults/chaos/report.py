@@ -7,6 +7,7 @@ from faults.chaos.story import Story
 from faults.chaos.verdict import Verdict
 
 SHOWN: Final = 5  # breaches of one promise
+UNHEARD: Final = "not judged, as workers are not heard here"
 SAYS: Final = {
     "P1": "an acknowledged run is not lost, every job ends once",
     "P2": "one live lease, one accepted result",
@@ -29,6 +30,11 @@ def failures(story: Story, verdicts: Sequence[Verdict]) -> list[str]:
         for v in verdicts
         if v.promise in story.plan.expect and v.word == "not exercised"
     ]
+    found += [
+        f"{v.promise} is expected, and cannot be judged here"
+        for v in verdicts
+        if v.promise in story.plan.expect and v.word == "not judged"
+    ]
     if story.aborted is not None:
         found.append(f"aborted: {story.aborted}")
     return found
@@ -40,11 +46,12 @@ def as_text(story: Story, verdicts: Sequence[Verdict]) -> str:
     lines = [
         f"{plan.name}: seed {plan.seed}, {story.took_s:.0f} s, schedule {story.schedule}",
         f"{story.faults} faults: {_counted(story.done) or 'none'}; "
-        f"proxies struck {story.strikes} times, points {story.point_strikes} times",
+        f"proxies struck {story.proxy_strikes} times, points {story.point_strikes} times",
     ]
     lines += [f"not done: {what}: {why}" for what, why in story.skipped.items()]
     if story.missed:
         lines.append(f"missed, because their target was down already: {_counted(story.missed)}")
+    lines += [f"struck nobody: {step}" for step in story.idle_steps()]
     attempts = sum(map(len, story.final.attempts.values()))
     jobs = len(story.final.attempts)
     lines += [
@@ -57,6 +64,8 @@ def as_text(story: Story, verdicts: Sequence[Verdict]) -> str:
         promise = verdict.promise.value
         lines.append(f"{mark}{promise:<4} {verdict.word:<14} {SAYS[promise]}")
         lines.append(f"      {', '.join(verdict.invariants)}: {_counted(verdict.seen)}")
+        if verdict.unjudged:
+            lines.append(f"      {UNHEARD}: {', '.join(verdict.unjudged)}")
         lines += [f"      BROKEN {breach}" for breach in verdict.breaches[:SHOWN]]
         if len(verdict.breaches) > SHOWN:
             lines.append(f"      … and {len(verdict.breaches) - SHOWN} more")
@@ -76,7 +85,8 @@ def as_object(story: Story, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "faults": dict(story.done),
         "missed": dict(story.missed),
         "skipped": dict(story.skipped),
-        "proxy_strikes": story.strikes,
+        "struck_nobody": story.idle_steps(),
+        "proxy_strikes": story.proxy_strikes,
         "point_strikes": story.point_strikes,
         "jobs": len(story.final.attempts),
         "attempts": sum(map(len, story.final.attempts.values())),
@@ -87,6 +97,7 @@ def as_object(story: Story, verdicts: Sequence[Verdict]) -> dict[str, Any]:
                 "expected": v.promise in story.plan.expect,
                 "invariants": list(v.invariants),
                 "seen": v.seen,
+                "unjudged": list(v.unjudged),
                 "breaches": list(v.breaches),
             }
             for v in verdicts

@@ -3,17 +3,22 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Final
 
 from faults.chaos.ledger import artifact_of
-from faults.chaos.plan import ChaosPlan
+from faults.chaos.network import members_of
+from faults.chaos.plan import ChaosPlan, Network, Points, Step, name_of
 from faults.chaos.recorder import in_order
 from faults.judging.entry import EVENT, Entry
 from faults.judging.evidence import Evidence, Made
 from faults.judging.final_state import FinalState
 from shared.protocol.pipeline import PipelineSpec
 
-NOTE = b"[drawbar] "  # a line of the worker's own in a job's log
+NOTE: Final = b"[drawbar] "  # a line of the worker's own in a job's log
+REST_OF_LEASE: Final = 1 / 3  # for as long a refused job rests, as the job service has it
+DIRECT: Final = ("kill", "stop", "restart", "sigstop", "disk_full")  # each is one by itself
 
 
 @dataclass
@@ -34,8 +39,6 @@ class Story:
     aborted: str | None = None
     done: Mapping[str, int] = field(default_factory=dict)  # faults, by kind of step
     missed: Mapping[str, int] = field(default_factory=dict)
-    strikes: int = 0  # of proxies
-    point_strikes: int = 0
     skipped: Mapping[str, str] = field(default_factory=dict)
     left: Mapping[int, str] = field(default_factory=dict)  # processes after everything had ended
     argv: Sequence[str] = ()  # command lines that were seen
@@ -47,12 +50,57 @@ class Story:
     def faults(self) -> int:
         return sum(self.done.values())
 
+    @property
+    def proxy_strikes(self) -> int:
+        return sum(_times(e) for e in self.entries if e.op == "struck" and "kind" in e.facts)
+
+    @property
+    def point_strikes(self) -> int:
+        return sum(_times(e) for e in self.entries if e.op == "struck" and "point" in e.facts)
+
+    @property
+    def disturbances(self) -> int:
+        """Whatever has really happened to somebody: a bad network may have met no bytes."""
+        direct = sum(self.done.get(what, 0) for what in DIRECT)
+        return direct + self.proxy_strikes + self.point_strikes
+
+    def idle_steps(self) -> list[str]:
+        """Steps that could be taken here, and have struck nobody."""
+        return [
+            f"{name_of(step)} (steps.{n})"
+            for n, step in enumerate(self.plan.steps)
+            if name_of(step) not in self.skipped and not self._has_struck(n, step)
+        ]
+
+    def _has_struck(self, n: int, step: Step) -> bool:
+        match step:
+            case Network():
+                hops = members_of(step.hop, self.plan.targets.workers)
+                kinds = {fault.kind for fault in step.faults}
+                return any(
+                    e.op == "struck" and e.who in hops and e.facts.get("kind") in kinds
+                    for e in self.entries
+                )
+            case Points():
+                return any(
+                    e.op == "struck"
+                    and any(
+                        e.facts.get("action") == fault.action and fnmatchcase(point, fault.at)
+                        for fault in step.faults
+                        if (point := e.facts.get("point", ""))
+                    )
+                    for e in self.entries
+                )
+            case _:
+                return any(e.op == "fault" and e.facts["step"] == n for e in self.entries)
+
     def evidence(self) -> Evidence:
         """In order of time. A process that could not say that it ended is given an end."""
         entries = in_order([*self.entries, *self._silent_ends()])
         self._take_notes_out()
         made = Made(log=self._log, artifact=artifact_of)
-        return Evidence(entries, self.final, self.pipelines, made)
+        rest_s = None if self.is_attached else self.plan.targets.lease_s * REST_OF_LEASE
+        return Evidence(entries, self.final, self.pipelines, made, rest_s)
 
     def _silent_ends(self) -> list[Entry]:
         """Of processes that were killed: before the next one of their job found itself alone."""
@@ -88,3 +136,9 @@ class Story:
             text += f"{attempt_id} line {n}\n".encode()
             n += 1
         return bytes(text[:size_bytes])
+
+
+def _times(struck: Entry) -> int:
+    """Who could only be asked now and then has told of several at once."""
+    times: int = struck.facts.get("times", 1)
+    return times

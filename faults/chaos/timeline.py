@@ -73,13 +73,13 @@ def _processes(story: Story, end: float) -> Iterator[tuple[str, list[Bar]]]:
                 bars[entry.who]  # a lane in order of appearance
             case "frozen":
                 frozen[entry.who] = entry.at
-            case "thawed" if entry.who in frozen:
-                since = frozen.pop(entry.who)
-                bars[entry.who].append(Bar(since, entry.at, COLOURS["frozen"], "frozen"))
             case "down" if entry.who in up:
                 began = up.pop(entry.who)
                 says = f"pid {began.facts['pid']}, {entry.facts['how']} at {entry.at:.2f} s"
                 bars[entry.who].insert(0, Bar(began.at, entry.at, COLOURS["up"], says))
+        if entry.op in ("thawed", "down") and entry.who in frozen:  # it may be killed as it is
+            since = frozen.pop(entry.who)
+            bars[entry.who].append(Bar(since, entry.at, COLOURS["frozen"], "frozen"))
     for who, began in up.items():
         bars[who].insert(0, Bar(began.at, end, COLOURS["up"], f"pid {began.facts['pid']}"))
     yield from bars.items()

@@ -14,7 +14,16 @@ from faults.judging.verdict import CHECKS, Breach, judge
 from shared.protocol.states import AttemptStatus
 
 # These need the calls of workers, which nobody hears of a cluster that others have started.
-OF_WORKERS: Final = frozenset({"announced", "tries", "order", "delivered"})
+OF_WORKERS: Final = frozenset(
+    {"rising_fences", "repeated_claims", "superseded", "receipts", "order", "announced", "tries",
+     "rests", "refusals", "delivered", "spaced"}
+)  # fmt: skip
+# What there is of it in a cluster that others have started nobody counts.
+UNHEARD: Final = frozenset(
+    {"acknowledged finishes", "acknowledged reports", "interrupted reports, crashes and outages"}
+)
+# These make up for some of them there.
+OF_STORE: Final = frozenset({"stored_tries"})
 SERVICES: Final = ("jobstore", "registry", "gateway")
 
 OF_STORY: Final[tuple[tuple[str, str, Callable[[Story], Iterator[str]]], ...]] = (
@@ -25,7 +34,10 @@ OF_STORY: Final[tuple[tuple[str, str, Callable[[Story], Iterator[str]]], ...]] =
     ("P10", "I13", checks.intruders),
 )
 OF_EVIDENCE: Final[tuple[tuple[str, str, Callable[[Evidence], Iterator[str]]], ...]] = (
+    ("P1", "I5", checks.waited),
     ("P3", "I15", checks.recovered),
+    ("P5", "I12", checks.spaced),
+    ("P5", "I6", checks.stored_tries),
     ("P6", "I8", checks.company),
     ("P8", "I12", checks.crowds),
     ("P10", "I13", checks.turned_away),
@@ -40,18 +52,23 @@ class Verdict:
     invariants: tuple[str, ...]
     seen: dict[str, int]
     breaches: tuple[str, ...]
+    unjudged: tuple[str, ...] = ()  # what could not be looked at here: invariants and checks
+    is_deaf: bool = False  # what would put it to the test cannot be heard here
 
     @property
     def word(self) -> str:
         if self.breaches:
             return "broken"
-        return "kept" if all(self.seen.values()) else "not exercised"
+        if all(self.seen.values()):
+            return "kept"
+        return "not judged" if self.is_deaf else "not exercised"
 
 
 def verdicts_of(story: Story) -> list[Verdict]:
     """One for each promise, in their order."""
     evidence = story.evidence()
-    shared = [c for c in CHECKS if not (story.is_attached and c.find.__name__ in OF_WORKERS)]
+    left_out = OF_WORKERS if story.is_attached else OF_STORE
+    shared = [c for c in CHECKS if c.find.__name__ not in left_out]
     if story.unread is not None:  # nothing can be said of what is not known
         shared = []
     breaches = judge(evidence, shared)
@@ -63,7 +80,7 @@ def verdicts_of(story: Story) -> list[Verdict]:
     breaches += [
         Breach(promise, (invariant,), find.__name__, what)
         for promise, invariant, find in OF_EVIDENCE
-        if story.unread is None
+        if story.unread is None and find.__name__ not in left_out
         for what in find(evidence)
     ]
     if digest_of(acts_of(story.plan)) != story.schedule:
@@ -75,9 +92,21 @@ def verdicts_of(story: Story) -> list[Verdict]:
             _invariants(promise.value),
             seen[promise.value],
             tuple(f"{'/'.join(b.invariants)} {b.what}" for b in breaches if b.promise == promise),
+            tuple(_unheard(promise.value)) if story.is_attached else (),
+            story.is_attached and not UNHEARD.isdisjoint(seen[promise.value]),
         )
         for promise in Promise
     ]
+
+
+def _unheard(promise: str) -> Iterator[str]:
+    """What of a promise cannot be judged without hearing workers."""
+    for check in CHECKS:
+        if check.promise == promise and check.find.__name__ in OF_WORKERS:
+            yield f"{'/'.join(check.invariants)} {check.find.__name__}"
+    for of, invariant, find in OF_EVIDENCE:
+        if of == promise and find.__name__ in OF_WORKERS:
+            yield f"{invariant} {find.__name__}"
 
 
 def _invariants(promise: str) -> tuple[str, ...]:
@@ -101,8 +130,13 @@ def _seen(story: Story, e: Evidence) -> dict[str, dict[str, int]]:
             "acknowledged submits": len(e.by_op["submit", OK]),
             "ended jobs": sum(job.status.is_ended for _, job, _ in e.jobs()),
             "looks at runs": len(e.events("seen")),
+            "disturbances": story.disturbances,
         },
-        "P2": {"claims": len(attempts), "accepted results": by_status[AttemptStatus.REPORTED]},
+        "P2": {
+            "claims": len(attempts),
+            "accepted results": by_status[AttemptStatus.REPORTED],
+            "disturbances": story.disturbances,
+        },
         "P3": {
             "acknowledged finishes": len(finishes),
             "crashes of services": sum(n.who in SERVICES for n in deaths),
@@ -112,6 +146,7 @@ def _seen(story: Story, e: Evidence) -> dict[str, dict[str, int]]:
             "acknowledged reports": sum(
                 n.facts["status"] == "Working" for n in e.by_op["report", OK]
             ),
+            "disturbances": story.disturbances,
         },
         "P5": {"refused, lapsed or drained claims": sum(a.status in UNSTARTED for a in attempts)
                + sum(n.facts["outcome"] == "drained" for n in e.by_op["finish", OK])},

@@ -13,10 +13,11 @@ Told = Callable[[str, dict[str, Any]], None]  # a fault's kind, and whom it stru
 
 
 class Active:
-    """A fault that is on, and how often it struck."""
+    """A fault that is on, with dice of its own, and how often it struck."""
 
-    def __init__(self, fault: ProxyFault) -> None:
+    def __init__(self, fault: ProxyFault, dice: random.Random) -> None:
         self.fault = fault
+        self.dice = dice
         self.strikes = 0
 
     @property
@@ -33,17 +34,27 @@ class Board:
         self.change = asyncio.Event()  # set, and another one in its place, when others are on
         self.active: tuple[Active, ...] = ()
         self._told = told
+        self._dice = random.Random(rng.random())  # from which every fault gets dice of its own
 
     def put(self, faults: Iterable[ProxyFault]) -> None:
         """These are on, and no others."""
-        self.active = tuple(Active(fault) for fault in faults)
-        self.change.set()
-        self.change = asyncio.Event()
+        self._show(self._made(faults))
+
+    def add(self, faults: Iterable[ProxyFault]) -> tuple[Active, ...]:
+        """These are on beside the others, which go on as they did."""
+        added = self._made(faults)
+        self._show((*self.active, *added))
+        return added
+
+    def remove(self, gone: Iterable[Active]) -> None:
+        """These are not on any more."""
+        left = set(gone)
+        self._show(tuple(active for active in self.active if active not in left))
 
     def falls(self, active: Active) -> bool:
         """Whether it strikes this time."""
         odds = active.fault.probability
-        return not active.is_spent and (odds >= 1 or self.rng.random() < odds)
+        return not active.is_spent and (odds >= 1 or active.dice.random() < odds)
 
     def struck(self, active: Active, **facts: Any) -> None:
         active.strikes += 1
@@ -66,3 +77,11 @@ class Board:
                 self.struck(active, path=path)
                 return fault
         return None
+
+    def _made(self, faults: Iterable[ProxyFault]) -> tuple[Active, ...]:
+        return tuple(Active(fault, random.Random(self._dice.random())) for fault in faults)
+
+    def _show(self, active: tuple[Active, ...]) -> None:
+        self.active = active
+        self.change.set()
+        self.change = asyncio.Event()

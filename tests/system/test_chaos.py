@@ -1,5 +1,6 @@
 """`drawbar chaos` on real daemons: storms that break nothing, and builds that do break."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import yaml
 
 from tests.support.chaos import run_chaos
 from tests.support.cluster import Cluster
-from tests.support.daemons import processes_with
+from tests.support.daemons import DRAWBAR, processes_with
 
 STORM: dict[str, Any] = {
     "name": "small-storm",
@@ -87,14 +88,20 @@ async def test_nothing_is_lost_in_a_storm_of_several_kinds_of_faults(tmp_path: P
 async def test_a_cluster_that_others_started_is_judged_and_left_as_it_was(
     tmp_path: Path, cluster: Cluster
 ) -> None:
+    gateway = cluster.services["gateway"]
+    await gateway.kill()
+    gateway.words.append("--allow-faults")
+    await gateway.start()
     worker = await cluster.start_worker("ann")
     network = {"what": "network", "hop": "people-jobstore", "at": 0, "for_s": 1}
     network["faults"] = [{"kind": "lost_response", "probability": 0.5}]
+    points = {"what": "points", "target": "gateway", "at": 0, "for_s": 1}
+    points["faults"] = [{"at": "gateway.finish.received", "action": "duplicate"}]
     plan = {
         "name": "attached",
         "duration_s": 1.5,
         "workload": {"jobs": 10},
-        "steps": [network, {"what": "kill", "target": "worker", "at": 0.5}],
+        "steps": [network, points, {"what": "kill", "target": "worker", "at": 0.5}],
         "expect": ["P1", "P2"],
     }
     (tmp_path / "chaos").mkdir()
@@ -110,7 +117,28 @@ async def test_a_cluster_that_others_started_is_judged_and_left_as_it_was(
     assert chaos.told["jobs"] == 10
     assert "kill of worker" in chaos.told["skipped"]
     assert worker.is_alive
-    assert chaos.seen("P4")["starts"] >= 10
+    assert chaos.told["point_strikes"] > 0
+    words = {v["promise"]: v["verdict"] for v in chaos.told["verdicts"]}
+    assert (words["P2"], words["P3"], words["P4"]) == ("kept", "not judged", "not judged")
+
+
+@pytest.mark.prove
+async def test_a_chaos_that_is_told_to_end_leaves_nothing_running(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(STORM))
+    kept = tmp_path / "kept"
+    words = ("chaos", str(tmp_path / "plan.yaml"), "--keep", str(kept))
+    process = await asyncio.create_subprocess_exec(DRAWBAR, *words, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    steady = await process.stderr.readline()
+    running = processes_with("TMPDIR", str(kept / "tmp"))
+
+    process.terminate()
+    await process.communicate()
+
+    assert steady.startswith(b"steady")
+    assert len(running) >= 5
+    assert process.returncode == 130
+    assert not processes_with("TMPDIR", str(kept / "tmp"))
 
 
 @pytest.mark.prove
