@@ -226,28 +226,30 @@ async def test_runs_go_on_being_numbered_and_run_after_all_were_pruned(hands: Ha
 # -- by itself --------------------------------------------------------------------------------
 
 
-async def until_pruned(hands: Hands, run_id: RunId) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            await hands.runtime.advance(1)
-            try:
-                await hands.service.show_run(run_id)
-            except UnknownRun:
-                return
-
-
 async def test_old_runs_go_by_themselves_where_it_is_said_how_long_they_are_kept(
     tmp_path: Path,
 ) -> None:
     runtime = ManualRuntime()
-    async with hands_on(tmp_path, runtime, JobStoreSettings(keep_s=90 * DAY_S)) as hands:
-        run_id = await an_old_run(hands)
+    async with hands_on(tmp_path, runtime) as hands:
+        old = await an_old_run(hands)
         young = await hands.submit(a_job("a"))
         await hands.do()
 
-        await until_pruned(hands, run_id)
+    async with hands_on(tmp_path, runtime, JobStoreSettings(keep_s=90 * DAY_S)) as hands:
+        await until_pruned(hands, old)
 
         assert (await hands.status(young))["run"] == "success"
+
+
+async def until_pruned(hands: Hands, run_id: RunId) -> None:
+    """A job service looks within a minute of its start, and once an hour from then on."""
+    await hands.runtime.advance(60)
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await hands.service.show_run(run_id)
+            except UnknownRun:
+                return
 
 
 async def test_nothing_goes_by_itself_where_nothing_is_said(hands: Hands) -> None:
