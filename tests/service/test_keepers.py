@@ -87,6 +87,14 @@ def comm(pid: int) -> str:
         return ""
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
 async def until(is_so: Callable[[], bool]) -> None:
     """Nothing tells when another process has done something, so we look."""
     async with asyncio.timeout(10):
@@ -191,10 +199,55 @@ async def test_a_keeper_that_is_stopped_is_ended_all_the_same(
     )
     await until(lambda: bool(sleepers(seconds)))
 
-    await process.reap()
+    process.kill()
+    ended = await process.wait()
 
-    assert (await process.wait()).lost
+    assert ended.lost
     assert sleepers(seconds) == []
+
+
+async def test_a_job_that_kills_its_launcher_and_stops_its_keeper_is_ended_all_the_same(
+    runner: KeptRunner, launch: MakeLaunch
+) -> None:
+    """So is what it has in other sessions; and nobody else's keeper is taken for its own."""
+    seconds = f"6{os.getpid()}"
+    grandparent = "$(ps -o ppid= -p $PPID)"
+    script = f"setsid sleep {seconds} & sleep 0.2; kill -9 {grandparent}; kill -STOP $PPID; wait"
+    process = await runner.start(launch("sh", "-c", script, attempt_id=A1))
+    keeper = parent_of(process.pid)
+    await until(lambda: is_stopped(keeper))
+    other = await runner.start(launch("sh", "-c", "exec sleep 100"))
+
+    process.kill()
+    ended = await process.wait()
+    process.release()
+
+    assert ended.lost == "its keeper has ended"
+    assert sleepers(seconds) == []
+    assert is_alive(other.pid)
+    await other.reap()
+
+
+async def test_what_a_lost_launcher_kept_is_ended_before_its_attempt_is_told_lost(
+    runner: KeptRunner, heir: KeptRunner, launch: MakeLaunch
+) -> None:
+    seconds = f"5{os.getpid()}"
+    process = await runner.start(launch("sleep", seconds, attempt_id=A1))
+    os.kill(parent_of(parent_of(process.pid)), signal.SIGKILL)
+    runner.close()
+
+    assert await heir.attach(A1) is None
+    await until(lambda: sleepers(seconds) == [])
+
+
+async def test_an_ending_that_was_damaged_keeps_no_worker_from_starting(
+    heir: KeptRunner, launch: MakeLaunch, tmp_path: Path
+) -> None:
+    (tmp_path / "launcher").mkdir()
+    (tmp_path / "launcher" / "a1.ended").touch()
+
+    assert await heir.attach(A1) is None
+    assert (await (await heir.start(launch("true"))).wait()).exit_code == 0
 
 
 async def test_a_job_outlives_its_worker_and_tells_the_next_how_it_ended(

@@ -6,6 +6,7 @@ folder is the worker's alone, and who answers is checked all the same.
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from contextlib import suppress
@@ -17,6 +18,7 @@ import structlog
 from shared.ids import AttemptId
 from worker.launcher import wire
 from worker.launcher.link import Link
+from worker.launcher.trees import KEEPERS_NAME
 from worker.ports import CannotStart, WorkerAtFault
 
 ANSWER_S: Final = 30.0  # on a machine that is very busy
@@ -30,11 +32,14 @@ log = structlog.get_logger()
 class Keeper:
     """A keeper that is this worker's."""
 
-    def __init__(self, number: int, link: Link, launcher: "Launcher") -> None:
+    def __init__(self, number: int, pid: int, link: Link, launcher: "Launcher") -> None:
+        """`pid` 0: it is a launcher's that does not tell."""
         self.link = link
         self.recalls: AttemptId | None = None  # whose process has ended, as is known
         self._number = number
+        self._pid = pid
         self._launcher = launcher
+        self._home = launcher.link  # to the launcher that made it: another has others' numbers
 
     def give_back(self, recalls: AttemptId | None = None) -> None:
         """Its job has ended, and nobody will ask for it again. `recalls`: the attempt's name."""
@@ -48,8 +53,14 @@ class Keeper:
             self.link.say(b"release")
 
     def slay(self) -> None:
-        """It does not answer: it is killed, and what it kept is ended by the launcher."""
-        self._launcher.slay(self._number)
+        """It does not answer: it is killed, and what it kept is ended by its launcher. Should that
+        be gone as well, no word comes before the end of `link`."""
+        if self._pid:
+            with suppress(OSError):
+                if Path(f"/proc/{self._pid}/comm").read_bytes().rstrip() == KEEPERS_NAME:
+                    os.kill(self._pid, signal.SIGKILL)
+        elif self._home is not None:
+            self._home.say(b"slay", str(self._number).encode())
 
 
 class Launcher:
@@ -134,9 +145,9 @@ class Launcher:
             self._lent.discard(keeper)
             keeper.link.close()
 
-    def slay(self, number: int) -> None:
-        if self._link is not None:
-            self._link.say(b"slay", str(number).encode())
+    @property
+    def link(self) -> Link | None:
+        return self._link
 
     def forget(self, attempt_id: AttemptId) -> None:
         """No keeper without a job tells of that attempt, of which another process starts."""
@@ -215,8 +226,9 @@ class Launcher:
                 self._reap_when_ended(int(pid))  # a worker that began anew has its children still
                 if version != wire.VERSION:
                     log.warning("launcher.of_other_version", version=version.decode())
-            case [b"keeper", number]:
-                keeper = Keeper(int(number), Link(socket.socket(fileno=files.pop())), self)
+            case [b"keeper", number, *more]:
+                link = Link(socket.socket(fileno=files.pop()))
+                keeper = Keeper(int(number), int(more[0]) if more else 0, link, self)
                 self._lent.add(keeper)
                 if self._found is not None:
                     self._found.append(keeper)
@@ -224,10 +236,15 @@ class Launcher:
                     self.take_back(keeper)
             case [b"none", why]:
                 self._fail(f"no keeper could be started: {why.decode()}")
-            case [b"all"] if self._all_found is not None and not self._all_found.done():
-                self._all_found.set_result(None)
+            case [b"all"]:
+                self._end_search()
             case []:
                 self._fail("the launcher has ended")
+                self._end_search()
+
+    def _end_search(self) -> None:
+        if self._all_found is not None and not self._all_found.done():
+            self._all_found.set_result(None)
 
     def _hand_over(self, keeper: Keeper) -> bool:
         while self._waiting:

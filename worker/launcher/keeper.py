@@ -16,10 +16,9 @@ from worker.launcher import wire
 from worker.launcher.bounds import Bounds, Breach, now
 from worker.launcher.cgroups import Groups, find_groups
 from worker.launcher.starting import start
-from worker.launcher.trees import adopt_orphans, children, kill_children
+from worker.launcher.trees import KEEPERS_NAME, adopt_orphans, children, kill_children
 
 STILL_ALIVE_S: Final = 0.05  # between two rounds of killing what does not go
-KEEPERS_NAME: Final = b"drawbar-keeper"
 
 
 class Job:

@@ -41,6 +41,7 @@ class Launcher:
         self._worker: socket.socket | None = None
         self._had_worker = False
         self._kept: dict[int, Kept] = {}
+        self._dead: list[Kept] = []  # keepers whose jobs are being ended
         self._made = 0
         self._starter = os.getppid()
         self._files = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -56,14 +57,17 @@ class Launcher:
     def live(self) -> None:
         """Returns when no worker is there, and no job."""
         self._listen_to_children()
-        while self._worker is not None or self._kept or not self._had_worker:
+        while self._worker is not None or self._kept or self._dead or not self._had_worker:
             poll = select.poll()
             poll.register(self._door, select.POLLIN)
             poll.register(self._child_ended, select.POLLIN)
             if self._worker is not None:
                 poll.register(self._worker, select.POLLIN)
-            found = poll.poll(None if self._had_worker else PATIENCE_S * 1_000)
-            if not found:
+            wait_s = None if self._had_worker else PATIENCE_S
+            if self._dead:
+                wait_s = AGAIN_S
+            found = poll.poll(None if wait_s is None else wait_s * 1_000)
+            if not found and not self._had_worker:
                 return  # who started it has ended before it could say a word
             for ready, _ in found:
                 if ready == self._door.fileno():
@@ -129,14 +133,14 @@ class Launcher:
             self._become_keeper(launchers, theirs)
         launchers.close()
         self._kept[self._made] = Kept(self._made, pid, own, theirs)
-        self._say(b"keeper", str(self._made).encode(), files=(masters.fileno(),))
+        self._name_keeper(self._kept[self._made], masters)
         masters.close()
 
     def _become_keeper(self, launcher: socket.socket, master: socket.socket) -> None:
         """This process is a keeper, to its end."""
         status = 1
         try:
-            for kept in self._kept.values():
+            for kept in [*self._kept.values(), *self._dead]:
                 kept.own.close()
                 kept.spare.close()
             if self._worker is not None:
@@ -163,13 +167,17 @@ class Launcher:
                 wire.send(kept.own, b"master", files=(theirs.fileno(),))
                 kept.spare.close()
                 kept.spare = theirs.dup()
-                self._say(b"keeper", str(kept.number).encode(), files=(masters.fileno(),))
+                self._name_keeper(kept, masters)
         self._say(b"all")
 
+    def _name_keeper(self, kept: Kept, masters: socket.socket) -> None:
+        names = (str(kept.number).encode(), str(kept.pid).encode())
+        self._say(b"keeper", *names, files=(masters.fileno(),))
+
     def _reap(self) -> None:
-        """Keepers that have ended are forgotten; what one of them left was ended first."""
+        """Keepers that have ended are forgotten, once nothing lives of what they left. What does
+        not go at once is killed again and again, while others are served."""
         numbers = {kept.pid: number for number, kept in self._kept.items()}
-        dead: list[Kept] = []
         while True:
             try:
                 pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -178,24 +186,19 @@ class Launcher:
             if pid == 0:
                 break
             if pid in numbers:
-                dead.append(self._kept.pop(numbers[pid]))
-        if not dead:
+                self._dead.append(self._kept.pop(numbers[pid]))
+        if not self._dead:
             return
         keepers = frozenset(kept.pid for kept in self._kept.values())
-        while set(children(os.getpid())) - keepers:
+        if set(children(os.getpid())) - keepers:
             kill_children(keepers)
-            self._wait_for_orphans(keepers)
-        for kept in dead:
+            return
+        for kept in self._dead:
             with suppress(wire.Gone, BlockingIOError):
                 wire.send(kept.spare, *KILLED)
             kept.spare.close()
             kept.own.close()
-
-    def _wait_for_orphans(self, keepers: frozenset[int]) -> None:
-        for pid in set(children(os.getpid())) - keepers:
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-        select.select([self._child_ended], [], [], AGAIN_S)
+        self._dead.clear()
 
 
 def main(folder: str) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 
 PR_SET_NAME: Final = 15
 PR_SET_CHILD_SUBREAPER: Final = 36
+KEEPERS_NAME: Final = b"drawbar-keeper"
 PASSES: Final = 50  # of stopping what forks; what still gets away is killed in a later round
 
 _LISTS_CHILDREN: Final = os.path.exists(f"/proc/self/task/{os.getpid()}/children")

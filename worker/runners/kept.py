@@ -7,6 +7,7 @@ the tree lives any more; so `wait` and `reap` come to the same.
 import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +19,11 @@ from shared.protocol.pipeline import Limits
 from worker.joblog import open_log
 from worker.launcher.client import ANSWER_S, Keeper, Launcher
 from worker.ports import Breach, CannotStart, Exit, Launch, WorkerAtFault
+from worker.runners.marks import kill_marked
 
-PATIENCE_S: Final = 10.0  # with a keeper that was told to kill; then it is killed itself
+# With a keeper that was told to kill; then it is killed itself. Half of what is left of a lease of
+# 30 s when the fence kills (worker/lease.py).
+PATIENCE_S: Final = 1.0
 ENDED: Final = ".ended"
 
 log = structlog.get_logger()
@@ -42,6 +46,7 @@ class KeptProcess:
         loop = asyncio.get_running_loop()
         self._started: asyncio.Future[None] = loop.create_future()
         self._exit: asyncio.Future[Exit] = loop.create_future()
+        self._patience: asyncio.TimerHandle | None = None  # with a keeper that is to kill
         if keeper is not None:
             keeper.link.listen(self._hear)
 
@@ -57,20 +62,16 @@ class KeptProcess:
 
     def kill(self) -> None:
         self._say(b"kill")
+        if self._patience is None and not self._exit.done():
+            loop = asyncio.get_running_loop()
+            self._patience = loop.call_later(PATIENCE_S, self._slay_keeper)
 
     def permit(self, until: float) -> None:
         self._say(b"until", f"{until:.6f}".encode())
 
     async def reap(self) -> None:
-        try:
-            if not self._exit.done():
-                self.kill()
-                async with asyncio.timeout(PATIENCE_S):
-                    await self.wait()
-        except TimeoutError:
-            log.warning("runner.tree_lingers", pid=self.pid)
-            if self._keeper is not None:
-                self._keeper.slay()
+        if not self._exit.done():
+            self.kill()
             await self.wait()
         if self.attempt_id is None:
             self.release()
@@ -88,8 +89,10 @@ class KeptProcess:
             async with asyncio.timeout(ANSWER_S):
                 await asyncio.shield(self._started)
         except TimeoutError:
-            if self._keeper is not None:
-                self._keeper.slay()
+            self._slay_keeper()
+            with suppress(TimeoutError):  # nobody else borrows it before it is gone
+                async with asyncio.timeout(ANSWER_S):
+                    await self.wait()
             raise WorkerAtFault(f"the keeper did not answer within {ANSWER_S:g} s") from None
 
     def end(self, ended: list[bytes]) -> None:
@@ -97,6 +100,8 @@ class KeptProcess:
         code, wall_s, cpu_s, peak, kind, message, *remarks = ended
         number = int(code)
         is_lost = kind == b"lost"
+        if self._patience is not None:
+            self._patience.cancel()
         if self._exit.done():
             return
         self._exit.set_result(
@@ -109,6 +114,12 @@ class KeptProcess:
                 remarks=tuple(line.decode() for line in remarks),
             )
         )
+
+    def _slay_keeper(self) -> None:
+        """A job can stop its keeper, which then neither kills nor tells of an end."""
+        if not self._exit.done() and self._keeper is not None:
+            log.warning("runner.tree_lingers", pid=self.pid)
+            self._keeper.slay()
 
     def _say(self, *parts: bytes) -> None:
         if self._keeper is not None:
@@ -135,6 +146,8 @@ class KeptProcess:
                 self.end(ended)
             case []:
                 # Its launcher has gone as well, or it would have spoken in its place.
+                if self.attempt_id:
+                    kill_marked([self.attempt_id])
                 self._fail(WorkerAtFault("its keeper has ended"))
                 self.end([b"-9", b"0", b"0", b"0", b"lost", b"its keeper has ended"])
 
@@ -243,6 +256,9 @@ class KeptRunner:
                 else:
                     await process.reap()
             self._read_endings()
+            # Their keepers may live, and cannot be found: their launcher was killed.
+            if unseen := self._kept - self._named.keys():
+                kill_marked(unseen)
             for name in [name for name in self._named if name not in self._kept]:
                 process = self._named[name]
                 if not process.has_ended:
@@ -256,9 +272,14 @@ class KeptRunner:
         for path in sorted(self._folder.glob(f"*{ENDED}")):
             attempt_id = AttemptId(path.stem)
             process = KeptProcess(None, attempt_id, self._forget)
-            pid, _, *ended = path.read_bytes().split(b"\0")
-            process.pid = int(pid)
-            process.end(ended)
+            try:
+                pid, _, *ended = path.read_bytes().split(b"\0")
+                process.pid = int(pid)
+                process.end(ended)
+            except (OSError, ValueError) as error:  # a loss of power, or a job, has emptied it
+                log.error("runner.ending_unreadable", file=str(path), error=str(error))
+                path.unlink(missing_ok=True)
+                continue
             self._named[attempt_id] = process
 
     def _forget(self, process: KeptProcess) -> None:
