@@ -2,12 +2,14 @@
 to a WebSocket (RFC 6455). Bytes are handed on exactly as they came.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
 MAX_HEAD: Final = 65_536
 MAX_FRAME: Final = 16 * 1024 * 1024
+METHOD: Final = re.compile(rb"[A-Z]{0,20}")
 NO_BODY: Final = (b"204", b"304")
 
 
@@ -55,8 +57,8 @@ class Splitter:
 
     def _head(self) -> Piece | None:
         end = self._buffer.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self._buffer) <= MAX_HEAD:
+        if end < 0 or not self._may_be_http():
+            if len(self._buffer) <= MAX_HEAD and self._may_be_http():
                 return None
             self._state = self._opaque
             return self._opaque()
@@ -68,6 +70,16 @@ class Splitter:
             headers[name.strip().lower()] = value.strip()
         self._state = self._body_state(first, headers)
         return Piece(Part.HEAD, head, first)
+
+    def _may_be_http(self) -> bool:
+        """Whether a message begins like this. A database's does not, and is not waited for."""
+        line, ended, _ = self._buffer.partition(b"\r\n")
+        if self._is_response:
+            return line[:5] == b"HTTP/"[: len(line)]
+        method, spaced, _ = line.partition(b" ")
+        if not METHOD.fullmatch(method) or (ended and not spaced):
+            return False
+        return not ended or line[-8:-1] == b"HTTP/1."
 
     def _body_state(self, first: bytes, headers: dict[bytes, bytes]) -> State:
         if self._is_response:

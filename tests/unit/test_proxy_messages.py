@@ -3,6 +3,7 @@
 import struct
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,25 @@ def test_responses_are_handed_on_as_they_came_wherever_they_are_cut(cuts: list[i
     assert marks == [Part.HEAD, Part.END] * 3 + [Part.HEAD]  # the last ends with the connection
 
 
+@pytest.mark.parametrize(
+    ("said", "is_response"),
+    [
+        (struct.pack(">IHH", 41, 3, 0) + b"user\0ann\0", False),  # PostgreSQL, its first words
+        (b"*1\r\n$4\r\nPING\r\n", False),  # Redis
+        (b"\x16\x03\x01\x02\x00\x01", False),  # TLS
+        (b"EHLO here\r\n", False),  # mail
+        (b"GET key\r\n", False),
+        (b"220 mail.example ESMTP\r\n", True),
+        (b"\x4a\x00\x00\x00\x0a8.0.30", True),  # MySQL, which speaks first
+        (b"+PONG\r\n", True),
+    ],
+)
+def test_what_is_no_http_is_not_waited_for(said: bytes, *, is_response: bool) -> None:
+    data, marks = split(said, [], is_response=is_response)
+
+    assert (data, marks) == (said, [])
+
+
 @given(st.binary(max_size=2_000), st.lists(st.integers(0, 2_000)))
 def test_what_is_no_http_is_handed_on_or_waited_for(noise: bytes, cuts: list[int]) -> None:
     data, _ = split(noise, cuts, is_response=False)
@@ -57,7 +77,7 @@ def test_what_is_no_http_is_handed_on_or_waited_for(noise: bytes, cuts: list[int
 
 
 def test_a_head_without_an_end_is_not_kept_for_ever() -> None:
-    noise = b"x" * (MAX_HEAD + 1)
+    noise = b"GET /" + b"x" * MAX_HEAD
 
     data, _ = split(noise, [100], is_response=False)
 
