@@ -30,9 +30,10 @@ log = structlog.get_logger()
 class Active:
     """A fault in force, with dice of its own, and how often it was met and struck."""
 
-    def __init__(self, fault: PointFault, dice: random.Random) -> None:
+    def __init__(self, fault: PointFault, dice: random.Random, began: float) -> None:
         self.fault = fault
         self.dice = dice  # what else happens does not change what it does the next time it is met
+        self.began = began
         self.met = 0
         self.strikes = 0
         self.since: dict[str, float] = {}  # by point: when it began to last there
@@ -55,23 +56,29 @@ class Injector:
         self._rng = random.Random(0)
         self._active: tuple[Active, ...] = ()
         self._points: dict[str, tuple[Active, ...]] = {}
-        self._began = runtime.mono()
         self._change = asyncio.Event()
         self._attempts: OrderedDict[str, Facts] = OrderedDict()
         self.plan = PointPlan()
 
     def put(self, plan: PointPlan) -> None:
-        """This plan is in force from now on, and whatever a fault had stalled goes on."""
+        """This plan is in force from now on, and whatever a fault had stalled goes on. A fault that
+        was in force before, with the same dice, goes on as well, and does not begin anew."""
+        known = list(self._active) if plan.seed == self.plan.seed else []
         self.plan = plan
         self._rng = random.Random(plan.seed)
-        self._active = tuple(
-            Active(fault, random.Random(f"{plan.seed} {n}")) for n, fault in enumerate(plan.faults)
-        )
+        self._active = tuple(self._made(n, fault, known) for n, fault in enumerate(plan.faults))
         self._points.clear()
-        self._began = self._runtime.mono()
         self._change.set()
         self._change = asyncio.Event()
         log.info("faults.changed", faults=len(self._active), seed=plan.seed)
+
+    def _made(self, n: int, fault: PointFault, known: list[Active]) -> Active:
+        for active in known:
+            if active.fault == fault:
+                known.remove(active)
+                return active
+        seed = f"{self.plan.seed} {n}" if fault.seed is None else fault.seed
+        return Active(fault, random.Random(seed), self._runtime.mono())
 
     @property
     def strikes(self) -> list[tuple[PointFault, int]]:
@@ -91,7 +98,7 @@ class Injector:
         facts = {**self._attempts.get(facts.get("attempt", ""), {}), **facts}
         for active in self._at(name):
             fault = active.fault
-            if self._concerns(fault, facts) and self._is_time(fault) and self._falls(active):
+            if self._concerns(fault, facts) and self._is_time(active) and self._falls(active):
                 self._struck(active, name, facts)
                 return fault
         return None
@@ -100,7 +107,7 @@ class Injector:
         """Faults that strike once and last while it is their time, and for how long they have."""
         for active in self._at(name):
             fault = active.fault
-            if not (self._is_time(fault) and self._concerns(fault, {})):
+            if not (self._is_time(active) and self._concerns(fault, {})):
                 continue
             if name not in active.since:
                 if not self._falls(active):
@@ -202,8 +209,8 @@ class Injector:
             )
         return found
 
-    def _is_time(self, fault: PointFault) -> bool:
-        now_s = self._runtime.mono() - self._began
+    def _is_time(self, active: Active) -> bool:
+        fault, now_s = active.fault, self._runtime.mono() - active.began
         return now_s >= fault.after_s and (fault.until_s is None or now_s < fault.until_s)
 
     def _falls(self, active: Active) -> bool:

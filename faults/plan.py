@@ -25,6 +25,7 @@ class PointFault(Document):
     probability: float = Field(default=1.0, ge=0, le=1)
     times: int | None = Field(default=None, ge=1)  # None: for as long as it is on
     skip: int = Field(default=0, ge=0)  # let so many pass first
+    seed: int | None = None  # of its dice; None: they follow from the plan's, and its place there
     worker: Glob | None = None  # only where this worker is concerned
     run: int | None = None
     job: Glob | None = None

@@ -55,7 +55,7 @@ class Attached:
         self._transports: list[Transport] = []
         self._services = {name: self._transport(urls[name], name) for name in SERVICES}
         self._process: dict[str, str] = {}  # by service: the one that takes its faults
-        self._point_faults = PointFaults(self._put, runtime)
+        self._point_faults = PointFaults(self._put, runtime, plan.seed)
 
     @property
     def secrets(self) -> dict[str, bytes]:

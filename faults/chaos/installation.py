@@ -57,7 +57,7 @@ class Installation:
         self._recorder = recorder
         self._runtime = runtime
         self._ports = {name: Port() for name in SERVICES}
-        self._point_faults = PointFaults(self._put_points, runtime)
+        self._point_faults = PointFaults(self._put_points, runtime, plan.seed)
         self._taps: list[Tap] = []
         self._transports: list[Transport] = []
         for made in (self.data, folder / "tmp", folder / "logs", folder / "faults"):

@@ -12,10 +12,14 @@ Values = dict[str, str]
 
 def left(e: Evidence) -> Iterator[str]:
     """I10. A value that was read otherwise than it was left last, or that is not to be there."""
-    by_attempt: dict[str, Values] = {}
-    for entry in e.by_op["set_xcom", OK]:
-        by_attempt.setdefault(entry.facts["attempt"], {})[entry.facts["key"]] = entry.facts["value"]
-    for entry in (*e.by_op["list_xcoms", OK], *e.by_op["get_xcom", OK]):
+    by_attempt: dict[str, Values] = {}  # so far
+    for entry in e.entries:
+        if entry.phase != OK or entry.op not in ("set_xcom", "list_xcoms", "get_xcom"):
+            continue
+        if entry.op == "set_xcom":
+            values = by_attempt.setdefault(entry.facts["attempt"], {})
+            values[entry.facts["key"]] = entry.facts["value"]
+            continue
         reader, job = entry.facts["attempt"], entry.facts["job"]
         of = e.of.get(reader)
         if of is None:
@@ -35,21 +39,20 @@ def left(e: Evidence) -> Iterator[str]:
 
 
 def _expected(
-    e: Evidence, by_attempt: dict[str, Values], run: int, job: str, before: str | None
+    e: Evidence, by_attempt: dict[str, Values], run: int, job: str, attempt: str | None
 ) -> Values | None:
-    """What a job has left once it succeeded, or for its attempt `before`: all that its last try
-    has, with the waits in it. None: its last attempt need not have said all."""
-    attempt: str | None = before
-    tries: list[str] = []
-    if before is None:
+    """What the try has left that `attempt` is of, with the waits in it; without one, that by
+    which the job succeeded. None: it did not, and its last attempt need not have said all."""
+    if attempt is None:
         status = next(one.status for one in e.final.runs[run].jobs if one.id == job)
         if status is not JobStatus.SUCCESS:
             return None
         attempt = e.final.attempts[run, job][-1].attempt_id
-        tries.append(attempt)
-    while attempt is not None:
-        attempt = last_wait(e.final.events[run], job, attempt)
-        tries += [] if attempt is None else [attempt]
+    tries: list[str] = []
+    last: str | None = attempt
+    while last is not None:
+        tries.append(last)
+        last = last_wait(e.final.events[run], job, last)
     expected: Values = {}
     for one in reversed(tries):
         expected |= by_attempt.get(one, {})

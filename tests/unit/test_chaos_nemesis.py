@@ -34,7 +34,7 @@ class Place:
         self.disk: SmallDisk | None = None
         self.skipped: dict[str, str] = {}
         self.on: dict[str, Sequence[PointFault]] = {}
-        self._points = PointFaults(self._put, runtime)
+        self._points = PointFaults(self._put, runtime, plan.seed)
 
     async def disturb(self, target: str, faults: Sequence[PointFault], for_s: float) -> bool:
         await self._points.disturb(target, faults, for_s)

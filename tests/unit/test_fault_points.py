@@ -324,6 +324,20 @@ def test_a_plan_that_means_nothing_is_refused(wrong: dict[str, Any], why: str) -
         PointPlan.model_validate({"faults": [wrong]})
 
 
+async def test_a_plan_that_keeps_a_fault_does_not_begin_it_anew() -> None:
+    once = fault("drop_request", times=1)
+    world = World(once)
+    with pytest.raises(Unavailable):
+        await world.refuse()
+
+    world.put(once, fault("delay", "claim", seconds=0))
+    await world.refuse()
+    world.put()
+    world.put(once)
+    with pytest.raises(Unavailable):
+        await world.refuse()
+
+
 async def test_what_else_there_is_does_not_change_whom_a_fault_strikes() -> None:
     """The seed is enough, however calls of one process happen to follow each other."""
 
