@@ -7,7 +7,7 @@ import stat
 from pathlib import PurePath
 from typing import Final
 
-from worker.ports import CannotStart
+from worker.ports import CannotStart, WorkerAtFault
 
 KEEP_SIZE: Final = 0x01  # <linux/falloc.h>
 PUNCH_HOLE: Final = 0x02
@@ -29,6 +29,8 @@ def open_log(path: PurePath, access: int) -> int:
     except OSError as error:
         if error.errno in NO_FILE:
             raise _not_a_file() from error
+        if error.errno == errno.ENOENT:
+            raise WorkerAtFault(f"the worker's folder {path.parent} is gone") from error
         raise CannotStart(f"cannot open the log: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)

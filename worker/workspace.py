@@ -22,7 +22,13 @@ from worker.artifacts.caches import Caches
 from worker.artifacts.collecting import BLOCK_BYTES, collect
 from worker.artifacts.store import Store
 from worker.joblog import open_log, punch
-from worker.ports import USUAL_LIMITS, ArtifactLimits, CannotCollect, CannotStart
+from worker.ports import (
+    USUAL_LIMITS,
+    ArtifactLimits,
+    CannotCollect,
+    CannotStart,
+    WorkerAtFault,
+)
 from worker.spares import Spares
 
 SAFE_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,99}")
@@ -158,7 +164,7 @@ class DiskFiles:
 
     def _sync(self, artifacts: Sequence[str]) -> None:
         with suppress(FileNotFoundError):
-            _fsync(self.log)
+            _fsync_file(self.log)
         for path in artifacts:
             with suppress(CannotCollect), tree.open_file(str(self.cwd), path) as file:
                 os.fsync(file.fileno())
@@ -248,9 +254,15 @@ class DiskWorkspace:
     def _make_scratch(self, scratch: Path, cwd: Path) -> None:
         """An empty folder, and in it the one that the job names."""
         try:
-            self._spares.take_folder(scratch)
+            try:
+                self._spares.take_folder(scratch)
+            except FileNotFoundError:  # a job has removed the folder of all attempts
+                self._root.mkdir(mode=0o700, exist_ok=True)
+                self._spares.take_folder(scratch)
             if cwd != scratch:
                 os.makedirs(cwd, mode=0o700)
+        except FileNotFoundError as error:
+            raise WorkerAtFault(f"the worker's folder {self._root.parent} is gone") from error
         except OSError as error:
             raise CannotStart(f"cannot make a working directory: {error.strerror}") from error
 
@@ -267,6 +279,12 @@ def _write_all(fd: int, data: bytes, path: str) -> None:
             done += os.write(fd, data[done:])
     except OSError as error:
         raise CannotCollect(f"input {path!r}: {error.strerror}") from error
+
+
+def _fsync_file(path: Path) -> None:
+    """What a job has put in its place is not read, and need not be synced."""
+    if stat.S_ISREG(os.lstat(path).st_mode):
+        _fsync(path)
 
 
 def _fsync(path: Path) -> None:

@@ -162,6 +162,20 @@ def test_a_record_of_another_version_does_not_keep_the_worker_from_starting(
     assert [record.attempt_id for record in reopen().left()] == ["attempt-1"]
 
 
+def test_what_is_damaged_in_the_outbox_is_passed_over(reopen: Reopen, tmp_path: Path) -> None:
+    outbox = reopen()
+    outbox.begin(a_record())
+    outbox.close()
+    (tmp_path / "parked" / "attempt-2.json").write_text("cut sh")
+    (tmp_path / "parked" / "attempt-3.json").write_text("3")
+    (tmp_path / "parked" / "attempt-4.json").mkdir()
+    (tmp_path / "parked" / "folder").mkdir()
+    with (tmp_path / "journal").open("r+b") as file:
+        file.write(f"{journal.boot_id()} when?".encode().ljust(journal.HEAD - 1))
+
+    assert [record.attempt_id for record in reopen().left()] == ["attempt-1"]
+
+
 async def test_an_outbox_with_more_results_than_it_may_hold_says_so_until_one_leaves(
     reopen: Reopen,
 ) -> None:

@@ -1,6 +1,7 @@
 """Attempt folders on a real disk, and the ways in which a job might try to leave its own."""
 
 import os
+import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from shared.ids import AttemptId
 from shared.protocol.gateway import ArtifactEntry
 from shared.runtime import SystemRuntime
-from worker.ports import CannotCollect, CannotStart
+from worker.ports import CannotCollect, CannotStart, WorkerAtFault
 from worker.workspace import DiskFiles, DiskWorkspace
 
 
@@ -137,6 +138,28 @@ async def test_leftovers_are_gone_after_the_start(workspace: DiskWorkspace) -> N
 
     assert not files.log.exists()
     assert not files.cwd.exists()
+
+
+async def test_a_job_that_removed_the_folder_of_all_attempts_spoils_no_other(
+    workspace: DiskWorkspace, tmp_path: Path
+) -> None:
+    files = await workspace.open(AttemptId("a1"), None)
+    shutil.rmtree(files.log.parent)
+
+    later = await workspace.open(AttemptId("a2"), None)
+
+    assert later.cwd.is_dir()
+    shutil.rmtree(files.log.parent.parent)
+    with pytest.raises(WorkerAtFault, match="is gone"):
+        await workspace.open(AttemptId("a3"), None)
+
+
+async def test_a_log_that_a_job_made_a_pipe_keeps_nothing_from_being_synced(
+    files: DiskFiles,
+) -> None:
+    os.mkfifo(files.log)
+
+    await files.sync([])
 
 
 async def test_a_log_is_read_in_pieces(files: DiskFiles) -> None:

@@ -156,8 +156,12 @@ class DiskOutbox:
             for known in facts.values():
                 known.pop("result", None)
         for key, body in self._parked.load().items():
+            try:
+                parked: Facts = dict(from_json(body))
+            except (ValueError, TypeError) as error:
+                log.error("outbox.unreadable", attempt=key, error=str(error)[:500])
+                continue
             self._is_parked.add(AttemptId(key))
-            parked = from_json(body)
             facts[key] = {**parked, **facts.get(key, {})}
         return [(known, record) for known in facts.values() if (record := _record_of(known))]
 

@@ -10,6 +10,7 @@ What has to survive that, too, is parked (`worker/outbox/parked.py`).
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -118,7 +119,8 @@ class Found:
         match data[:HEAD].decode("ascii", "replace").split():
             case [boot, beat_at]:
                 self.is_of_this_boot = boot == boot_id()
-                self.beat_at = float(beat_at)
+                with suppress(ValueError):  # damaged
+                    self.beat_at = float(beat_at)
             case _:
                 return
         for key, facts in _lines(data[HEAD:]):

@@ -3,7 +3,11 @@
 import os
 from pathlib import Path
 
+import structlog
+
 from worker.outbox.journal import Step
+
+log = structlog.get_logger()
 
 SUFFIX = ".json"
 
@@ -40,13 +44,16 @@ class Parked:
         (self._folder / f"{key}{SUFFIX}").unlink(missing_ok=True)
 
     def load(self) -> dict[str, bytes]:
-        """All of them, by name; what was not written whole is removed."""
+        """All that can be read, by name; what was not written whole is removed."""
         found = {}
         for path in sorted(self._folder.iterdir()):
-            if path.suffix == SUFFIX:
-                found[path.stem] = path.read_bytes()
-            else:
-                path.unlink()
+            try:
+                if path.suffix == SUFFIX:
+                    found[path.stem] = path.read_bytes()
+                else:
+                    path.unlink()
+            except OSError as error:
+                log.error("outbox.unreadable", file=str(path), error=error.strerror)
         return found
 
     def _sync_folder(self) -> None:
