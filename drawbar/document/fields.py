@@ -141,8 +141,8 @@ MAIL_SERVER_BLOCK: Final = block("mail server", MAIL_SERVER, "{host: mail.exampl
 
 NOTIFY: Final = table((
     Field("on", ("on",), k.NOTIFY_ON,
-          "Which ends of a run are told: success, failure, cancelled. Default: failure.",
-          ["failure", "cancelled"]),
+          "What of a run is told: success, failure, cancelled, question (a task asks something). "
+          "Default: failure.", ["failure", "question"]),
     Field("email", ("email",), k.ADDRESSES, "Mail addresses, as a list or with commas.",
           ["ops@example.org"]),
     Field("mail_server", ("mail_server",), MAIL_SERVER_BLOCK,

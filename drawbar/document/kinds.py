@@ -126,7 +126,9 @@ ON_ERROR: Final = words("on error", _named(OnError))
 ON_LOST: Final = words("on lost", _named(OnLost))
 CATCH_UP: Final = words("catch up", _named(CatchUp))
 OVERLAP: Final = words("overlap", _named(Overlap))
-NOTIFY_ON: Final = Kind("list of ends", readers.some_of(_named(NotifyOn)), _some(_named(NotifyOn)))
+NOTIFY_ON: Final = Kind(
+    "list of events", readers.some_of(_named(NotifyOn)), _some(_named(NotifyOn))
+)
 POLICY: Final = words("policy", {"off": "off", "warn": "warn", "block": "block", "strict": "block"})
 LEVEL: Final = words("level", {"low": "low", "medium": "medium", "high": "high"})
 

@@ -98,11 +98,16 @@ def _checked(file: str, told: dict[str, Any]) -> PipelineSpec:
         problems = error.errors(include_url=False)
         if len(problems) > 1:  # a job with a mistake counts as missing, too
             problems = [p for p in problems if p["loc"] != ("jobs",)]
-        mistakes = [located(p["loc"], f"{p['loc'][-1]}: {in_words(p)}") for p in problems]
+        mistakes = [located(p["loc"], f"{_last_name(p['loc'])}: {in_words(p)}") for p in problems]
         raise BadDocument(file, mistakes) from None
     if found := find_mistakes(spec):
         raise BadDocument(file, [located(m.path, m.message) for m in found])
     return spec
+
+
+def _last_name(place: Sequence[int | str]) -> str:
+    """`on` of `notify.on[0]`."""
+    return next((part for part in reversed(place) if isinstance(part, str)), "the pipeline")
 
 
 def _bad(file: str, line: int, message: str) -> BadDocument:

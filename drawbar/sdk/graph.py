@@ -180,12 +180,14 @@ def pipeline(
     on_error: str | None = None,
     schedule: str | None = None,
     timezone: str | None = None,
+    notify: Mapping[str, object] | None = None,
     include: Sequence[str] = (),
 ) -> Pipeline:
     """A pipeline to be drawn. `include`: files that its tasks need, as globs beside the flow file;
     modules that the flow imports from there travel by themselves. `schedule`: when it starts by
     itself, as cron has it, once it was added with `drawbar schedules add`. `on_error`: continue,
-    stop or cancel."""
+    stop or cancel. `notify`: who hears of it, as in a document: {"email": "ops@example.org",
+    "on": ["failure", "question"]}."""
     if timezone is not None and schedule is None:
         raise FlowMistake("timezone is that of a schedule, and there is none")
     settings: dict[str, object] = {
@@ -197,8 +199,17 @@ def pipeline(
         "retry": retry_rule(retries, retry_delay),
         "on_error": on_error,
         "schedule": None if schedule is None else {"cron": schedule, "timezone": timezone or "UTC"},
+        "notify": None if notify is None else _lists(notify),
     }
     return Pipeline(name, {k: v for k, v in settings.items() if v is not None}, include)
+
+
+def _lists(notify: Mapping[str, object]) -> dict[str, object]:
+    """One address, or one event, is a list of one."""
+    return {
+        name: [value] if name in ("on", "email") and isinstance(value, str) else value
+        for name, value in notify.items()
+    }
 
 
 def retry_rule(retries: int | None, delay: Duration | None) -> dict[str, object] | None:

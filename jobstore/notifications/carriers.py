@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from jobstore.notifications import words
+from jobstore.notifications import asking, words
 from jobstore.notifications.errors import NotSent
 from jobstore.notifications.mail import send_mail, write_mail
 from jobstore.notifications.outbox import Notification
@@ -18,6 +18,7 @@ from jobstore.notifications.webhook import Web, host_of
 from shared.errors import UnknownRun
 from shared.ids import JobId, RunId
 from shared.protocol.jobs import AttemptList, AttemptView, RunView
+from shared.protocol.questions import QuestionView
 from shared.runtime import Runtime
 
 log = structlog.get_logger()
@@ -69,6 +70,9 @@ class Carriers:
             raise NotSent("the run was pruned before this could be sent", is_final=True) from None
         delivery = f"{notification.run_id}-{notification.id}-{notification.created_at}"
         tls = await self._trust()
+        if notification.question is not None:
+            await self._ask(notification, notification.question, run, delivery, tls)
+            return
         news = words.News(run, notification.run_status, delivery)
         if notification.kind is NotificationKind.EMAIL:
             await self._mail(notification, news, tls)
@@ -80,17 +84,46 @@ class Carriers:
             write = words.slack if notification.kind is NotificationKind.SLACK else words.teams
             await self._web.post(notification.target, _body(write(news)), {}, tls)
 
+    async def _ask(
+        self,
+        notification: Notification,
+        asked: QuestionView,
+        run: RunView,
+        delivery: str,
+        tls: ssl.SSLContext,
+    ) -> None:
+        """A question is worth telling while it is open."""
+        waiting = next((job.deferral for job in run.jobs if job.id == asked.job_id), None)
+        if waiting is None or waiting.since != asked.asked_at:
+            raise NotSent("it was no longer asked when this could be sent", is_final=True)
+        to = notification.target
+        if notification.kind is NotificationKind.EMAIL:
+            route = self._open_route(notification)
+            message = asking.mail(asked, delivery, to, self._settings.mail_from)
+            await send_mail(message, to, route, tls, self._settings.patience_s)
+        elif notification.kind is NotificationKind.WEBHOOK:
+            body = _body(asking.webhook(asked, delivery))
+            await self._web.post_signed(to, body, delivery, tls)
+        else:
+            write = asking.slack if notification.kind is NotificationKind.SLACK else asking.teams
+            await self._web.post(to, _body(write(asked)), {}, tls)
+
     async def _mail(
         self, notification: Notification, news: words.News, tls: ssl.SSLContext
     ) -> None:
+        route = self._open_route(notification)
+        attempts = await self._attempts(news.run)
+        message = write_mail(news, attempts, notification.target, self._settings.mail_from)
+        await send_mail(message, notification.target, route, tls, self._settings.patience_s)
+
+    def _open_route(self, notification: Notification) -> MailRoute:
+        """NotSent: there is none that may be taken."""
         route = self._route(notification)
         if route is None:
             raise NotSent("there is no mail server: name one with --smtp or DRAWBAR_SMTP_URL")
         if not self._settings.allows(route.host):
             raise NotSent(f"{route.host} is not among the hosts that may be sent to")
-        attempts = await self._attempts(news.run)
-        message = write_mail(news, attempts, notification.target, self._settings.mail_from)
-        await send_mail(message, notification.target, route, tls, self._settings.patience_s)
+        return route
 
     async def _trust(self) -> ssl.SSLContext:
         """What this machine trusts; SSL_CERT_FILE and SSL_CERT_DIR say what that is."""

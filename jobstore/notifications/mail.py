@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from socket import gethostname
@@ -30,20 +31,28 @@ def write_mail(
 ) -> EmailMessage:
     """The report as text, as HTML, and as a page to be opened: mail programs show no chart."""
     run = news.run
-    message = EmailMessage()
-    message["Subject"] = headline(news)
-    message["From"] = sender or f"drawbar@{gethostname()}"
-    message["To"] = to
-    if run.ended_at is not None:
-        message["Date"] = format_datetime(run.ended_at)
-    # The same for every try: a mail program shows what came twice only once.
-    domain = str(message["From"]).rpartition("@")[2].strip(">")
-    message["Message-ID"] = f"<drawbar.{news.delivery}@{domain}>"
-    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday notice answers it
+    message = addressed(headline(news), news.delivery, run.ended_at, to, sender)
     message.set_content(markdown(run, attempts))
     page = html(run, attempts)
     message.add_alternative(page, subtype="html")
     message.add_attachment(page, subtype="html", filename=f"run-{run.run_id}.html")
+    return message
+
+
+def addressed(
+    subject: str, delivery: str, at: datetime | None, to: str, sender: str | None
+) -> EmailMessage:
+    """A message without a body."""
+    message = EmailMessage()
+    message["Subject"] = subject
+    message["From"] = sender or f"drawbar@{gethostname()}"
+    message["To"] = to
+    if at is not None:
+        message["Date"] = format_datetime(at)
+    # The same for every try: a mail program shows what came twice only once.
+    domain = str(message["From"]).rpartition("@")[2].strip(">")
+    message["Message-ID"] = f"<drawbar.{delivery}@{domain}>"
+    message["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's holiday notice answers it
     return message
 
 

@@ -1,4 +1,4 @@
-"""Notifications in the job service's database: written with the end of a run, sent afterwards."""
+"""Notifications in the job service's database: written with what they tell of, sent afterwards."""
 
 import json
 import sqlite3
@@ -17,6 +17,7 @@ from jobstore.store.journal import from_us
 from shared.ids import RunId
 from shared.protocol.notifications import NotificationList, NotificationView
 from shared.protocol.pipeline import MailServer, NotifyOn, NotifySpec
+from shared.protocol.questions import QuestionView
 from shared.protocol.states import RunStatus
 from shared.sqlite import Database, Tx
 
@@ -42,26 +43,42 @@ class Notification(NamedTuple):
     waited_s: float
     created_at: int
     mail_server: MailServer | None  # of the run's own document
+    question: QuestionView | None  # that is asked; None: the run's end is told
 
 
 def note_run_end(work: "Work", run_id: int, status: RunStatus) -> None:
     """Whoever the run's document names will hear of its end. Part of the write that ends it."""
+    notify = _wish(work, run_id)
+    if notify is not None and WORDS[status] in notify.on:
+        _note(work, run_id, status, notify, None)
+
+
+def note_question(work: "Work", asked: QuestionView) -> None:
+    """They will hear of what a task asks. Part of the write by which it goes to sleep."""
+    notify = _wish(work, asked.run_id)
+    if notify is not None and NotifyOn.QUESTION in notify.on:
+        _note(work, asked.run_id, RunStatus.RUNNING, notify, asked.model_dump_json())
+
+
+def _wish(work: "Work", run_id: int) -> NotifySpec | None:
     (settings,) = work.conn.execute("SELECT settings FROM run WHERE id = ?", (run_id,)).fetchone()
     if '"notify"' not in settings:  # as with most runs
-        return
+        return None
     asked = json.loads(settings).get("notify")
-    if asked is None:
-        return
-    notify = NotifySpec.model_validate(asked)
-    if WORDS[status] in notify.on:
-        work.conn.executemany(
-            "INSERT INTO notification (run_id, run_status, kind, target, status, created_at)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (run_id, status, kind, target, NotificationStatus.WAITING, work.tx.now_us)
-                for kind, target in _receivers(notify)
-            ],
-        )
+    return None if asked is None else NotifySpec.model_validate(asked)
+
+
+def _note(
+    work: "Work", run_id: int, status: RunStatus, notify: NotifySpec, question: str | None
+) -> None:
+    work.conn.executemany(
+        "INSERT INTO notification (run_id, run_status, kind, target, status, created_at, question)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (run_id, status, kind, target, NotificationStatus.WAITING, work.tx.now_us, question)
+            for kind, target in _receivers(notify)
+        ],
+    )
 
 
 def _receivers(notify: NotifySpec) -> Iterator[tuple[NotificationKind, str]]:
@@ -140,7 +157,7 @@ def _of_run(conn: sqlite3.Connection, run_id: int) -> list[NotificationView]:
 
     check_run(conn, run_id)
     rows = conn.execute(
-        "SELECT kind, target, status, tries, error, sent_at FROM notification"
+        "SELECT kind, target, status, tries, error, sent_at, question IS NULL FROM notification"
         " WHERE run_id = ? ORDER BY id",
         (run_id,),
     )
@@ -152,15 +169,16 @@ def _of_run(conn: sqlite3.Connection, run_id: int) -> list[NotificationView]:
             tries=tries,
             error=error,
             sent_at=None if sent_at is None else from_us(sent_at),
+            about="end" if is_end else "question",
         )
-        for kind, target, status, tries, error, sent_at in rows
+        for kind, target, status, tries, error, sent_at, is_end in rows
     ]
 
 
 def _waiting(conn: sqlite3.Connection, after: int, limit: int) -> list[Notification]:
     rows = conn.execute(
         "SELECT notification.id, run_id, run_status, kind, target, tries, waited_s,"
-        " notification.created_at, run.settings FROM notification"
+        " notification.created_at, run.settings, question FROM notification"
         " LEFT JOIN run ON run.id = run_id"
         f" WHERE notification.status = '{NotificationStatus.WAITING}' AND notification.id > ?"
         " ORDER BY notification.id LIMIT ?",
@@ -177,6 +195,7 @@ def _waiting(conn: sqlite3.Connection, after: int, limit: int) -> list[Notificat
             waited_s=row[6],
             created_at=row[7],
             mail_server=_mail_server(row[8]),
+            question=row[9] and QuestionView.model_validate_json(row[9]),
         )
         for row in rows
     ]

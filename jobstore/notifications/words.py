@@ -49,9 +49,9 @@ def webhook(news: News) -> dict[str, Any]:
 
 def slack(news: News) -> dict[str, Any]:
     """For an incoming webhook of Slack; names are no markup there."""
-    lines = [f"*{_for_slack(headline(news))}*", _for_slack(_counts(news))]
+    lines = [f"*{for_slack(headline(news))}*", for_slack(_counts(news))]
     lines += [
-        f"• `{_for_slack(job.id)}` {job.status.value}: {_for_slack(_reason(job))}"
+        f"• `{for_slack(job.id)}` {job.status.value}: {for_slack(_reason(job))}"
         for job in _failed(news)
     ]
     return {"text": "\n".join([*lines, *_rest(news)])}
@@ -59,35 +59,39 @@ def slack(news: News) -> dict[str, Any]:
 
 def teams(news: News) -> dict[str, Any]:
     """For a workflow of Microsoft Teams: an Adaptive Card."""
-    lines: list[dict[str, Any]] = [
-        {
-            "type": "TextBlock",
-            "text": _for_teams(headline(news)),
-            "weight": "Bolder",
-            "size": "Medium",
-            "wrap": True,
-        },
-        {"type": "TextBlock", "text": _counts(news), "isSubtle": True, "wrap": True},
-    ]
+    blocks: list[dict[str, Any]] = [_block(_counts(news)) | {"isSubtle": True}]
     failed = _failed(news)
     if failed:
         listed = [
             {
-                "title": _for_teams(job.id),
-                "value": _for_teams(f"{job.status.value}: {_reason(job)}"),
+                "title": for_teams(job.id),
+                "value": for_teams(f"{job.status.value}: {_reason(job)}"),
             }
             for job in failed
         ]
-        lines.append({"type": "FactSet", "facts": listed})
-    lines += [{"type": "TextBlock", "text": text, "wrap": True} for text in _rest(news)]
-    card = {
+        blocks.append({"type": "FactSet", "facts": listed})
+    return _card(headline(news), [*blocks, *map(_block, _rest(news))])
+
+
+def card(title: str, texts: Sequence[str]) -> dict[str, Any]:
+    """An Adaptive Card that says these texts, in which no markup is left."""
+    return _card(title, [_block(text) for text in texts])
+
+
+def _card(title: str, blocks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    head = _block(for_teams(title)) | {"weight": "Bolder", "size": "Medium"}
+    content = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
         "version": "1.4",
-        "body": lines,
+        "body": [head, *blocks],
     }
     kind = "application/vnd.microsoft.card.adaptive"
-    return {"type": "message", "attachments": [{"contentType": kind, "content": card}]}
+    return {"type": "message", "attachments": [{"contentType": kind, "content": content}]}
+
+
+def _block(text: str) -> dict[str, Any]:
+    return {"type": "TextBlock", "text": text, "wrap": True}
 
 
 _VERB: Final = {
@@ -115,12 +119,12 @@ def _reason(job: JobView) -> str:
     return facts.one_line(facts.reason_words(job.reason))[:LONGEST]
 
 
-def _for_slack(text: str) -> str:
+def for_slack(text: str) -> str:
     """https://api.slack.com/reference/surfaces/formatting#escaping"""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "'")
 
 
-def _for_teams(text: str) -> str:
+def for_teams(text: str) -> str:
     """Text blocks take some Markdown: no links, no emphasis by accident."""
     for mark in ("\\", "*", "_", "[", "]", "`"):
         text = text.replace(mark, f"\\{mark}")

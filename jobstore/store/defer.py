@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from jobstore.notifications.outbox import note_question
 from jobstore.retry import judge_result
 from jobstore.store.admit import COLUMNS, admit, ready
 from jobstore.store.claim import Held
@@ -18,9 +19,19 @@ from jobstore.store.row import find_row
 from jobstore.store.stopwatch import Stopwatch
 from jobstore.store.verdict import follow, tried_of
 from jobstore.store.work import Work
-from jobstore.triggers.kinds import Job, Time, Trigger, params_of, read_trigger, says
+from jobstore.triggers.kinds import (
+    Job,
+    Question,
+    Time,
+    Trigger,
+    params_of,
+    question_view,
+    read_trigger,
+    says,
+)
 from shared.protocol.execution import Defer, Fail, Reschedule, Resumption
 from shared.protocol.gateway import Outcome, Result
+from shared.protocol.questions import QuestionView
 from shared.protocol.states import AttemptStatus, JobStatus
 
 
@@ -69,12 +80,21 @@ def put_to_sleep(work: Work, held: Held, state: Defer | Reschedule) -> dict[str,
             work.tx.now_us,
         ),
     )
+    if isinstance(trigger, Question):
+        note_question(work, _question(work, held, trigger, defer.timeout_s if defer else None))
     facts: dict[str, object] = {"trigger": trigger.kind, "says": told}
     if defer is not None and defer.timeout_s is not None:
         facts["timeout_s"] = defer.timeout_s
     if isinstance(state, Reschedule) and state.reason:
         facts["why"] = state.reason
     return facts
+
+
+def _question(work: Work, held: Held, trigger: Question, timeout_s: float | None) -> QuestionView:
+    (pipeline,) = work.conn.execute("SELECT name FROM run WHERE id = ?", (held.run_id,)).fetchone()
+    return question_view(
+        held.run_id, held.job_id, pipeline, trigger, from_us(work.tx.now_us), timeout_s
+    )
 
 
 def wake_up(work: Work, fired: Fired) -> bool:

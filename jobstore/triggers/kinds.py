@@ -23,7 +23,14 @@ from shared.logs import is_secret
 from shared.protocol.base import Document
 from shared.protocol.execution import TriggerSpec
 from shared.protocol.pipeline import MAX_DURATION_S, Name
-from shared.protocol.questions import MAX_CHOICES, MAX_FIELDS, FieldKind, FormField, Line
+from shared.protocol.questions import (
+    MAX_CHOICES,
+    MAX_FIELDS,
+    FieldKind,
+    FormField,
+    Line,
+    QuestionView,
+)
 
 MAX_SAYS: Final = 300
 
@@ -195,6 +202,27 @@ def read_trigger(spec: TriggerSpec) -> Trigger:
 
 def params_of(trigger: Trigger) -> dict[str, Any]:
     return trigger.model_dump(mode="json", exclude={"kind"}, exclude_unset=True)
+
+
+def question_view(
+    run_id: int,
+    job_id: str,
+    pipeline: str,
+    asked: Question,
+    asked_at: datetime,
+    timeout_s: float | None,
+) -> QuestionView:
+    """The question as people see it."""
+    return QuestionView(
+        run_id=RunId(run_id),
+        job_id=JobId(job_id),
+        pipeline=pipeline,
+        question=asked.question,
+        choices=asked.choices,
+        fields=asked.fields,
+        asked_at=asked_at,
+        until=None if timeout_s is None else asked_at + timedelta(seconds=timeout_s),
+    )
 
 
 def says(trigger: Trigger, now: datetime) -> str:

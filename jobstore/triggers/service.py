@@ -2,15 +2,14 @@
 
 import json
 import sqlite3
-from datetime import timedelta
 from functools import partial
 from typing import Final, Protocol
 
 from jobstore.store.journal import from_us
-from jobstore.triggers.kinds import Question
+from jobstore.triggers.kinds import Question, question_view
 from jobstore.triggers.ports import Outside
 from shared.errors import Conflict
-from shared.ids import JobId, RunId
+from shared.ids import RunId
 from shared.protocol import execution as e
 from shared.protocol.questions import AnswerRequest, PostCallback, QuestionList, QuestionView
 from shared.runtime import Runtime
@@ -72,17 +71,5 @@ def _questions(conn: sqlite3.Connection, run_id: int | None) -> list[QuestionVie
     views = []
     for run, job, pipeline, params, since, timeout_s in rows:
         asked = Question.model_validate({**json.loads(params), "kind": "question"})
-        asked_at = from_us(since)
-        views.append(
-            QuestionView(
-                run_id=RunId(run),
-                job_id=JobId(job),
-                pipeline=pipeline,
-                question=asked.question,
-                choices=asked.choices,
-                fields=asked.fields,
-                asked_at=asked_at,
-                until=None if timeout_s is None else asked_at + timedelta(seconds=timeout_s),
-            )
-        )
+        views.append(question_view(run, job, pipeline, asked, from_us(since), timeout_s))
     return views

@@ -1,4 +1,4 @@
-"""What became of the messages that tell of a run's end."""
+"""What became of the messages that tell of a run."""
 
 from datetime import datetime
 
@@ -14,6 +14,7 @@ class NotificationView(Message):
     tries: int
     error: str | None
     sent_at: datetime | None
+    about: str = "end"  # end | question
 
 
 class NotificationList(Message):

@@ -103,6 +103,7 @@ class NotifyOn(StrEnum):
     SUCCESS = "success"
     FAILURE = "failure"
     CANCELLED = "cancelled"
+    QUESTION = "question"  # a task asks something
 
 
 class MailServer(Document):
@@ -115,7 +116,7 @@ class MailServer(Document):
 
 
 class NotifySpec(Document):
-    """Who hears of the end of a run."""
+    """Who hears of the end of a run, and of what its tasks ask."""
 
     on: tuple[NotifyOn, ...] = (NotifyOn.FAILURE,)
     email: tuple[Text, ...] = ()

@@ -197,7 +197,7 @@ CREATE TABLE notification (
   error      TEXT,
   created_at INTEGER NOT NULL,
   sent_at    INTEGER
-) STRICT;
+, question TEXT) STRICT;
 CREATE INDEX notification_run     ON notification (run_id, id);
 CREATE INDEX notification_waiting ON notification (id) WHERE status = 'waiting';
 CREATE TABLE pruned_blob (

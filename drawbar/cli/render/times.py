@@ -56,7 +56,7 @@ def notifications_table(notifications: Sequence[NotificationView]) -> Table:
     for view in notifications:
         note = view.error or ("" if view.sent_at is None else f"at {when(view.sent_at)}")
         made.add_row(
-            view.kind,
+            view.kind if view.about == "end" else f"{view.kind}: {view.about}",
             Text(words.one_line(view.to)),
             status_text(view.status),
             str(view.tries),
