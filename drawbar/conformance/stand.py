@@ -64,9 +64,17 @@ class Attempt:
             "PATCH", f"{self.path}/log", data, token=self.key, headers=headers
         )
 
-    async def put(self, path: str, data: bytes, *, sha256: str = "", part: str = "") -> Answer:
+    async def put(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        sha256: str = "",
+        part: str = "",
+        fence: int | None = None,
+    ) -> Answer:
         headers = {
-            "Drawbar-Fence": str(self.fence),
+            "Drawbar-Fence": str(self.fence if fence is None else fence),
             "Drawbar-Sha256": sha256 or hashlib.sha256(data).hexdigest(),
         }
         if part:

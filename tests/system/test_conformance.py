@@ -16,10 +16,10 @@ import registry.app
 from drawbar.conformance.case import Outcome, Verdict
 from drawbar.conformance.judging import SERVICE_CASES, judge_services
 from drawbar.conformance.report import junit_of, line_of
-from drawbar.conformance.workers.cases import CASES as WORKER_CASES
-from drawbar.conformance.workers.judging import judge_worker
+from drawbar.conformance.workers.judging import WORKER_CASES, judge_worker
 from gateway.service import GatewayService
 from jobstore.service import JobStoreService
+from jobstore.settings import JobStoreSettings
 from registry.service import RegistryService
 from shared.daemon import Part
 from shared.errors import ServiceError
@@ -39,6 +39,15 @@ from tests.support.golden import ROOT
 pytestmark = pytest.mark.system
 
 WORKER = f"{shlex.quote(DRAWBAR)} worker --name {{name}} --slots {{slots}} --no-warm"
+# Cases in which a lease ends, or an outage lasts.
+LONG = (
+    "finish.late",
+    "worker.retry-after",
+    "worker.gateway-away",
+    "worker.cut-off",
+    "worker.registry-away",
+    "worker.killed",
+)
 # As WORKER, but it takes every answer to a heartbeat for "renewed".
 DEAF = (
     "import worker.lease as lease; from drawbar.cli.main import main;"
@@ -109,11 +118,14 @@ async def installation(
     folder: Path,
     gateway_class: type[GatewayService] = GatewayService,
     registry_class: type[RegistryService] = RegistryService,
+    lease_s: float = 30.0,
 ) -> AsyncIterator[Callable[..., Awaitable[list[Outcome]]]]:
     """`judge_services`, told all but the cases of services that listen."""
     runtime = SystemRuntime()
     keys = load_keys(folder / "keys", runtime)
-    jobs = JobStoreService(folder / "jobs.db", DiskFiles(folder / "files", runtime), runtime)
+    files = DiskFiles(folder / "files", runtime)
+    settings = JobStoreSettings.scaled_to(lease_s)
+    jobs = JobStoreService(folder / "jobs.db", files, runtime, settings)
     workers = registry_class(folder / "registry.db", runtime)
     verifier = Verifier(keys.signing.public_key(), runtime)
     minter = Minter(keys.signing, runtime, verifier)
@@ -153,18 +165,56 @@ def names_of_broken(outcomes: list[Outcome]) -> set[str]:
 @pytest.mark.slow
 async def test_our_services_keep_to_the_protocol(tmp_path: Path) -> None:
     async with installation(tmp_path) as judge:
-        outcomes = await judge()
+        outcomes = await judge(cases=[case for case in SERVICE_CASES if case.name not in LONG])
 
     assert broken(outcomes) == ""
-    assert len(outcomes) >= 70
+    assert len(outcomes) >= 80
+
+
+@pytest.mark.prove
+async def test_a_result_that_comes_after_its_lease_is_too_late(tmp_path: Path) -> None:
+    late = [case for case in SERVICE_CASES if case.name in LONG]
+    for name in ("short", "usual"):
+        (tmp_path / name).mkdir()
+
+    async with installation(tmp_path / "short", lease_s=3.0) as judge:
+        short = await judge(cases=late)
+    async with installation(tmp_path / "usual") as judge:
+        usual = await judge(cases=late)
+
+    assert broken(short) == ""
+    assert [o.says for o in usual] == ["needs a lease that ends soon: it has 30 s"]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)  # nineteen workers are started
+@pytest.mark.timeout(180)  # twenty-two workers are started
 async def test_our_worker_keeps_to_the_protocol() -> None:
-    outcomes = await judge_worker(WORKER, SystemRuntime())
+    cases = [case for case in WORKER_CASES if case.name not in LONG]
+
+    outcomes = await judge_worker(WORKER, SystemRuntime(), cases=cases)
 
     assert broken(outcomes) == ""
+
+
+@pytest.mark.prove
+async def test_our_worker_keeps_to_the_protocol_through_outages() -> None:
+    cases = [case for case in WORKER_CASES if case.name in LONG]
+
+    outcomes = await judge_worker(WORKER, SystemRuntime(), cases=cases)
+
+    assert broken(outcomes) == ""
+    assert len(outcomes) == len(LONG) - 1
+
+
+@pytest.mark.prove
+async def test_a_worker_that_keeps_nothing_is_found_out() -> None:
+    cases = [case for case in WORKER_CASES if case.name in ("worker.killed", "worker.lost-run")]
+
+    outcomes = await judge_worker(
+        f"sh -c 'rm -rf {{data}}/*; exec {WORKER}'", SystemRuntime(), cases=cases
+    )
+
+    assert names_of_broken(outcomes) == {"worker.killed"}
 
 
 @pytest.mark.slow
@@ -190,7 +240,9 @@ async def test_our_worker_keeps_to_the_protocol() -> None:
             {
                 "log.gap",
                 "log.stale-fence",
+                "log.others",
                 "finish.conflict",
+                "finish.others",
                 "finish.stale-fence",
                 "finish.old-attempt",
             },
@@ -213,12 +265,16 @@ async def test_a_wrong_registry_breaks_just_the_cases_that_it_is_wrong_in(tmp_pa
     async with installation(tmp_path, registry_class=Hospitable) as judge:
         outcomes = await judge(cases=cases)
 
-    assert names_of_broken(outcomes) == {"report.superseded", "report.unknown-worker"}
+    assert names_of_broken(outcomes) == {
+        "report.superseded",
+        "report.unknown-worker",
+        "report.unknown-incarnation",
+    }
 
 
 @pytest.mark.slow
 async def test_a_worker_that_does_not_heed_the_registry_is_found_out() -> None:
-    cases = [case for case in WORKER_CASES.all if case.name in ("worker.refuses", "worker.run")]
+    cases = [case for case in WORKER_CASES if case.name in ("worker.refuses", "worker.run")]
 
     outcomes = await judge_worker(f"{WORKER} --registry-policy off", SystemRuntime(), cases=cases)
 
@@ -229,7 +285,7 @@ async def test_a_worker_that_does_not_heed_the_registry_is_found_out() -> None:
 @pytest.mark.timeout(180)
 async def test_a_worker_that_is_deaf_to_heartbeats_is_found_out() -> None:
     wanted = ("worker.cancel", "worker.exit-code")
-    cases = [case for case in WORKER_CASES.all if case.name in wanted]
+    cases = [case for case in WORKER_CASES if case.name in wanted]
     command = f"{shlex.quote(sys.executable)} -c {shlex.quote(DEAF)}"
 
     outcomes = await judge_worker(command, SystemRuntime(), cases=cases)
@@ -249,12 +305,12 @@ async def test_without_a_place_for_jobs_cases_with_jobs_are_skipped(tmp_path: Pa
 def test_every_case_proves_a_sentence_of_the_protocol() -> None:
     page = " ".join((ROOT / "docs" / "protocol.md").read_text().split())
     cases = {case.name: case.sentence for case in SERVICE_CASES}
-    cases |= {case.name: case.sentence for case in WORKER_CASES.all}
+    cases |= {case.name: case.sentence for case in WORKER_CASES}
 
     assert [
         name for name, sentence in cases.items() if " ".join(sentence.split()) not in page
     ] == []
-    assert len(cases) == len(SERVICE_CASES) + len(WORKER_CASES.all)
+    assert len(cases) == len(SERVICE_CASES) + len(WORKER_CASES)
 
 
 def test_a_junit_report_tells_what_was_found_instead_of_what_the_protocol_says() -> None:

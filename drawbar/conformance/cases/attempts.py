@@ -2,11 +2,13 @@
 
 from typing import Final
 
-from drawbar.conformance.case import Cases, expect, must
-from drawbar.conformance.stand import Stand
+from drawbar.conformance.case import Cases, Unproved, expect, must
+from drawbar.conformance.stand import Stand, finish_body
 
 CASES: Final[Cases[Stand]] = Cases()
 case = CASES.case
+LONGEST_LEASE_S: Final = 6.0  # that a case waits for
+PATIENCE_S: Final = 3.0
 
 
 @case(
@@ -147,6 +149,36 @@ async def finish_old(stand: Stand) -> None:
     (await new.finish(0)).is_(200)
     shown = (await stand.person("GET", f"/v1/runs/{run_id}")).is_(200).json()
     expect(shown["status"], "success", "the run: the older attempt's report may not count")
+
+
+@case("finish.late", "409 `stale_fence`: too late, kept as evidence.")
+async def finish_late(stand: Stand) -> None:
+    run_id = await stand.submit()
+    one, other = await stand.hand(), await stand.hand()
+    old = await one.take()
+    lease_s = (await old.run()).is_(200).json()["lease_s"]
+    if lease_s > LONGEST_LEASE_S:
+        raise Unproved(f"needs a lease that ends soon: it has {lease_s:g} s")
+    new = other.attempt(await other.claim(wait_s=lease_s + PATIENCE_S))
+    must(new.fence > old.fence, f"the fence fell from {old.fence} to {new.fence}")
+    (await old.finish(0)).is_(409, "stale_fence")
+    (await new.run()).is_(200)
+    (await new.finish(3)).is_(200)
+    job = (await stand.person("GET", f"/v1/runs/{run_id}")).is_(200).json()["jobs"][0]
+    expect(job["exit_code"], 3, "the exit code: that of the attempt that holds the lease")
+    path = f"/v1/runs/{run_id}/jobs/a/attempts"
+    kept = (await stand.person("GET", path)).is_(200).json()["attempts"][0]["evidence"]
+    must(kept, "the report that came too late was not kept")
+
+
+@case("finish.others", 'The token is genuine but does not open this door; facts["check"] says why.')
+async def finish_others(stand: Stand) -> None:
+    await stand.submit()
+    attempt = await (await stand.hand()).start()
+    other = await stand.hand()
+    answer = await attempt.verb("finish", finish_body(1), other.token)
+    must(answer.status in (403, 409), f"{answer.asked}: another worker got {answer.status}")
+    expect((await attempt.finish()).is_(200).json()["job_status"], "success", "job_status")
 
 
 @case(

@@ -47,6 +47,17 @@ async def log_stale(stand: Stand) -> None:
     (await attempt.log(b"x", 0, fence=attempt.fence + 1)).is_(409, "stale_fence")
 
 
+@case("log.others", 'The token is genuine but does not open this door; facts["check"] says why.')
+async def log_others(stand: Stand) -> None:
+    await stand.submit()
+    attempt, other = await (await stand.hand()).start(), await stand.hand()
+    own, attempt.execution = attempt.execution, other.token
+    for answer in (await attempt.log(b"mine", 0), await attempt.put("x", b"mine")):
+        must(answer.status in (403, 409), f"{answer.asked}: another worker got {answer.status}")
+    attempt.execution = own
+    expect((await attempt.log(b"right", 0)).is_(202).headers.get("Range"), "0-5", "Range")
+
+
 @case("log.bad-range", "The message cannot be understood. Mend it; sending it again will not help.")
 async def bad_range(stand: Stand) -> None:
     await stand.submit()
@@ -93,6 +104,17 @@ async def wrong_hash(stand: Stand) -> None:
     (await attempt.put("out", b"bytes", sha256="0" * 64)).is_(400, "bad_request")
     told = (await attempt.finish(artifacts=(("out", b"bytes"),))).is_(202).json()
     expect(told["missing_artifacts"], ["out"], "what is missing after a bad upload")
+
+
+@case(
+    "artifact.stale-fence",
+    "The attempt no longer owns the job. Stop the process; the result was kept as evidence.",
+)
+async def artifact_stale(stand: Stand) -> None:
+    await stand.submit()
+    attempt = await (await stand.hand()).start()
+    (await attempt.put("out", b"old", fence=attempt.fence + 1)).is_(409, "stale_fence")
+    (await attempt.put("out", b"new")).is_(201)
 
 
 @case("artifact.path", "The message cannot be understood. Mend it; sending it again will not help.")

@@ -152,6 +152,31 @@ async def refuse_running(stand: Stand) -> None:
 
 
 @case(
+    "refuse.stale-fence",
+    "The attempt no longer owns the job. Stop the process; the result was kept as evidence.",
+)
+async def refuse_stale_fence(stand: Stand) -> None:
+    await stand.submit()
+    attempt = await (await stand.hand()).take()
+    body = {"reason": "conformance"}
+    answer = await attempt.verb("refuse", body, attempt.workload, fence=attempt.fence + 1)
+    must(answer.status == 409, f"{answer.asked}: a wrong fence got {answer.status}")
+    (await attempt.run()).is_(200)
+
+
+@case("refuse.token", 'The token is genuine but does not open this door; facts["check"] says why.')
+async def refuse_token(stand: Stand) -> None:
+    await stand.submit({"id": "a"}, {"id": "b"})
+    one, other = await stand.hand(), await stand.hand()
+    mine, theirs = await one.take(), await other.take()
+    body = {"reason": "conformance"}
+    for token in (theirs.workload, other.token):
+        (await mine.verb("refuse", body, token)).is_(403, "forbidden").fact("check")
+    (await mine.verb("refuse", body, None)).is_(401, "unauthenticated")
+    (await mine.run()).is_(200)
+
+
+@case(
     "run.context",
     "200: the run context (argv, env, inherit_env, working_dir, timeout_s, artifacts, inputs,",
 )
@@ -182,6 +207,14 @@ async def run_after_refuse(stand: Stand) -> None:
     await stand.submit()
     attempt = await (await stand.hand()).take()
     (await attempt.refuse()).is_(200)
+    (await attempt.run()).is_(409).fact("state")
+
+
+@case("run.after-finish", "409: do not start; `facts.state` is the state that won")
+async def run_after_finish(stand: Stand) -> None:
+    await stand.submit()
+    attempt = await (await stand.hand()).start()
+    (await attempt.finish()).is_(200)
     (await attempt.run()).is_(409).fact("state")
 
 

@@ -94,6 +94,14 @@ async def unknown_worker(stand: Stand) -> None:
     (await hand.report()).is_(404, "unknown_worker")
 
 
+@case("report.unknown-incarnation", "404 `unknown_worker`: enrol again.")
+async def unknown_incarnation(stand: Stand) -> None:
+    hand = await stand.hand()
+    later = hand.incarnation + 1
+    (await hand.report(incarnation=later)).is_(404, "unknown_worker")
+    (await hand.report()).is_(200)
+
+
 @case("report.own-token", "A 401 or 403 names in `facts.check` the check that failed.")
 async def own_token(stand: Stand) -> None:
     one, other = await stand.hand(), await stand.hand()
@@ -116,6 +124,19 @@ async def leave(stand: Stand) -> None:
         (await hand.registry.ask("POST", path, body, token=hand.token)).is_(200)
     shown = await hand.registry.ask("GET", f"/v1/workers/{hand.name}", token=token)
     expect(shown.is_(200).json()["worker"]["status"], "offline", "the status after leaving")
+
+
+@case("leave.superseded", "409 `worker_superseded`: another process has the name")
+async def leave_superseded(stand: Stand) -> None:
+    old = await stand.hand()
+    new = await stand.hand(old.name)
+    (await new.report()).is_(200)
+    path, body = f"/v1/workers/{old.worker_id}/leave", {"incarnation": old.incarnation}
+    await old.registry.ask("POST", path, body, token=old.token)
+    (await new.report()).is_(200)
+    shown = await new.registry.ask("GET", f"/v1/workers/{new.name}", token=stand.client_token())
+    status = shown.is_(200).json()["worker"]["status"]
+    must(status != "offline", "an older incarnation that leaves takes the newer one along")
 
 
 @case("wish.drain", "200: finish what runs, claim nothing, then end;")

@@ -53,6 +53,15 @@ async def text_of(house: House, name: str) -> str:
     return text
 
 
+async def asked(house: House, verb: str) -> Any:
+    """The first call of that verb, whatever was answered."""
+
+    async def found() -> Any:
+        return next(iter(house.notes.of(verb)), None)
+
+    return await house.until(found, f"the worker had not asked for {verb}")
+
+
 def _state_of(pid: int) -> str:
     """As proc(5) has it. OSError: there is no such process."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -77,7 +86,7 @@ async def stopped(house: House, name: str, within_s: float = LEASE_S) -> None:
 )
 async def enrols(house: House) -> None:
     await house.start()
-    claim = await _asked(house, "claim")
+    claim = await asked(house, "claim")
     await house.noted("report", status=WorkerStatus.READY)
     enrolled = house.notes.granted("enrol")
     must(enrolled, "it claimed without having enrolled")
@@ -160,7 +169,7 @@ async def run_refused(house: House) -> None:
     house.at_gateway.before["run"] = lambda _: StaleFence(state="cancelled")
     run_id = await house.submit(f"touch {trace}")
     await house.start()
-    await _asked(house, "run")
+    await asked(house, "run")
     await house.cancel(run_id)
     del house.at_gateway.before["run"]
     after = await house.submit("true")
@@ -383,12 +392,3 @@ async def _leaves(house: House, tell: Callable[[], Awaitable[None]]) -> None:
     expect((await house.end_of(running)).status.value, "success", "the run that it was at")
     expect((await house.jobs.show_run(late)).status.value, "pending", "a run from after that")
     must(house.notes.granted("leave"), "it ended without leaving the registry")
-
-
-async def _asked(house: House, verb: str) -> Any:
-    """The first call of that verb, whatever was answered."""
-
-    async def found() -> Any:
-        return next(iter(house.notes.of(verb)), None)
-
-    return await house.until(found, f"the worker had not asked for {verb}")

@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any, Final, TypeVar
 
@@ -15,6 +16,8 @@ import gateway.app
 import registry.app
 from drawbar.conformance.case import Breach
 from drawbar.conformance.workers.witness import Note, Notes, Witness
+from faults.proxy.proxy import Proxy
+from faults.proxy.words import Refuse, ResetPeer
 from gateway.service import GatewayService
 from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
@@ -37,6 +40,7 @@ T = TypeVar("T")
 NAME: Final = "conformance"
 SLOTS: Final = 2
 LEASE_S: Final = 6.0
+REST_S: Final = 2.0  # of a job that was refused
 PATIENCE_S: Final = 30.0  # until a worker has done something; interpreters take their time
 LOOK_EVERY_S: Final = 0.02
 END_S: Final = 5.0
@@ -51,7 +55,7 @@ class House:
         self.notes = Notes()
         self._command = command
         self._keys: Keys = load_keys(folder / "keys", runtime)
-        settings = JobStoreSettings(lease_s=LEASE_S, heartbeat_s=LEASE_S / 12, rest_s=2.0)
+        settings = JobStoreSettings(lease_s=LEASE_S, heartbeat_s=LEASE_S / 12, rest_s=REST_S)
         self.jobs = JobStoreService(
             folder / "jobs.db", DiskFiles(folder / "files", runtime), runtime, settings
         )
@@ -61,7 +65,7 @@ class House:
         forwarder = GatewayService(self.jobs, runtime)
         self.at_gateway = Witness(forwarder, runtime, self.notes)
         self.at_registry = Witness(self.workers, runtime, self.notes)
-        self._urls: list[str] = []
+        self._ways: dict[str, Proxy] = {}  # to the services
         self._process: asyncio.subprocess.Process | None = None
 
     @asynccontextmanager
@@ -82,7 +86,13 @@ class House:
             for part in parts:
                 stack.push_async_callback(part.stop)
                 await part.start()
-            self._urls = [server.url for server in servers]
+            for name, server in zip(("gateway", "registry"), servers, strict=True):
+                way = Proxy(
+                    name, (server.host, server.port), self.runtime, Random(0), protocol="tcp"
+                )
+                stack.push_async_callback(way.stop)
+                await way.start()
+                self._ways[name] = way
             stack.push_async_callback(self._end)
             yield self
 
@@ -90,7 +100,7 @@ class House:
 
     async def start(self) -> None:
         """The worker was started."""
-        gateway_url, registry_url = self._urls
+        gateway_url, registry_url = (f"http://{way.host}:{way.port}" for way in self._ways.values())
         data = self.folder / "worker"
         data.mkdir(exist_ok=True)
         secret = self.folder / "keys" / "enrolment.secret"
@@ -118,9 +128,22 @@ class House:
                 stdout=said,
                 stderr=said,
                 env=env,
-                cwd=self.folder,
                 start_new_session=True,
             )
+
+    def cut(self, service: str) -> None:
+        """Nobody listens there any more, and connections to it are reset."""
+        self._ways[service].put([Refuse(), ResetPeer()])
+
+    def mend(self, service: str) -> None:
+        """It can be reached again."""
+        self._ways[service].put([])
+
+    async def kill(self) -> None:
+        """The worker is no more, and could do nothing about it."""
+        self.send(signal.SIGKILL)
+        await self.ended(END_S)
+        self._process = None
 
     def send(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -6,18 +6,20 @@ from typing import Final
 
 from drawbar.conformance.case import Case, Outcome
 from drawbar.conformance.judging import judge
-from drawbar.conformance.workers.cases import CASES
+from drawbar.conformance.workers import cases as usual
+from drawbar.conformance.workers import outages
 from drawbar.conformance.workers.house import House, house, words_of
 from shared.runtime import Runtime
 
 AT_A_TIME: Final = 6  # most of a case is waiting
+WORKER_CASES: Final[Sequence[Case[House]]] = (*usual.CASES.all, *outages.CASES.all)
 
 
 async def judge_worker(
     command: str,
     runtime: Runtime,
     *,
-    cases: Sequence[Case[House]] = tuple(CASES.all),
+    cases: Sequence[Case[House]] = WORKER_CASES,
     told: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
     """What came of the cases against a worker that `command` starts, in their order.
