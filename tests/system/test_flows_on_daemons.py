@@ -6,6 +6,7 @@ from drawbar.document import load
 from shared.protocol.jobs import SubmitRequest
 from shared.protocol.states import RunStatus
 from tests.support.cluster import Cluster
+from tests.support.daemons import processes_with, until
 from tests.support.golden import ROOT
 from tests.support.history import assert_sound
 
@@ -59,4 +60,42 @@ async def test_a_task_waits_out_an_outage_of_the_job_service(cluster: Cluster) -
     run = await cluster.until_ended(run_id)
 
     assert run.status is RunStatus.SUCCESS
+    await assert_sound(cluster, [run_id])
+
+
+async def test_a_warm_task_ends_with_its_killed_worker_and_runs_again(hasty: Cluster) -> None:
+    cluster = hasty
+    worker = await cluster.start_worker("ann")
+    gate = cluster.gate()
+    flow = cluster.folder / "warm.py"
+    flow.write_text(
+        "import subprocess, sys\n"
+        "from drawbar import pipeline, task\n"
+        "@task\n"
+        "def first(): return 1\n"
+        "@task\n"
+        "def second(n):\n"
+        "    how = 'warm' if '--serve' in sys.orig_argv else 'cold'\n"
+        f"    line = {cluster.trace('HOW')!r}.replace('HOW', how)\n"
+        f"    subprocess.run(['sh', '-c', line + '; ' + {gate.wait!r}], check=True)\n"
+        "    return n + 1\n"
+        "with pipeline('p'): second(first())\n"
+    )
+    ask = SubmitRequest(idempotency_key="warm", pipeline=load(flow).spec)
+    run_id = (await cluster.jobs.submit(ask)).run_id
+    await cluster.until_traced(1, "warm")
+    ((_, attempt),) = cluster.traces("warm")
+
+    async def is_gone() -> bool:
+        return not processes_with("DRAWBAR_ATTEMPT_ID", attempt)
+
+    await worker.kill()
+    await until(is_gone, "the task has ended with its worker")
+    gate.open()
+    await worker.start()
+    run = await cluster.until_ended(run_id)
+
+    assert run.status is RunStatus.SUCCESS
+    outcomes = [found.outcome for found in await cluster.attempts(run_id, "second")]
+    assert outcomes == ["lost", "success"]
     await assert_sound(cluster, [run_id])
