@@ -20,7 +20,7 @@ from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
 from jobstore.triggers.ports import Outside
 from registry.service import RegistryService
-from shared.daemon import Part, listening_to_signals, until
+from shared.daemon import Part, listening_to_signals, spare_the_collector, until
 from shared.files import DiskFiles
 from shared.http.admission import Admission
 from shared.http.server import Server
@@ -125,6 +125,7 @@ async def serve(
         stack.push_async_callback(component.stop)
         await component.start()
         outside.doorstep_at(servers[2].url)
+        spare_the_collector()
         started(Addresses(*(server.url for server in servers)))
         await until(signals.stop, [jobs, workers, *beside, worker])
         return await drained(

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from shared.components import ComponentRunner
-from shared.daemon import Signals, listening_to_signals, until
+from shared.daemon import Signals, listening_to_signals, spare_the_collector, until
 from shared.errors import ServiceError
 from shared.http.clients import (
     ComponentsClient,
@@ -113,6 +113,7 @@ async def serve(
                 await component.start()
                 await signs.start()
                 notifier.ready(f"pulls from {gateway_url}, {settings.slots} jobs at a time")
+                spare_the_collector()
                 started()
                 return await run_until_ended(
                     worker, signals, drain_s=drain_s, draining=begin_to_drain

@@ -55,7 +55,7 @@ class Admission:
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._loop_wait_s = 0.0
         self._probe_at = float("-inf")
-        self._is_slow = False  # so that, as a rule, nothing more is looked at
+        self.is_slow = False  # so that, as a rule, nothing more is looked at
         self._too_long_since = dict[Rank, float | None].fromkeys(LOOP_S)
         self._in_progress = [0] * len(Rank)
         self._held_bytes = 0
@@ -67,7 +67,7 @@ class Admission:
         if now >= self._probe_at:
             self._probe(now)
         self._look(now)
-        if self._is_slow and rank in LOOP_S and self._is_too_slow(rank, now):
+        if self.is_slow and rank in LOOP_S and self._is_too_slow(rank, now):
             raise self._turn_away(f"work waits for {self.wait_s:.2g} s", now)
         if self._in_progress[rank] >= AT_ONCE[rank]:
             raise self._turn_away(f"{AT_ONCE[rank]} calls of this kind are in progress", now)
@@ -125,9 +125,9 @@ class Admission:
         """Since when work has waited too long, for each rank."""
         loop_s, store_s = self._loop_wait_s, self._store_wait_s()
         is_slow = loop_s > LEAST_S or store_s > LEAST_S or now - self._shed_at < ALERT_S
-        if not is_slow and not self._is_slow:
+        if not is_slow and not self.is_slow:
             return
-        self._is_slow = is_slow
+        self.is_slow = is_slow
         for rank, since in self._too_long_since.items():
             if loop_s <= LOOP_S[rank] and store_s <= STORE_S[rank]:
                 self._too_long_since[rank] = None

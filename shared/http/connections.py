@@ -12,6 +12,9 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
+from shared.http.admission import Rank
+from shared.http.doorman import Doorman, Parser
+
 log = structlog.get_logger()
 
 MAX_CONNECTIONS: Final = 10_000  # and at most half of the files that this process may open
@@ -32,10 +35,20 @@ FULL_BODY: Final = (
 class Connection(web.RequestHandler):
     """One caller's."""
 
-    __slots__ = ("_all", "_patience", "served")
+    __slots__ = ("_all", "_doorman", "_entered", "_patience", "served")
 
-    def __init__(self, all_of_them: "Connections", server: web.Server, **settings: Any) -> None:
+    def __init__(
+        self,
+        all_of_them: "Connections",
+        server: web.Server,
+        doorman: Doorman | None,
+        **settings: Any,
+    ) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **settings)
+        self._doorman = doorman
+        self._entered: Rank | None = None  # and has not come as far as its handler
+        if doorman is not None:
+            self._parser = Parser(self._parser, doorman, self)  # type: ignore[assignment]  # its twin
         self._all = all_of_them
         self._patience: asyncio.TimerHandle | None = None
         self.served = 0  # requests that are being answered
@@ -43,6 +56,26 @@ class Connection(web.RequestHandler):
     @property
     def unread_bytes(self) -> int:
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
+
+    @property
+    def is_idle(self) -> bool:
+        """All that was asked is answered, and the next request waited for."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def let_in(self, rank: Rank) -> None:
+        self._entered = rank
+
+    def has_entered(self) -> bool:
+        """Whether the request that comes now was let in at the door. It has to leave."""
+        has, self._entered = self._entered is not None, None
+        return has
+
+    def turn_away(self, answer: bytes) -> None:
+        """The answer to a request that was not let in is sent."""
+        if self.transport is not None:
+            self.transport.write(answer)
+        self._next_keepalive_close_time = self._loop.time() + self.keepalive_timeout
+        self._all.note_served(self)
 
     def begin(self) -> None:
         """A request is being answered."""
@@ -61,6 +94,9 @@ class Connection(web.RequestHandler):
         self._read_again()
         self._all.forget(self)
         super().connection_lost(exc)
+        if self._doorman is not None and self._entered is not None:
+            self._doorman.let_out(self._entered)
+            self._entered = None
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -85,8 +121,9 @@ class Connection(web.RequestHandler):
 class Connections:
     """A factory of protocols that knows which of its connections are open."""
 
-    def __init__(self, server: web.Server, **settings: Any) -> None:
+    def __init__(self, server: web.Server, doorman: Doorman | None, **settings: Any) -> None:
         self._server = server
+        self._doorman = doorman
         self._settings = settings
         self._open: dict[Connection, None] = {}  # who was served last is last
         self._slow: dict[Connection, None] = {}
@@ -96,7 +133,7 @@ class Connections:
     def __call__(self) -> asyncio.Protocol:
         if len(self._open) >= self._room and not self._make_room():
             return _TurnedAway(self)
-        connection = Connection(self, self._server, **self._settings)
+        connection = Connection(self, self._server, self._doorman, **self._settings)
         self._open[connection] = None
         return connection
 

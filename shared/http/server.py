@@ -23,6 +23,7 @@ from shared.errors import (
 )
 from shared.http.admission import Admission, Rank
 from shared.http.connections import Connection, Connections
+from shared.http.doorman import Doorman
 from shared.http.openapi import About, describe_app
 from shared.http.operation import Content, Key, operation, rank_of
 from shared.http.wire import PROTOCOL, RANGE, RETRY_AFTER, STATE
@@ -70,8 +71,10 @@ class Server:
         """The socket is open. Misconfigured: the address cannot be had."""
         await self._runner.setup()
         assert self._runner.server is not None
+        door = self._runner.app.get(ADMISSION)
         connections = Connections(
             self._runner.server,
+            None if door is None else Doorman(self._runner.app, door),
             access_log=None,
             keepalive_timeout=KEEPALIVE_S,
             max_line_size=HEADER_BYTES,
@@ -165,16 +168,18 @@ async def _let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
         rank = rank_of(asked)
         if request.match_info.http_exception is None:
             ranks[asked] = rank
-    admission.enter(rank)
-    connection = request.protocol
-    if isinstance(connection, Connection):
+    protocol = request.protocol
+    connection = protocol if isinstance(protocol, Connection) else None
+    if connection is None or not connection.has_entered():
+        admission.enter(rank)
+    if connection is not None:
         connection.begin()
     try:
         if request.headers.get(PROTOCOL, SPOKEN) != SPOKEN:
             raise UnsupportedVersion(supported=[SPOKEN])
         return await handler(request)
     finally:
-        if isinstance(connection, Connection):
+        if connection is not None:
             connection.end()
         admission.let_go(request.get(_HELD, 0))
         admission.leave(rank)
