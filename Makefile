@@ -36,8 +36,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## Run a pipeline through all four services, and show what they did
 	@$(BIN)/python examples/demo.py
 
+# Three at a time, also on two cores: tests of real daemons wait about as often as they compute. The
+# order is that of tests/conftest.py, long files first.
 test: $(STAMP) ## Every test: unit, contract, service, system, simulation
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -rs
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -rs
 
 check: $(STAMP) ## Format, lint, types, imports, packaging, documents: no test of behaviour
 	$(BIN)/ruff format --check .
