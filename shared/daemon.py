@@ -5,9 +5,11 @@ import gc
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
+
+LISTENED_TO: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 log = structlog.get_logger()
 
@@ -43,7 +45,11 @@ class Signals:
 
 @contextmanager
 def listening_to_signals(*, begins_anew: bool = False) -> Iterator[Signals]:
-    """SIGTERM and SIGINT only set events, until the block is left; SIGHUP, too, if wanted."""
+    """SIGTERM and SIGINT only set events, until the block is left; SIGHUP, too, if wanted.
+
+    After a wish to begin anew, those that come later wait for the successor, whom they would end
+    before it listens.
+    """
     loop = asyncio.get_running_loop()
     signals = Signals()
     calls = {signal.SIGTERM: signals.receive, signal.SIGINT: signals.receive}
@@ -51,9 +57,12 @@ def listening_to_signals(*, begins_anew: bool = False) -> Iterator[Signals]:
         calls[signal.SIGHUP] = signals.again.set
     for number, call in calls.items():
         loop.add_signal_handler(number, call)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, LISTENED_TO)
     try:
         yield signals
     finally:
+        if signals.again.is_set():
+            signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED_TO)  # exec(3) keeps the mask
         for number in calls:
             loop.remove_signal_handler(number)
 

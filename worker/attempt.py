@@ -134,6 +134,10 @@ class Attempt:
 
     # -- interruptions -----------------------------------------------------------------------
 
+    def seek(self) -> None:
+        """Before its life has begun: an earlier worker has left it, perhaps with a process."""
+        self._execution.processes.is_sought = True
+
     def decline(self, reason: str) -> None:
         """Before its life has begun: the job is refused unannounced."""
         self._declined = reason

@@ -53,6 +53,7 @@ class Attempts:
         now, beat_at = crew.runtime.mono(), crew.outbox.beat_at
         for record in left:
             attempt = Attempt(record.claim, record.worker_id, crew)
+            attempt.seek()
             if record.context is not None:
                 was_renewed = record.held_at is not None and beat_at > record.held_at
                 since = min(now, beat_at if was_renewed else record.since)

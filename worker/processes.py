@@ -37,6 +37,7 @@ class Processes:
         self._attempt_id = attempt_id
         self._crew = crew
         self._log = job_log
+        self.is_sought = False  # an earlier worker's, and not yet found: a later one can do it
         self._is_running = False
         self._is_timed = False
         self._is_contained = False
@@ -53,7 +54,7 @@ class Processes:
     def survive(self) -> bool:
         """Whether a successor can go on with what runs."""
         can = self._crew.settings.reattach and not self._is_contained
-        return can and self._is_running and self.phase in RESUMED
+        return can and (self.is_sought or (self._is_running and self.phase in RESUMED))
 
     def stop(self, stop: Stop, why: str, grace_s: float) -> None:
         """SIGTERM now, SIGKILL after `grace_s`. The first reason counts, the earliest kill too."""
@@ -82,6 +83,7 @@ class Processes:
         process = found or await self._start(launch, phase, timeout_s)
         self.latest = process
         self._is_running = True
+        self.is_sought = False
         self.phase = phase
         if self.is_stopped:  # while it was being started
             process.terminate()

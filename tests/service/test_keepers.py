@@ -245,6 +245,7 @@ async def test_an_ending_that_was_damaged_keeps_no_worker_from_starting(
 ) -> None:
     (tmp_path / "launcher").mkdir()
     (tmp_path / "launcher" / "a1.ended").touch()
+    (tmp_path / "launcher" / "folder.ended").mkdir()
 
     assert await heir.attach(A1) is None
     assert (await (await heir.start(launch("true"))).wait()).exit_code == 0

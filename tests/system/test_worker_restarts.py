@@ -115,9 +115,11 @@ async def test_a_restart_on_request_leaves_jobs_running_and_the_worker_its_pid(
     await cluster.until_traced(1)
 
     worker.send(signal.SIGHUP)
-    await until(lambda: is_incarnation(cluster, 2), "it has enrolled anew")
+    await until(lambda: has_handed_over(worker), "its successor begins")
+    worker.send(signal.SIGHUP)  # before that listens
+    await until(lambda: is_incarnation(cluster, 3), "it has enrolled anew, twice")
     await cluster.run("worker-restart", "ann", "--reason", "new version")
-    await until(lambda: is_incarnation(cluster, 3), "it has enrolled once more")
+    await until(lambda: is_incarnation(cluster, 4), "it has enrolled once more")
     shown = await cluster.run("workers", "ann")
     gate.open()
     run = await cluster.until_ended(run_id)
@@ -208,6 +210,10 @@ async def test_a_job_is_stopped_before_its_lease_ends_though_its_worker_is_froze
 async def is_incarnation(cluster: Cluster, number: int) -> bool:
     found = await cluster.find_worker("ann")
     return found is not None and found.incarnation == number and bool(found.attempts)
+
+
+async def has_handed_over(worker: Daemon) -> bool:
+    return "hands over" in worker.said()
 
 
 async def has_no_jobs(cluster: Cluster) -> bool:

@@ -278,7 +278,8 @@ class KeptRunner:
                 process.end(ended)
             except (OSError, ValueError) as error:  # a loss of power, or a job, has emptied it
                 log.error("runner.ending_unreadable", file=str(path), error=str(error))
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
                 continue
             self._named[attempt_id] = process
 
