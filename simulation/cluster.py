@@ -63,6 +63,7 @@ JOBSTORE_SETTINGS: Final = JobStoreSettings(
 REGISTRY_SETTINGS: Final = RegistrySettings(report_s=3.0, silent_after_s=10.0)
 SLOTS: Final = 2
 LEAVES_WITHIN_S: Final = 5.0  # what a drained worker still runs is stopped then
+UPLOADS_S: Final = 12.0  # then what has no receipt yet is left to its successor
 RESTART_S: Final = 2.0  # after which a supervisor starts a worker again
 
 KEY: Final = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -310,6 +311,7 @@ class Cluster:
             grace_s=2.0,
             wait_s=10.0,
             announce_s=2.5,
+            upload_s=UPLOADS_S,
             host=process.name,
             pid=process.incarnation,
         )

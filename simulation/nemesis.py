@@ -11,6 +11,7 @@ from faults.points import BYTES, Action
 from simulation.cluster import GATEWAY, JOBSTORE, LEASE_S, NODES, REGISTRY, WORKERS, Cluster
 from simulation.process import DISK_S
 from simulation.usurper import usurp
+from simulation.workload import has_tasks
 
 CHAOS_S: Final = 60.0
 GAP_S: Final = (0.5, 4.0)
@@ -32,6 +33,8 @@ ON_MESSAGES: Final = (
     Action.TRUNCATE,
     Action.CORRUPT,
 )
+VERBS: Final = ("claim", "refuse", "run", "heartbeat", "finish")
+VERBS_OF_TASKS: Final = (*VERBS, "set_xcom", "set_xcom", "set_xcom", "get_xcom", "new_callback")
 DISK_FAULTS: Final = (
     ("jobstore.store.before_commit", Action.FSYNC_ERROR),
     ("jobstore.store.before_commit", Action.DISK_FULL),
@@ -52,6 +55,7 @@ class Nemesis:
         self._loop = cluster.loop
         self._network = cluster.network
         self._chance = random.Random(f"nemesis-{cluster.loop.seed}")
+        self._verbs = VERBS_OF_TASKS if has_tasks(cluster.loop.seed) else VERBS
 
     async def rage(self, for_s: float = CHAOS_S) -> None:
         """Faults come and go; in the end all nodes run, all links work, all clocks agree."""
@@ -194,7 +198,7 @@ class Nemesis:
         action = self._chance.choice(ON_MESSAGES)
         verb = "*"
         if service != REGISTRY and self._chance.random() < 0.5:
-            verb = self._chance.choice(("claim", "refuse", "run", "heartbeat", "finish"))
+            verb = self._chance.choice(self._verbs)
         if action in BYTES:
             verb = "*"
             if service == REGISTRY:

@@ -31,7 +31,7 @@ IS_SILENT: Final = 0.3  # when it fails: it does not say so
 IS_LARGE: Final = 0.05
 LARGE_CHARACTERS: Final = 80_000  # as JSON more than a row of the store holds
 GO_ON, TOO_LATE = "go_on", "too_late"  # its functions
-STEPS: Final = 3  # values that it leaves under one key, one after the other
+STEPS: Final = 2  # values that it leaves under one key, one after the other
 
 
 class HungUp(Exception):
@@ -95,7 +95,7 @@ class SimTask(SimProcess):
             return 1
 
     async def _read(self, job: str | None) -> None:
-        """Everything that a job has left; None: that it left itself, before it waited."""
+        """Everything that a job has left; None: that it has left itself, also before it waited."""
         for key in (await self._ask(e.ListXComs(job=job)))["keys"]:
             await self._ask(e.GetXCom(job=job, key=key))
 
@@ -107,6 +107,7 @@ class SimTask(SimProcess):
         await self._ask(e.SetXCom(key=f"by-{by}", value=1))
         padding = "x" * LARGE_CHARACTERS if chance.random() < IS_LARGE else ""
         await self._ask(e.SetXCom(value={"by": by, "padding": padding}))
+        await self._read(None)
 
     async def _work(self, script: Script, half: int) -> None:
         await asyncio.sleep(script.seconds / 2)

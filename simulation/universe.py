@@ -164,8 +164,9 @@ class Universe:
 
     async def _read(self) -> FinalState | None:
         """What the job service says, asked without a network: that is as good as healed, and
-        would be most of the work. None: it broke down."""
-        while not self.cluster.breakdowns:
+        would be most of the work. None: it broke down, and does not come back."""
+        gives_up_at = self._loop.now + READ_S
+        while not self.cluster.breakdowns or self._loop.now < gives_up_at:
             process, service = self.cluster.living(JOBSTORE), self.cluster.jobs
             if process is not None and service is not None:
                 reading = process.spawn(read_all(service), "read")

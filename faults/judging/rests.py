@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from faults.judging.entry import OK, Entry
+from faults.judging.entry import INVOKED, OK, Entry
 from faults.judging.evidence import Evidence
 
 
@@ -16,13 +16,15 @@ def rests(e: Evidence) -> Iterator[str]:
         for entry in e.events(op)
         if "jobstore" in str(entry.facts.get("target", entry.facts.get("node")))
     ]
-    asked: dict[int, Entry] = {entry.n: entry for entry in e.by_op["refuse", "invoked"]}
+    asked: dict[str, Entry] = {}  # first: any answer may have been lost, and the rest began
+    for entry in e.by_op["refuse", INVOKED]:
+        asked.setdefault(entry.facts["attempt"], entry)
     refused: dict[tuple[str, int, str], float] = {}
     for entry in e.entries:
         if (entry.op, entry.phase) == ("refuse", OK):
             of = e.of.get(entry.facts["attempt"])
             if of is not None:
-                refused[entry.who, of.run, of.job] = asked[entry.call].at
+                refused[entry.who, of.run, of.job] = asked[entry.facts["attempt"]].at
         elif (entry.op, entry.phase) == ("claim", "event"):
             job = (entry.who, entry.facts["run"], entry.facts["job"])
             since = refused.get(job, float("-inf"))

@@ -13,6 +13,7 @@ from simulation.mutants import (
     logs,
     queue,
     receipts,
+    tasks,
     tries,
     workers,
 )
@@ -27,6 +28,7 @@ AREAS: Final = (
     tries,
     graph,
     receipts,
+    tasks,
     logs,
     workers,
     incarnations,

@@ -434,6 +434,64 @@ def succeed_without_its_checks(s: Story) -> None:
     s.post_checks = (CheckSpec(name="check_file_exists", params={"path": "out.txt"}),)
 
 
+def wake_what_does_not_wait(s: Story) -> None:
+    s.happened(5, "job.resumed", None)
+
+
+def go_on_unwoken(s: Story) -> None:
+    s.happened(5, "job.deferred", "lost")
+
+
+def go_on_from_another_wait(s: Story) -> None:
+    arguments = {"by": "refused", "callback": None}
+    s.event("worker-1.1", "resumed", attempt="won", arguments=arguments, event={"at": "now"})
+
+
+def go_on_with_what_nobody_said(s: Story) -> None:
+    wait_for_a_while(s)
+    arguments = {"by": "lost", "callback": "c"}
+    s.event("worker-1.1", "resumed", attempt="won", arguments=arguments, event={"callback": "c"})
+
+
+def keep_a_value_twice(s: Story) -> None:
+    s.call("worker-1.1", "set_xcom", attempt="won", key="k", value="1")
+    found = {"is_found": True, "value": "[1, 1]"}
+    s.call("worker-1.1", "get_xcom", found, attempt="won", job="job", key="k")
+
+
+def leave_what_a_lost_try_left(s: Story) -> None:
+    s.call("worker-0.1", "set_xcom", attempt="lost", key="k", value="1")
+    s.call("worker-1.1", "list_xcoms", {"keys": ["k"]}, attempt="won", job="job")
+
+
+def charge_a_wait(s: Story) -> None:
+    wait_for_a_while(s)
+    s.job(tries=2)
+
+
+def wait_for_a_while(s: Story) -> None:
+    """What was lost in the story goes to sleep instead, and the next attempt goes on from it."""
+    s.final.events[1][5:7] = [
+        an_event("job.deferred", "lost"),
+        an_event("job.resumed", None),
+        an_event("job.queued", None),
+    ]
+    s.attempt(1, status=AttemptStatus.REPORTED, exit_code=None, receipt_id="r0")
+    s.final.logs["lost"] = b""
+    s.job(tries=1)
+
+
+def test_a_wait_spends_no_try_and_keeps_what_was_left_before() -> None:
+    story = told_story()
+    story.call("worker-0.1", "set_xcom", attempt="lost", key="k", value="1")
+
+    wait_for_a_while(story)
+    found = {"is_found": True, "value": "1"}
+    story.call("worker-1.1", "get_xcom", found, attempt="won", job="job", key="k")
+
+    assert story.verdict() == []
+
+
 @pytest.mark.parametrize(
     ("spoil", "line"),
     [
@@ -485,6 +543,13 @@ def succeed_without_its_checks(s: Story) -> None:
         (never_report_an_end, "P7: the end of won on worker-1 was never reported"),
         (forget_with_the_power, "P3: logs of won are others after a loss of power"),
         (succeed_without_its_checks, "P2: job 1/job is a success, and its post-checks did not"),
+        (wake_what_does_not_wait, "P2: 1/job, event 1: it was woken, and did not wait"),
+        (go_on_unwoken, "job.claimed: nothing has woken it"),
+        (go_on_from_another_wait, "P2: won of (1, 'job') goes on from refused, not from None"),
+        (go_on_with_what_nobody_said, "which nobody has posted to c"),
+        (keep_a_value_twice, "P2: won found [1, 1] of 1/job under 'k': it left 1"),
+        (leave_what_a_lost_try_left, "P2: won found ['k'] of 1/job, which left []"),
+        (charge_a_wait, "P5: 1/job spent 2 tries on 2 starts"),
         (end_without_a_word, "P1: 1/job is success, its events end with None"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
