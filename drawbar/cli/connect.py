@@ -36,11 +36,12 @@ def asking_jobs(
     data: Path | None,
     *,
     only_looks: bool = False,
+    may_begin: bool = False,
 ) -> T:
     """What `verb` returned. See `job_service`."""
 
     async def ask() -> T:
-        async with job_service(server, data, only_looks=only_looks) as jobs:
+        async with job_service(server, data, only_looks=only_looks, may_begin=may_begin) as jobs:
             return await verb(jobs, SystemRuntime())
 
     return asyncio.run(ask())
@@ -67,17 +68,26 @@ async def with_now(answer: Awaitable[T], runtime: Runtime) -> tuple[T, datetime]
 
 @asynccontextmanager
 async def job_service(
-    server: str | None, data: Path | None, *, only_looks: bool = False, follows: bool = False
+    server: str | None,
+    data: Path | None,
+    *,
+    only_looks: bool = False,
+    follows: bool = False,
+    may_begin: bool = False,
 ) -> AsyncIterator[WholeJobService]:
     """The job service at `server`, or where it is by default.
 
     Who `only_looks` at what was need not start one: what `drawbar run` did is in the data
     directory, and is read from there when no server is named and none serves from it; a run that
-    goes on there is asked itself. Who `follows` needs somebody who works, and no files.
+    goes on there is asked itself. Who `follows` needs somebody who works, and no files. Who
+    `may_begin` needs no run before: the files are made where there is no installation yet.
     """
     place = data_dir(data)
     names_none = server is None and not os.environ.get("DRAWBAR_TOKEN")
-    if only_looks and names_none and (place / "jobstore" / "jobs.db").exists():
+    has_files = (place / "jobstore" / "jobs.db").exists()
+    # Without a key no service would answer us.
+    begins = may_begin and not signing_key_file(data).exists()
+    if only_looks and names_none and (has_files or begins):
         from drawbar.cli.deciding import where_a_run_is_seen
         from drawbar.cli.holding import held_to_look
 

@@ -70,7 +70,7 @@ def set_variable(
     ask = _checked(
         lambda: v.PutVariable(key=key, value=value, description=description, is_secret=is_secret)
     )
-    _asking(lambda values: values.put_variable(ask), server, data)
+    _asking(lambda values: values.put_variable(ask), server, data, may_begin=True)
     _said(as_json, {"key": key, "set": True}, f"variable {one_line(key)} is set")
 
 
@@ -140,7 +140,7 @@ def set_connection(
     if unknown := sorted(fields.keys() - Connection.model_fields.keys()):
         known = ", ".join(Connection.model_fields)
         raise Usage(f"a connection has no field {unknown[0]!r}: it has {known}; the rest is extra")
-    _asking(lambda values: values.put_connection(connection), server, data)
+    _asking(lambda values: values.put_connection(connection), server, data, may_begin=True)
     _said(as_json, {"name": name, "set": True}, f"connection {one_line(name)} is set")
 
 
@@ -150,9 +150,16 @@ def delete_connection(name: str, server: str | None, data: Path | None, as_json:
 
 
 def _asking(
-    verb: Callable[[SharedValues], Awaitable[T]], server: str | None, data: Path | None
+    verb: Callable[[SharedValues], Awaitable[T]],
+    server: str | None,
+    data: Path | None,
+    *,
+    may_begin: bool = False,
 ) -> T:
-    return asking_jobs(lambda jobs, _: verb(jobs.values), server, data, only_looks=True)
+    """`may_begin`: values can be set before the first `drawbar run`, which will need them."""
+    return asking_jobs(
+        lambda jobs, _: verb(jobs.values), server, data, only_looks=True, may_begin=may_begin
+    )
 
 
 def _page(prefix: str, after: str) -> v.ValuesFilter:

@@ -204,14 +204,19 @@ def _in_words(error: BaseException) -> str:
 
 
 def _print_traceback(error: BaseException) -> None:
-    """To the log, from the first line that is not ours."""
+    """To the log, from the first line that is not ours; of an error that we raise, to the last."""
     import traceback
 
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith((HERE, "<frozen")):
         trace = trace.tb_next
     try:
-        traceback.print_exception(type(error), error, trace)
+        told = traceback.TracebackException(type(error), error, trace)
+        while type(error).__module__.startswith("drawbar.") and len(told.stack) > 1:
+            if not told.stack[-1].filename.startswith(HERE):
+                break
+            told.stack.pop()
+        sys.stderr.write("".join(told.format()))
     except BaseException as worse:
         _say(f"(its traceback cannot be printed: {type(worse).__name__})")
 

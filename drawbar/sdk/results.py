@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from _operator import index as _index
 from collections.abc import Iterator, Sequence
 
 from drawbar.sdk.current import ask
@@ -9,6 +10,9 @@ from drawbar.sdk.current import ask
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+FARTHEST = 2**31  # that the protocol can name
 
 
 class ResultSequence(Sequence[object]):
@@ -28,7 +32,11 @@ class ResultSequence(Sequence[object]):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return list(self._slice(index.start, index.stop, index.step))
+            start, stop, step = (_bounded(n) for n in (index.start, index.stop, index.step))
+            if step == 0:
+                raise ValueError("slice step cannot be zero")
+            return list(self._slice(start, stop, step))
+        index = _index(index)
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         return ask("get_xcom_item", job=self._job, key=self._key, index=index)["value"]
@@ -53,3 +61,8 @@ class ResultSequence(Sequence[object]):
             start = piece["next_start"]
             if start is None:
                 return
+
+
+def _bounded(number: Any) -> int | None:
+    """The same slice, as no sequence is longer."""
+    return None if number is None else max(-FARTHEST, min(_index(number), FARTHEST))

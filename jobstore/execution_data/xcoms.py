@@ -14,7 +14,7 @@ from pydantic_core import from_json, to_json
 
 from jobstore.artifacts import Artifacts, one_piece
 from jobstore.execution_data import rows
-from shared.errors import TooLarge, Unavailable
+from shared.errors import BadRequest, TooLarge, Unavailable
 from shared.protocol import execution as e
 from shared.protocol.gateway import ArtifactEntry
 from shared.sqlite import Database
@@ -79,10 +79,13 @@ class XComs:
         return e.XCom(value=(await self._values(found))[0], is_found=True)
 
     async def get_xcom_slice(self, run_id: int, ask: e.GetXComSlice) -> e.XComSlice:
+        if ask.step == 0:
+            raise BadRequest("the step of a slice cannot be 0")
+
         def read(conn: sqlite3.Connection) -> tuple[_Slice, range]:
             source = rows.source_of(conn, run_id, ask.job)
             count = rows.length(conn, source, ask.key)
-            places = range(count)[ask.start : ask.stop : ask.step or None]
+            places = range(count)[ask.start : ask.stop : ask.step]
             return _cut(conn, source, ask.key, places[:MOST_OF_A_SLICE]), places
 
         cut, places = await self._db.read(read)

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from jobstore.execution_data.vault import Vault, parse_keys
 from shared.errors import (
     BadPipeline,
+    BadRequest,
     Conflict,
     Misconfigured,
     StaleFence,
@@ -428,6 +429,8 @@ async def test_a_long_list_is_read_in_slices(hands: Hands) -> None:
     assert len(first.values) == 4
     assert rest == e.XComSlice(values=(3, 4))
     assert backwards.values == (4, 3)
+    with pytest.raises(BadRequest, match="step"):
+        await ask.get_xcom_slice(scope, e.GetXComSlice(job="a", step=0))
 
 
 async def test_a_slice_tells_where_to_go_on(hands: Hands) -> None:

@@ -217,6 +217,11 @@ async def test_a_request_that_is_refused_is_an_error_in_the_task(stage: TaskStag
     ended = await stage.run_body("variables.get('k', 1)")
 
     assert ended.result.message == "AskFailed: not for this run"
+    *_, where, what = [line for line in ended.log.splitlines() if "^" not in line]
+    assert (where.strip(), what) == (
+        "variables.get('k', 1)",
+        "drawbar.sdk.current.AskFailed: not for this run",
+    )
 
 
 async def test_a_request_waits_while_nobody_answers(stage: TaskStage) -> None:

@@ -50,6 +50,14 @@ def test_a_variable_is_set_shown_hidden_revealed_and_removed(drawbar: Command) -
     assert (gone.returncode, gone.stderr) == (1, "drawbar: there is no variable 'region'\n")
 
 
+def test_a_variable_can_be_set_before_the_first_run(tmp_path: Path) -> None:
+    drawbar = Command(tmp_path)
+
+    drawbar.run("variables", "set", "region", "--file", drawbar.write("region", "eu\n"))
+
+    assert drawbar.run("variables", "get", "region").stdout == "eu\n"
+
+
 def test_a_connection_is_made_and_its_password_hidden(drawbar: Command) -> None:
     password = drawbar.write("password", "hunter22\n")
     extra = drawbar.write("extra.json", '{"ssl": true, "token": "s3cret"}')
