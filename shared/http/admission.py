@@ -19,8 +19,8 @@ CALM_S: Final = 10.0  # not having had to turn anybody away for so long begins a
 PROBE_EVERY_S: Final = 0.001
 FIRST_RETRY_S: Final = 1.0
 LONGEST_RETRY_S: Final = 5.0
-BODIES_BYTES: Final = 64 * 1024 * 1024  # of messages that are being read or answered, in all
-PEOPLES_BYTES: Final = BODIES_BYTES // 2  # the rest is for workers
+BODIES_BYTES: Final = 96 * 1024 * 1024  # of messages that are being read or answered, in all
+PEOPLES_BYTES: Final = 64 * 1024 * 1024  # the rest is for workers; the largest pipeline fits
 
 
 class Rank(IntEnum):
@@ -37,7 +37,8 @@ LOOP_S: Final = {Rank.WATCH: 0.05, Rank.PEOPLE: 0.05, Rank.CLAIM: 0.1}
 STORE_S: Final = {Rank.WATCH: 0.25, Rank.PEOPLE: 0.25, Rank.CLAIM: 0.5}
 LEAST_S: Final = min(*LOOP_S.values(), *STORE_S.values())
 # How many may be in progress. A claim waits for its job, and a stream goes on as long as it likes.
-AT_ONCE: Final = {Rank.WATCH: 1_000, Rank.PEOPLE: 1_000, Rank.CLAIM: 20_000, Rank.VITAL: 10_000}
+# Of people, so many as are served in half a second: what comes at once waits no longer than that.
+AT_ONCE: Final = {Rank.WATCH: 1_000, Rank.PEOPLE: 256, Rank.CLAIM: 20_000, Rank.VITAL: 10_000}
 LEAST_AT_ONCE: Final = 8  # of PEOPLE, however slow the loop: turning away must not be all it does
 ALERT_AT_ONCE: Final = 32  # of PEOPLE, while somebody is turned away: no queue behind the door
 

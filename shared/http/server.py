@@ -298,11 +298,11 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
     admission = request.app[ADMISSION]
     rank = request.app[_RANKS][request.match_info.handler]
     while piece := await _read_piece(request, ends_at):
+        if len(body) + len(piece) > limit:
+            raise TooLarge(f"the body has more than {limit} bytes", limit_bytes=limit)
         admission.hold(len(piece), rank)
         request[_HELD] = request.get(_HELD, 0) + len(piece)
         body += piece
-        if len(body) > limit:
-            raise TooLarge(f"the body has more than {limit} bytes", limit_bytes=limit)
     return bytes(body)
 
 

@@ -239,6 +239,18 @@ async def test_bodies_beyond_what_is_held_at_once_are_turned_away(
     assert (await holder("POST", "/whole", data=bytes(90_000))).status == 200
 
 
+async def test_a_body_over_its_own_limit_is_told_so_and_not_to_come_again(
+    holder: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "PEOPLES_BYTES", 1_000_000)  # as large a body as may come
+
+    async def chunks(size: int) -> AsyncIterator[bytes]:
+        yield bytes(size)
+
+    assert (await holder("POST", "/whole", data=chunks(1_000_000))).status == 200
+    assert (await holder("POST", "/whole", data=chunks(1_000_001))).status == 413
+
+
 @pytest.mark.parametrize("path", ["/whole", "/pieces"])
 async def test_a_body_that_trickles_is_given_up(
     holder: Caller, monkeypatch: pytest.MonkeyPatch, path: str

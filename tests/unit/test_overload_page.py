@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from jobstore.routes import SUBMIT_BYTES
+from jobstore.schedules.routes import SCHEDULE_BYTES
 from shared.http import admission
 from shared.http.admission import AT_ONCE, LOOP_S, STORE_S, Rank
 
@@ -46,6 +48,10 @@ def test_every_bound_has_the_number_that_the_page_says(bound: str, name: str, fi
     told = float(number[1].replace(",", "")) * UNITS.get(number[2], 1)
 
     assert getattr(import_module(file.replace("/", ".")), name) == told
+
+
+def test_the_largest_message_that_people_may_send_fits_into_what_is_held_of_theirs() -> None:
+    assert max(SUBMIT_BYTES, SCHEDULE_BYTES) <= admission.PEOPLES_BYTES
 
 
 def test_the_ranks_are_told_with_their_limits() -> None:
