@@ -9,7 +9,7 @@ from shared.protocol.gateway import Outcome
 from shared.protocol.pipeline import CheckSpec, SecuritySpec
 from tests.support.gateway import Held, Job
 from tests.support.processes import ScriptedProcess
-from tests.unit.test_worker import Stage
+from tests.support.worker_stage import WorkerStage
 from worker.checking import FAILED, PASSED
 
 EXISTS = CheckSpec(name="check_file_exists", params={"path": "x"})
@@ -17,14 +17,14 @@ OF_MY_OWN = CheckSpec(name="check_of_my_own")
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    stage = Stage()
+async def stage() -> AsyncIterator[WorkerStage]:
+    stage = WorkerStage()
     yield stage
     for worker in stage.workers:
         await worker.stop()
 
 
-async def next_process(stage: Stage, count: int) -> ScriptedProcess:
+async def next_process(stage: WorkerStage, count: int) -> ScriptedProcess:
     await stage.until(lambda: len(stage.runner.started) == count)
     return stage.runner.started[-1]
 
@@ -34,11 +34,11 @@ def plan_of(process: ScriptedProcess) -> dict[str, object]:
     return plan
 
 
-def log_of(stage: Stage, attempt: Held) -> str:
+def log_of(stage: WorkerStage, attempt: Held) -> str:
     return stage.workspace.opened[attempt.attempt_id].log_bytes.decode()
 
 
-async def test_a_success_is_reported_once_and_after_the_last_post_check(stage: Stage) -> None:
+async def test_a_success_is_reported_once_and_after_the_last_post_check(stage: WorkerStage) -> None:
     attempt, before = await stage.running(Job(pre_checks=(EXISTS,), post_checks=(EXISTS,)))
 
     assert plan_of(before)["phase"] == "pre_checks"
@@ -59,7 +59,7 @@ async def test_a_success_is_reported_once_and_after_the_last_post_check(stage: S
     assert attempt.finish.usage.wall_s == 3.0
 
 
-async def test_heartbeats_go_on_and_name_the_phase(stage: Stage) -> None:
+async def test_heartbeats_go_on_and_name_the_phase(stage: WorkerStage) -> None:
     attempt, before = await stage.running(Job(pre_checks=(EXISTS,), post_checks=(EXISTS,)))
 
     await stage.runtime.advance(2.5)
@@ -73,7 +73,7 @@ async def test_heartbeats_go_on_and_name_the_phase(stage: Stage) -> None:
     assert list(dict.fromkeys(attempt.phases)) == ["pre_checks", "executing", "post_checks"]
 
 
-async def test_a_failed_pre_check_starts_no_command(stage: Stage) -> None:
+async def test_a_failed_pre_check_starts_no_command(stage: WorkerStage) -> None:
     attempt, before = await stage.running(Job(pre_checks=(EXISTS,)))
 
     files = stage.workspace.opened[attempt.attempt_id]
@@ -86,7 +86,7 @@ async def test_a_failed_pre_check_starts_no_command(stage: Stage) -> None:
     assert len(stage.runner.started) == 1
 
 
-async def test_a_failed_post_check_keeps_the_exit_code(stage: Stage) -> None:
+async def test_a_failed_post_check_keeps_the_exit_code(stage: WorkerStage) -> None:
     attempt, command = await stage.running(Job(post_checks=(EXISTS,)))
 
     command.end(0)
@@ -96,7 +96,7 @@ async def test_a_failed_post_check_keeps_the_exit_code(stage: Stage) -> None:
     assert (attempt.result.outcome, attempt.result.exit_code) == (Outcome.POSTCHECK_FAILED, 0)
 
 
-async def test_post_checks_are_made_of_successes_only(stage: Stage) -> None:
+async def test_post_checks_are_made_of_successes_only(stage: WorkerStage) -> None:
     attempt, command = await stage.running(Job(post_checks=(EXISTS,)))
 
     command.end(3)
@@ -107,7 +107,7 @@ async def test_post_checks_are_made_of_successes_only(stage: Stage) -> None:
 
 
 async def test_a_post_check_that_may_not_be_known_is_looked_for_before_the_start(
-    stage: Stage,
+    stage: WorkerStage,
 ) -> None:
     _, process = await stage.running(Job(post_checks=(OF_MY_OWN,)))
 
@@ -117,7 +117,7 @@ async def test_a_post_check_that_may_not_be_known_is_looked_for_before_the_start
     assert plan["later"] == [{"name": "check_of_my_own", "params": {}}]
 
 
-async def test_checks_that_die_are_failed_checks(stage: Stage) -> None:
+async def test_checks_that_die_are_failed_checks(stage: WorkerStage) -> None:
     attempt, before = await stage.running(Job(pre_checks=(EXISTS,)))
 
     before.kill()
@@ -127,7 +127,7 @@ async def test_checks_that_die_are_failed_checks(stage: Stage) -> None:
     assert attempt.result.message == "the checks ended with signal 9"
 
 
-async def test_checks_that_cannot_be_started_are_failed_checks(stage: Stage) -> None:
+async def test_checks_that_cannot_be_started_are_failed_checks(stage: WorkerStage) -> None:
     stage.runner.refusal = "no more processes"
     attempt = stage.gateway.add(Job(pre_checks=(EXISTS,)))
     await stage.worker()
@@ -138,7 +138,7 @@ async def test_checks_that_cannot_be_started_are_failed_checks(stage: Stage) -> 
     assert "no more processes" in attempt.result.message
 
 
-async def test_the_timeout_is_for_all_phases_together(stage: Stage) -> None:
+async def test_the_timeout_is_for_all_phases_together(stage: WorkerStage) -> None:
     attempt, before = await stage.running(
         Job(pre_checks=(EXISTS,), post_checks=(EXISTS,), timeout_s=10)
     )
@@ -158,7 +158,7 @@ async def test_the_timeout_is_for_all_phases_together(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("phase", ["pre_checks", "post_checks"])
-async def test_a_cancellation_ends_a_check(stage: Stage, phase: str) -> None:
+async def test_a_cancellation_ends_a_check(stage: WorkerStage, phase: str) -> None:
     attempt, process = await stage.running(Job(**{phase: (EXISTS,)}))  # type: ignore[arg-type]
     if phase == "post_checks":
         process.end(0)
@@ -172,7 +172,7 @@ async def test_a_cancellation_ends_a_check(stage: Stage, phase: str) -> None:
     assert stage.runner.started[-1] is process
 
 
-async def test_a_stubborn_check_is_killed(stage: Stage) -> None:
+async def test_a_stubborn_check_is_killed(stage: WorkerStage) -> None:
     stage.runner.is_stubborn = True
     attempt, process = await stage.running(Job(pre_checks=(EXISTS,)))
 
@@ -182,7 +182,7 @@ async def test_a_stubborn_check_is_killed(stage: Stage) -> None:
     assert process.signals == ["TERM", "KILL"]
 
 
-async def test_a_drain_that_is_over_ends_a_check_and_costs_no_try(stage: Stage) -> None:
+async def test_a_drain_that_is_over_ends_a_check_and_costs_no_try(stage: WorkerStage) -> None:
     attempt, process = await stage.running(Job(pre_checks=(EXISTS,)))
 
     stage.workers[0].begin_drain(5)
@@ -192,7 +192,7 @@ async def test_a_drain_that_is_over_ends_a_check_and_costs_no_try(stage: Stage) 
     assert attempt.result.outcome is Outcome.DRAINED
 
 
-async def test_a_worker_that_is_cut_off_ends_a_check(stage: Stage) -> None:
+async def test_a_worker_that_is_cut_off_ends_a_check(stage: WorkerStage) -> None:
     attempt, process = await stage.running(Job(pre_checks=(EXISTS,)))
 
     stage.gateway.away = {"heartbeat"}
@@ -206,14 +206,16 @@ async def test_a_worker_that_is_cut_off_ends_a_check(stage: Stage) -> None:
 # -- environment and policy ----------------------------------------------------------------------
 
 
-async def test_checks_have_the_jobs_environment(stage: Stage) -> None:
+async def test_checks_have_the_jobs_environment(stage: WorkerStage) -> None:
     _, process = await stage.running(Job(env={"BOTH": "job"}, pre_checks=(EXISTS,)))
 
     assert (process.launch.env["BASE"], process.launch.env["BOTH"]) == ("1", "job")
     assert process.launch.env["DRAWBAR_TRY"] == "1"
 
 
-async def test_a_pipeline_may_wish_for_nothing_of_the_workers_environment(stage: Stage) -> None:
+async def test_a_pipeline_may_wish_for_nothing_of_the_workers_environment(
+    stage: WorkerStage,
+) -> None:
     _, process = await stage.running(Job(env={"BOTH": "job"}, inherit_env=False))
 
     own = {k: v for k, v in process.launch.env.items() if not k.startswith("DRAWBAR_")}
@@ -221,7 +223,7 @@ async def test_a_pipeline_may_wish_for_nothing_of_the_workers_environment(stage:
     assert own == {"BOTH": "job"}
 
 
-async def test_a_forbidden_command_is_not_started_and_the_log_says_why(stage: Stage) -> None:
+async def test_a_forbidden_command_is_not_started_and_the_log_says_why(stage: WorkerStage) -> None:
     forbids = SecuritySpec(policy="block")
     attempt = stage.gateway.add(Job(argv=("sh", "-c", "sudo x"), security=forbids))
     await stage.worker()
@@ -234,7 +236,7 @@ async def test_a_forbidden_command_is_not_started_and_the_log_says_why(stage: St
     assert stage.runner.started == []
 
 
-async def test_a_warning_is_the_first_line_of_the_log(stage: Stage) -> None:
+async def test_a_warning_is_the_first_line_of_the_log(stage: WorkerStage) -> None:
     warns = SecuritySpec(policy="warn")
     attempt, process = await stage.running(Job(argv=("sh", "-c", "sudo x"), security=warns))
 
@@ -245,7 +247,9 @@ async def test_a_warning_is_the_first_line_of_the_log(stage: Stage) -> None:
     assert attempt.log.startswith(b"[drawbar] the policy warns: the command: sudo acts")
 
 
-async def test_the_command_of_a_check_is_held_against_the_policy_as_well(stage: Stage) -> None:
+async def test_the_command_of_a_check_is_held_against_the_policy_as_well(
+    stage: WorkerStage,
+) -> None:
     sneaky = CheckSpec(name="check_command", params={"command": "sudo x"})
     attempt = stage.gateway.add(Job(post_checks=(sneaky,), security=SecuritySpec(policy="block")))
     await stage.worker()
@@ -256,7 +260,7 @@ async def test_the_command_of_a_check_is_held_against_the_policy_as_well(stage: 
     assert "a post-check's command: sudo" in attempt.result.message
 
 
-async def test_without_a_shell_checks_have_none_either(stage: Stage) -> None:
+async def test_without_a_shell_checks_have_none_either(stage: WorkerStage) -> None:
     check = CheckSpec(name="check_command", params={"command": "test -d 'a b'"})
     _, process = await stage.running(
         Job(pre_checks=(check,), security=SecuritySpec(allow_shell=False))
@@ -267,7 +271,7 @@ async def test_without_a_shell_checks_have_none_either(stage: Stage) -> None:
     ]
 
 
-async def test_patterns_are_matched_in_a_process_that_can_be_stopped(stage: Stage) -> None:
+async def test_patterns_are_matched_in_a_process_that_can_be_stopped(stage: WorkerStage) -> None:
     only = SecuritySpec(allowed_patterns=("make .*",))
     attempt, matching = await stage.running(Job(argv=("sh", "-c", "rm x"), security=only))
 
@@ -284,7 +288,7 @@ async def test_patterns_are_matched_in_a_process_that_can_be_stopped(stage: Stag
     assert len(stage.runner.started) == 1
 
 
-async def test_a_pattern_that_takes_for_ever_forbids(stage: Stage) -> None:
+async def test_a_pattern_that_takes_for_ever_forbids(stage: WorkerStage) -> None:
     only = SecuritySpec(allowed_patterns=("(a+)+",))
     attempt, matching = await stage.running(Job(security=only))
 
@@ -297,7 +301,7 @@ async def test_a_pattern_that_takes_for_ever_forbids(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("code", "outcome"), [(0, Outcome.EXITED), (10, Outcome.FORBIDDEN)])
 async def test_an_exempt_pattern_lifts_the_rules_of_its_own_policy(
-    stage: Stage, code: int, outcome: Outcome
+    stage: WorkerStage, code: int, outcome: Outcome
 ) -> None:
     lenient = SecuritySpec(policy="block", exempt_patterns=("^SUDO apt",))
     attempt, matching = await stage.running(Job(argv=("sh", "-c", "sudo apt"), security=lenient))
@@ -315,7 +319,7 @@ async def test_an_exempt_pattern_lifts_the_rules_of_its_own_policy(
     assert attempt.result.outcome is outcome
 
 
-async def test_a_cancellation_while_patterns_are_matched_is_one(stage: Stage) -> None:
+async def test_a_cancellation_while_patterns_are_matched_is_one(stage: WorkerStage) -> None:
     only = SecuritySpec(allowed_patterns=("make .*",))
     attempt, _ = await stage.running(Job(security=only))
 
