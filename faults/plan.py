@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, model_validator
 
 from faults.points import Action, matching
 from shared.errors import BY_CODE
@@ -56,6 +56,3 @@ class PointPlan(Document):
 
     seed: int = 0
     faults: tuple[PointFault, ...] = Field(default=(), max_length=1_000)
-
-
-POINT_PLAN: Final[TypeAdapter[PointPlan]] = TypeAdapter(PointPlan)

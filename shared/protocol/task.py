@@ -80,7 +80,6 @@ Request = Annotated[
     | e.Reschedule,
     Field(discriminator="ask"),
 ]
-OUTCOMES: Final = (e.Succeed, e.Fail, e.Skip, e.Retry, e.Defer, e.Reschedule)
 
 _requests: TypeAdapter[Request] = TypeAdapter(Request)
 
