@@ -1,7 +1,6 @@
 """The phases of an attempt: checks, the command, checks again, and what may come between."""
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,14 +13,6 @@ from worker.checking import FAILED, PASSED
 
 EXISTS = CheckSpec(name="check_file_exists", params={"path": "x"})
 OF_MY_OWN = CheckSpec(name="check_of_my_own")
-
-
-@pytest.fixture
-async def stage() -> AsyncIterator[WorkerStage]:
-    stage = WorkerStage()
-    yield stage
-    for worker in stage.workers:
-        await worker.stop()
 
 
 async def next_process(stage: WorkerStage, count: int) -> ScriptedProcess:
