@@ -244,7 +244,8 @@ async def test_a_fault_of_messages_strikes_only_the_path_that_it_names() -> None
 @pytest.mark.parametrize(
     "fault",
     [
-        {"kind": "latency", "latency_s": 0.05, "jitter_s": 0.02},
+        {"kind": "latency", "latency_s": 0.05},
+        {"kind": "jitter", "latency_s": 0.05, "jitter_s": 0.02},
         {"kind": "bandwidth", "bytes_per_s": 50_000},
         {"kind": "slicer", "max_bytes": 7},
         {"kind": "slow_reader", "way": "down", "bytes_per_s": 5_000},
