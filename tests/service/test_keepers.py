@@ -206,6 +206,21 @@ async def test_a_keeper_that_is_stopped_is_ended_all_the_same(
     assert sleepers(seconds) == []
 
 
+async def test_a_keeper_that_was_stopped_before_it_could_tell_of_a_start_is_ended(
+    runner: KeptRunner, launch: MakeLaunch
+) -> None:
+    """The job may have done that: it does not go back at no cost, to do it again."""
+    first = await runner.start(launch("sleep", "100"))
+    keeper = parent_of(first.pid)
+    await first.reap()
+    os.kill(keeper, signal.SIGSTOP)
+
+    process = await runner.start(launch("true"))
+
+    assert (await process.wait()).lost
+    assert not is_alive(keeper)
+
+
 async def test_a_job_that_kills_its_launcher_and_stops_its_keeper_is_ended_all_the_same(
     runner: KeptRunner, launch: MakeLaunch
 ) -> None:

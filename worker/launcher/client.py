@@ -52,6 +52,12 @@ class Keeper:
             self.recalls = None
             self.link.say(b"release")
 
+    def is_stopped(self) -> bool:
+        """By a signal, as jobs can send it one: it does not answer until another lets it go on."""
+        with suppress(OSError):
+            return Path(f"/proc/{self._pid}/stat").read_bytes().rpartition(b") ")[2][:1] == b"T"
+        return False
+
     def slay(self) -> None:
         """It does not answer: it is killed, and what it kept is ended by its launcher. Should that
         be gone as well, no word comes before the end of `link`."""

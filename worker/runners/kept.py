@@ -86,14 +86,28 @@ class KeptProcess:
     async def started(self) -> None:
         """CannotStart, with the facts of an OSError where it was one."""
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(PATIENCE_S):
                 await asyncio.shield(self._started)
         except TimeoutError:
-            self._slay_keeper()
-            with suppress(TimeoutError):  # nobody else borrows it before it is gone
-                async with asyncio.timeout(ANSWER_S):
-                    await self.wait()
-            raise WorkerAtFault(f"the keeper did not answer within {ANSWER_S:g} s") from None
+            await self._started_late()
+
+    async def _started_late(self) -> None:
+        """The same on a machine that is very busy; or a job has stopped its keeper before that
+        could tell of the start: then it is ended, and counts as started."""
+        for _ in range(round(ANSWER_S / PATIENCE_S)):
+            if self._keeper is not None and self._keeper.is_stopped():
+                self._started.set_result(None)
+                self._slay_keeper()
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE_S):
+                    await asyncio.shield(self._started)
+                    return
+        self._slay_keeper()
+        with suppress(TimeoutError):  # nobody else borrows it before it is gone
+            async with asyncio.timeout(ANSWER_S):
+                await self.wait()
+        raise WorkerAtFault(f"the keeper did not answer within {ANSWER_S:g} s")
 
     def end(self, ended: list[bytes]) -> None:
         """How it ended is known."""
