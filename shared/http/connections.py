@@ -71,8 +71,11 @@ class Connection(web.RequestHandler):
         return has
 
     def turn_away(self, answer: bytes) -> None:
-        """The answer to a request that was not let in is sent."""
-        if self.transport is not None:
+        """The answer to a request that was not let in is sent. Who asks on and reads none of the
+        answers loses the connection: nothing here waits until they are read."""
+        if self.writing_paused:
+            self.abort()
+        elif self.transport is not None:
             self.transport.write(answer)
         self._next_keepalive_close_time = self._loop.time() + self.keepalive_timeout
         self._all.note_served(self)

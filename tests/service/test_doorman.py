@@ -209,3 +209,18 @@ async def test_who_leaves_before_the_handler_begins_takes_no_place_along(
     assert full.reached == []
 
     assert (await full.call("POST", "/v1/runs", data=b"{}")).status == 200
+
+
+async def test_who_asks_on_and_reads_no_answer_loses_the_connection(
+    full: Full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await full.overload()
+    async with full.connection() as (reader, writer):
+        writer.write(request("GET /v1/runs"))
+        assert (await answer(reader))[0] == 503
+        # As it is when more was sent than the kernel keeps.
+        monkeypatch.setattr(Connection, "writing_paused", True)
+        writer.write(request("GET /v1/runs"))
+
+        async with asyncio.timeout(5):
+            assert await reader.read() == b""
