@@ -2,20 +2,34 @@
 
 import argparse
 import contextlib
+import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
 from simulation.batch import Universe, run_all, sweep_all
 from simulation.regressions import Kept, keep_seed, kept_seeds
-from simulation.sweep import moments
+from simulation.sweep import STORIES, moments
 from simulation.universe import Mode, Verdict, run_seed
 from simulation.vacuity import Tally
 
 
 def main() -> int:
+    try:
+        return _main()
+    except KeyboardInterrupt:
+        reason = 130
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reason = 141
+    warnings.simplefilter("ignore")  # a universe that was left has awaited much
+    return reason
+
+
+def _main() -> int:
     parser = _parser()
     arguments = parser.parse_args()
     if arguments.replay is None and (arguments.trace or arguments.keep):
@@ -23,7 +37,7 @@ def main() -> int:
     if arguments.jobs < 1:
         parser.error("--jobs takes a number from 1 on")
     if arguments.sweep:
-        return _sweep(arguments.jobs)
+        return _sweep(arguments.sweep, arguments.jobs)
     modes = list(Mode) if arguments.mode == "both" else [Mode(arguments.mode)]
     if arguments.replay is not None:
         if len(modes) > 1:
@@ -55,7 +69,12 @@ def _judge(verdicts: Iterable[Verdict]) -> int:
 
 
 def _replay(seed: int, mode: Mode, trace: str | None, note: str | None) -> int:
-    with _opened(trace) as file:
+    try:
+        opened = _opened(trace)
+    except OSError as error:
+        print(f"--trace {trace}: {error.strerror}", file=sys.stderr)
+        return 2
+    with opened as file:
         verdict = run_seed(seed, file, mode)
     _print(verdict)
     if note is not None:
@@ -63,10 +82,11 @@ def _replay(seed: int, mode: Mode, trace: str | None, note: str | None) -> int:
     return 0 if verdict.is_good else 1
 
 
-def _sweep(jobs: int) -> int:
+def _sweep(story: str, jobs: int) -> int:
     began = time.monotonic()
-    places = moments()
-    broken = {kill: found for part in sweep_all(len(places), jobs) for kill, found in part.items()}
+    places = moments(story)
+    parts = sweep_all(len(places), jobs, story)
+    broken = {kill: found for part in parts for kill, found in part.items()}
     for kill, violations in broken.items():
         print(f"killed {kill}:")
         for violation in violations:
@@ -107,7 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     what.add_argument(
         "--sweep",
-        action="store_true",
+        nargs="?",
+        const="commands",
+        choices=STORIES,
         help="kill each node at every store call and every fault point of a small story",
     )
     parser.add_argument(
@@ -130,17 +152,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-@contextlib.contextmanager
-def _opened(trace: str | None) -> Iterator[IO[str] | None]:
+def _opened(trace: str | None) -> contextlib.AbstractContextManager[IO[str] | None]:
     if trace is None or trace == "-":
-        yield sys.stdout if trace else None
-    else:
-        with Path(trace).open("w") as file:
-            yield file
+        return contextlib.nullcontext(sys.stdout if trace else None)
+    return Path(trace).open("w")
 
 
 def _seeds(text: str) -> range:
     first, _, last = text.partition(":")
+    if not (first.isdecimal() and last.isdecimal()):
+        raise argparse.ArgumentTypeError(f"two numbers with a colon are wanted, found {text!r}")
     seeds = range(int(first), int(last))
     if not seeds:
         raise argparse.ArgumentTypeError("no seed lies between the two numbers")

@@ -44,10 +44,10 @@ def run_all(universes: Iterable[Universe], jobs: int) -> Iterator[Verdict]:
         yield from run(run_universe, universes)
 
 
-def sweep_all(count: int, jobs: int) -> Iterator[dict[str, list[str]]]:
+def sweep_all(count: int, jobs: int, story: str = "commands") -> Iterator[dict[str, list[str]]]:
     """What was broken, portion by portion, at the `count` moments of the story."""
     with _hands(jobs) as run:
-        yield from run(sweep, _portions(points(count)))
+        yield from run(sweep, _portions(points(count, story)))
 
 
 def _portions(chosen: Iterator[CrashPoint]) -> Iterator[Sequence[CrashPoint]]:

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Final
 
-from shared.protocol.pipeline import JobSpec, PipelineSpec, RetryRule, When
+from shared.protocol.pipeline import JobSpec, PipelineSpec, RetryRule, TaskSpec, When
 from shared.sqlite_file import configure, migrate
 from simulation.cluster import GATEWAY, JOBSTORE, REGISTRY
 from simulation.loop import SimulatedLoop
@@ -27,20 +27,28 @@ SEED: Final = 1
 CAST: Final = (JOBSTORE, GATEWAY, REGISTRY, "worker-0")
 DOWN_S: Final = 0.3
 WITHIN_S: Final = 60.0
-STORY: Final = (
-    PipelineSpec(
-        name="story",
-        retry=RetryRule(max=1, delay_s=0.2),
-        jobs=(
-            JobSpec(id="first", argv=("sim", "0.3", "0", "3"), artifacts=("*.txt",)),
-            JobSpec(id="second", argv=("sim", "0.2", "1", "0")),
-            JobSpec(id="third", argv=("sim", "0.2", "0", "3"), needs=("first",), inputs=("first",)),
-            JobSpec(
-                id="fourth", argv=("sim", "0.4", "0", "700"), needs=("second",), when=When.ALWAYS
+COMMANDS: Final = PipelineSpec(
+    name="story",
+    retry=RetryRule(max=1, delay_s=0.2),
+    jobs=(
+        JobSpec(id="first", argv=("sim", "0.3", "0", "3"), artifacts=("*.txt",)),
+        JobSpec(id="second", argv=("sim", "0.2", "1", "0")),
+        JobSpec(id="third", argv=("sim", "0.2", "0", "3"), needs=("first",), inputs=("first",)),
+        JobSpec(id="fourth", argv=("sim", "0.4", "0", "700"), needs=("second",), when=When.ALWAYS),
+    ),
+)
+TASKS: Final = PipelineSpec(
+    name="story",
+    jobs=(
+        JobSpec(
+            id="waits",
+            task=TaskSpec(
+                module="sim", function="task", runner=("sim", "0.1", "0", "3", "callback")
             ),
         ),
     ),
 )
+STORIES: Final = {"commands": COMMANDS, "tasks": TASKS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,7 @@ class CrashPoint:
 
     n: int
     is_after: bool = False
+    story: str = "commands"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,36 +93,36 @@ class Told:
         return not point.is_after
 
 
-def moments() -> list[str]:
+def moments(story: str = "commands") -> list[str]:
     """Those of the story when nothing happens, by name."""
-    telling = _tell(None)
+    telling = _tell(None, story)
     assert not telling.violations, telling.violations
     return telling.moments
 
 
-def points(count: int) -> Iterator[CrashPoint]:
+def points(count: int, story: str = "commands") -> Iterator[CrashPoint]:
     for n in range(count):
-        yield CrashPoint(n)
-        yield CrashPoint(n, is_after=True)
+        yield CrashPoint(n, story=story)
+        yield CrashPoint(n, is_after=True, story=story)
 
 
 def sweep(chosen: Iterable[CrashPoint]) -> dict[str, list[str]]:
     """The broken promises, by the kill that broke them."""
     broken = {}
     for point in chosen:
-        telling = _tell(point)
+        telling = _tell(point, point.story)
         if telling.violations:
             broken[telling.killed or f"point {point.n}"] = telling.violations
     return broken
 
 
-def _tell(point: CrashPoint | None) -> Telling:
+def _tell(point: CrashPoint | None, story: str) -> Telling:
     folder = Path(tempfile.mkdtemp(prefix="drawbar-sweep-", dir=fast_folder()))
     try:
         loop = SimulatedLoop(SEED)
         for name, content in _empty_databases().items():
             (folder / name).write_bytes(content)
-        universe = Universe(loop, folder, story=STORY)
+        universe = Universe(loop, folder, story=(STORIES[story],))
         loop.moments = told = Told(point, universe.cluster.boot)
         with simulated(loop):
             loop.run_until_complete(loop.world.spawn(universe.tell(CAST, WITHIN_S), "story"))

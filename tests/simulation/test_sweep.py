@@ -40,3 +40,12 @@ def test_no_kill_at_any_moment_breaks_a_promise(places: list[str]) -> None:
     broken = {k: v for part in sweep_all(len(places), jobs=2) for k, v in part.items()}
 
     assert broken == {}
+
+
+@pytest.mark.prove
+def test_nor_while_a_task_waits_for_a_callback() -> None:
+    places = moments("tasks")
+
+    broken = {k: v for part in sweep_all(len(places), 2, "tasks") for k, v in part.items()}
+
+    assert broken == {}
