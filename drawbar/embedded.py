@@ -18,6 +18,7 @@ from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
 from jobstore.triggers.ports import Outside
 from registry.service import RegistryService
+from shared.components import ComponentRunner, Running
 from shared.errors import ServiceError, UnknownRun
 from shared.files import DiskFiles
 from shared.ids import JobId, RunId, WorkerId
@@ -90,6 +91,7 @@ class Embedded:
         self._runner: KeptRunner | None = None
         self._tasks: TaskRunner | None = None
         self._worker: Worker | None = None
+        self._components: list[ComponentRunner] = []
         self._foreground = Foreground(data / "foreground-run")
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -123,9 +125,18 @@ class Embedded:
         for part in (self.jobs, self.registry, self._worker):
             part.failure.add_done_callback(self._fail)
         await self._worker.start()
+        parts = (("keeper", self.jobs), ("triggerer", self.jobs.triggers), ("worker", self._worker))
+        for kind, one in parts:
+            component = ComponentRunner(
+                Running(one), self.jobs.components, self._runtime, kind=kind, name=NAME
+            )
+            self._components.append(component)
+            await component.accompany()  # a run of a few milliseconds writes nothing of it
 
     async def stop(self) -> None:
         """Nothing runs any more; what still did was killed. Everything is on disk."""
+        for component in self._components:
+            await component.stop()
         if self._worker is not None:
             await self._worker.stop()
             with suppress(ServiceError):  # the store failed: the next start will do it

@@ -67,6 +67,10 @@ class ComponentRunner:
         await self._part.start()
         await self._loops.start()
 
+    async def accompany(self) -> None:
+        """The part executes already. If it goes on for a second, it is recorded."""
+        await self._loops.start()
+
     async def stop(self) -> None:
         """The part has stopped, and the record says so, if anybody takes it in time."""
         await self._loops.stop()

@@ -31,4 +31,7 @@ def components(
     elif found:
         console().print(components_table(found))
     else:
-        typer.echo("no components; daemons and 'drawbar up' record theirs when they start")
+        typer.echo(
+            "no components; daemons and 'drawbar up' record theirs when they start,"
+            " a 'drawbar run' when it lasts longer than a second"
+        )

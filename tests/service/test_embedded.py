@@ -13,6 +13,7 @@ from drawbar.embedded import Embedded
 from jobstore.settings import JobStoreSettings
 from shared.errors import StoreUnusable
 from shared.ids import JobId, RunId
+from shared.protocol.components import ComponentFilter, ComponentView
 from shared.protocol.gateway import ClaimRequest
 from shared.protocol.jobs import CancelRequest, JobView, RunView
 from shared.protocol.pipeline import JobSpec, PipelineSpec, RetryRule
@@ -288,6 +289,24 @@ async def test_a_job_waits_for_a_worker_with_its_labels(start: Start) -> None:
         view = await drawbar.jobs.show_run(run_id)
 
     assert [job.status for job in view.jobs] == [JobStatus.SUCCESS, JobStatus.QUEUED]
+
+
+async def test_its_parts_are_components_while_it_lasts(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.components.FIRST_S", 0.01)
+    live: tuple[ComponentView, ...] = ()
+
+    async with start() as drawbar, asyncio.timeout(5):
+        while len(live) < 3:
+            await SystemRuntime().sleep(0.01)
+            live = (await drawbar.jobs.components.list_components(ComponentFilter())).components
+
+    assert [(one.kind, one.name) for one in live] == [
+        ("keeper", "embedded"),
+        ("triggerer", "embedded"),
+        ("worker", "embedded"),
+    ]
 
 
 async def test_history_outlasts_the_process(start: Start) -> None:
