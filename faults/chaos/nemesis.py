@@ -68,7 +68,8 @@ class Nemesis:
         try:
             is_done = await self._do(act.target, step)
         except asyncio.CancelledError:  # the time is over: so is what lasts, which was on until now
-            if isinstance(step, SigStop | Network | Points | DiskFull):
+            is_lasting = isinstance(step, SigStop | Network | Points | DiskFull)
+            if is_lasting or not self._victims.members[act.target].is_alive:
                 self._note(act, step, at)
             raise
         if is_done:
