@@ -5,6 +5,7 @@ name, nothing accepted that it forbids, nothing refused that it allows, no token
 """
 
 import asyncio
+from itertools import count
 
 import pytest
 
@@ -31,13 +32,14 @@ async def test_no_service_breaks_its_word_in_5000_requests(cluster: Cluster) -> 
 
 
 @pytest.mark.prove
-@pytest.mark.timeout(3_600)
+@pytest.mark.timeout(1_200)
 async def test_no_service_breaks_its_word_in_50000_requests(cluster: Cluster) -> None:
+    """All services at once, each by one schemathesis at a time, until there were enough."""
     cast = await furnish(cluster)
-    requests = 0
+    requests = dict.fromkeys(cluster.services, 0)
 
-    for seed in range(10):
-        for name in cluster.services:
+    async def try_out_again_and_again(name: str) -> None:
+        for seed in count():
             verdict = await try_out(
                 name,
                 url_of(cluster, name),
@@ -48,8 +50,12 @@ async def test_no_service_breaks_its_word_in_50000_requests(cluster: Cluster) ->
                 is_thorough=seed == 0,
             )
             assert verdict.is_clean, verdict.said
-            requests += verdict.requests
-        if requests >= MANY:
-            break
+            requests[name] += verdict.requests
+            if sum(requests.values()) >= MANY:
+                return
 
-    assert requests >= MANY
+    async with asyncio.TaskGroup() as group:
+        for name in cluster.services:
+            group.create_task(try_out_again_and_again(name), name=name)
+
+    assert min(requests.values()) >= FEW
