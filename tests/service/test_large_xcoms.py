@@ -10,8 +10,8 @@ from jobstore.execution_data.xcoms import INLINE_BYTES
 from shared.errors import Conflict
 from shared.protocol import execution as e
 from shared.protocol.history import PruneRequest
-from tests.service.test_jobstore_tasks import a_task, leave, scope_of
 from tests.support.jobstore import Hands
+from tests.support.stored_tasks import a_task, leave, scope_of
 
 LIST: JsonValue = [{"n": n, "text": "ü" * 100} for n in range(1_000)]  # 200 KB
 TEXT: JsonValue = "x" * (INLINE_BYTES + 1)

@@ -6,8 +6,8 @@ from shared.errors import Conflict
 from shared.ids import RunId
 from shared.protocol import execution as e
 from shared.protocol import gateway as g
-from tests.service.test_jobstore_tasks import a_task, end, leave
 from tests.support.jobstore import Hands
+from tests.support.stored_tasks import a_task, end, leave
 
 
 async def three(hands: Hands) -> RunId:

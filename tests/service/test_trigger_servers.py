@@ -20,7 +20,7 @@ from shared.protocol import execution as e
 from shared.protocol import gateway as g
 from shared.runtime import SystemRuntime
 from shared.tokens import Minter, Role, Verifier
-from tests.service.test_deferrals import a_task, a_wait
+from tests.support.deferred import a_task, a_wait
 from tests.support.jobstore import ANN, Hands, hands_on
 from tests.support.runtime import ManualRuntime
 
