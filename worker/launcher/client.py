@@ -107,6 +107,15 @@ class Launcher:
                 keeper.recalls = None  # its next job takes the place of the last
                 return keeper
             self._lent.discard(keeper)
+        try:
+            return await self._ask()
+        except WorkerAtFault:
+            if self._link is None or self._link.is_open:
+                raise
+            return await self._ask()  # a job killed the launcher just now: another takes its place
+
+    async def _ask(self) -> Keeper:
+        """A fresh keeper. WorkerAtFault: the launcher has none, or has ended meanwhile."""
         link = self._link
         if link is None or not link.is_open:
             link = self._connect_or_start()
@@ -183,7 +192,8 @@ class Launcher:
         return self._listen_to(end)
 
     def _connect_or_start(self) -> Link:
-        link = self._connect()
+        # One that left us has ended, though its socket may still seem to listen for a moment.
+        link = self._connect() if self._link is None else None
         if link is not None:
             return link
         try:

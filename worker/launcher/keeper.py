@@ -126,7 +126,9 @@ class Keeper:
             self._kill()
 
     def _obey_launcher(self, parts: list[bytes], files: list[int]) -> None:
-        """Another worker is there."""
+        """Another worker is there. What the last one said before it went was heard."""
+        while self._master is not None and _has_come(self._master):
+            self._hear(self._master, self._obey)
         if self._master is not None:
             self._master.close()
         self._master = socket.socket(fileno=files.pop())
@@ -276,6 +278,13 @@ class Keeper:
                 with open(f"{name}.part", "wb") as file:
                     file.write(b"\0".join((str(job.pid).encode(), *job.ended)))
                 os.rename(f"{name}.part", f"{name}.ended")
+
+
+def _has_come(end: socket.socket) -> bool:
+    """Whether a packet, or its end, is there to be read."""
+    poll = select.poll()  # select(2) takes no descriptor above 1,023
+    poll.register(end, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _write(warnings: list[str], stderr: int) -> None:

@@ -4,11 +4,12 @@ import errno
 import os
 import signal
 from collections.abc import Sequence
+from typing import Final
 
 from worker.launcher.bounds import Bounds
 
-# By Python, and by launchers and keepers, but not by what they start.
-IGNORED = [signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM]
+# Python and launchers ignore some, and so may who started the worker (nohup, a shell's `&`).
+CATCHABLE: Final = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 def start(
@@ -33,7 +34,7 @@ def start(
             file_actions=[(os.POSIX_SPAWN_DUP2, file, i) for i, file in enumerate(files)],
             setsid=True,
             setsigmask=[],
-            setsigdef=IGNORED,
+            setsigdef=CATCHABLE,
         )
     finally:
         os.fchdir(home)  # a keeper holds no folder but the launcher's
@@ -57,7 +58,7 @@ def _fork(
             bounds.enter()
             for i, file in enumerate(files):
                 os.dup2(file, i)
-            for number in IGNORED:
+            for number in CATCHABLE:
                 signal.signal(number, signal.SIG_DFL)
             os.execve(program, argv, env)
         except OSError as error:
