@@ -23,6 +23,7 @@ from benchmarks.memory import idle_mib
 from benchmarks.shapes import chain, independent, layered
 from benchmarks.stamps import noting
 from benchmarks.table import Row, Target, machine, number, print_table, write_json
+from shared.collector import collect_seldom
 
 JOBS: Final = 1_000
 HOPS: Final = 100
@@ -268,6 +269,7 @@ def _wall_s(words: list[str]) -> float:
 
 def main() -> None:
     asked = _parser().parse_args()
+    collect_seldom()  # as `drawbar` does
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         cache_logger_on_first_use=True,  # as shared/logs.py has it

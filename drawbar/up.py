@@ -20,7 +20,8 @@ from jobstore.service import JobStoreService
 from jobstore.settings import JobStoreSettings
 from jobstore.triggers.ports import Outside
 from registry.service import RegistryService
-from shared.daemon import Part, listening_to_signals, spare_the_collector, until
+from shared.collector import spare_the_collector
+from shared.daemon import Part, listening_to_signals, until
 from shared.files import DiskFiles
 from shared.http.admission import Admission
 from shared.http.server import Server

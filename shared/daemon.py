@@ -1,13 +1,14 @@
 """How a process of services lives: start its parts, serve until told to stop or until one fails."""
 
 import asyncio
-import gc
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, runtime_checkable
 
 import structlog
+
+from shared.collector import spare_the_collector
 
 LISTENED_TO: Final = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
@@ -91,13 +92,6 @@ async def run_until_signalled(
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 stopping.cancel()
                 hurry.cancel()
-
-
-def spare_the_collector() -> None:
-    """What there is by now stays for good, and is not looked at again: every full collection
-    would hold up all that is served for 65 ms to find nothing."""
-    gc.collect()
-    gc.freeze()
 
 
 async def until(event: asyncio.Event, parts: Sequence[object]) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 
 import structlog
 
+from shared.collector import spare_the_collector
 from shared.components import ComponentRunner
-from shared.daemon import Signals, listening_to_signals, spare_the_collector, until
+from shared.daemon import Signals, listening_to_signals, until
 from shared.errors import ServiceError
 from shared.http.clients import (
     ComponentsClient,

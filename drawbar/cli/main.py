@@ -4,7 +4,6 @@ Modules named here only declare options. What a command needs is imported when i
 one job must not wait for code that it does not use.
 """
 
-import gc
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
@@ -29,10 +28,7 @@ from drawbar.cli import (
     values,
     workers,
 )
-
-# New objects between two searches for cycles. By default 700: a service that handles a thousand
-# calls a second would spend a twelfth of its time on searches that find next to nothing.
-COLLECT_AFTER: Final = 10_000
+from shared.collector import collect_seldom
 
 RUN: Final = "Run pipelines"
 LOOK: Final = "Look at runs"
@@ -151,7 +147,7 @@ for panel, name, function in COMMANDS:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Do what the command line says, and exit with the code that it promises."""
-    gc.set_threshold(COLLECT_AFTER)
+    collect_seldom()
     sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
 
 
