@@ -59,6 +59,7 @@ from shared.runtime import Runtime
 from shared.services import Body
 
 KEEP_EVERY_S = 0.1
+NOTE_LATE_EVERY_S = 0.5  # of a second and more by which they are late
 LOOK_BACK_EVERY_S = 60.0
 
 
@@ -111,7 +112,7 @@ class JobStoreService:
         self._loops = Loops(runtime)
         self._loops.add("jobstore.store", self._watch_store)
         self._loops.every("jobstore.keeper", KEEP_EVERY_S, self._keep_once)
-        self._loops.every("jobstore.late", KEEP_EVERY_S, self._note_late_once)
+        self._loops.every("jobstore.late", NOTE_LATE_EVERY_S, self._note_late_once)
         self._loops.every("jobstore.history", LOOK_BACK_EVERY_S, self._history.keep_once)
         self._loops.every("jobstore.incoming", LOOK_BACK_EVERY_S, self._sweep_once)
         self._schedules = ScheduleService(self._store.database, runtime)

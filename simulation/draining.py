@@ -10,7 +10,7 @@ from shared.services import JobService
 from simulation.loop import SimulatedLoop
 from simulation.people import People
 
-LOOK_EVERY_S: Final = 1.0
+LOOK_EVERY_S: Final = 2.0
 
 
 class Drain:

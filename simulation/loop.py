@@ -14,6 +14,7 @@ import random
 import socket
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, TypeVarTuple
 
 from simulation.process import PROCESS, Machine, Process
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+_number: Final = attrgetter("number")
 
 STEP_S: Final = 5e-6  # what one callback takes; without it a busy loop would never let time pass
 
@@ -130,7 +133,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._timer_count = 0
         self._task_count = 0
         self._hash_count = 0
+        self._process_count = 0
         self._processes: list[Process] = []
+        self._waiting: dict[Process, None] = {}  # those with something in their queue
         self._graveyard: list[Process] = []
         self._remains: list[asyncio.Handle] = []
         self.machines: dict[str, Machine] = {}
@@ -147,7 +152,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if mono_base is None:
             mono_base = round(self.chance.uniform(10.0, 1e6), 3)
             machine.mono_base = mono_base if machine.has_clock else None
-        process = Process(self, machine, mono_base)
+        process = Process(self, machine, mono_base, self._process_count)
+        self._process_count += 1
         self._graveyard += [p for p in self._processes if not p.is_alive]
         self._processes = [p for p in self._processes if p.is_alive] + [process]
         return process
@@ -166,10 +172,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """The universe has ended: nothing of it is referenced from here any more."""
         super().close()
         self._processes, self._graveyard, self._remains, self._timers = [], [], [], []
+        self._waiting.clear()
         self.machines.clear()
         self.moments = None
         self.network.close()
-        self.world = self.current = Process(self, Machine("nowhere"), mono_base=0.0)
+        self.world = self.current = Process(self, Machine("nowhere"), 0.0, 0)
 
     # -- proof --------------------------------------------------------------------------------
 
@@ -200,7 +207,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             return  # the loop is stopping
         process = ready[0] if len(ready) == 1 else self.chance.choice(ready)
         handle = process.queue.popleft()
-        if handle.cancelled():
+        if not process.queue:
+            del self._waiting[process]
+        if handle._cancelled:
             return
         self.steps += 1
         self.current = process
@@ -215,10 +224,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             now = self.now
             if self._timers and self._timers[0][0] <= now:
                 self._serve_timers()
-            ready = [p for p in self._processes if p.queue and p.paused_until <= now and p.is_alive]
+            ready = [p for p in self._waiting if p.paused_until <= now and p.is_alive]
             if ready or self._stopping:
+                if len(ready) > 1:
+                    ready.sort(key=_number)
                 return ready
-            moments = [p.paused_until for p in self._processes if p.queue and p.is_alive]
+            moments = [p.paused_until for p in self._waiting if p.is_alive]
             if self._timers:
                 moments.append(self._timers[0][0])
             if not moments:
@@ -229,12 +240,17 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         timers = self._timers
         while timers and timers[0][0] <= self.now:
             _, _, handle, process = heapq.heappop(timers)
-            if handle.cancelled():
+            if handle._cancelled:
                 continue
             if process.is_alive:
-                process.queue.append(handle)
+                self._queue(process, handle)
             else:
                 self._remains.append(handle)
+
+    def _queue(self, process: Process, handle: asyncio.Handle) -> None:
+        if not process.queue:
+            self._waiting[process] = None
+        process.queue.append(handle)
 
     def _describe_waiting(self) -> str:
         waiting = [
@@ -264,7 +280,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             raise RuntimeError("the universe has ended")
         context = copy_context() if context is None else context
         handle = Handle(callback, args, self, context)
-        context.get(PROCESS, self.world).queue.append(handle)
+        self._queue(context.get(PROCESS, self.world), handle)
         return handle
 
     def call_soon_threadsafe(

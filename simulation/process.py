@@ -62,8 +62,12 @@ class Machine:
 class Process:
     """One incarnation of a node. Of a dead one nothing runs any more: no callback, no `finally`."""
 
-    def __init__(self, loop: "SimulatedLoop", machine: Machine, mono_base: float) -> None:
+    def __init__(
+        self, loop: "SimulatedLoop", machine: Machine, mono_base: float, number: int
+    ) -> None:
+        """`number`: that many were started before it."""
         self.loop = loop
+        self.number = number
         self.machine = machine
         self.name = machine.name
         self.incarnation = machine.incarnations

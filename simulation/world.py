@@ -65,7 +65,6 @@ def simulated(loop: SimulatedLoop) -> Iterator[None]:
     ]
     originals = [(owner, name, getattr(owner, name)) for owner, name, _ in swaps]
     global_chance, log_settings = random.getstate(), structlog.get_config()
-    gc.collect()
     gc.disable()  # a collection at another moment runs finalisers at another step
     for owner, name, stand_in in swaps:
         setattr(owner, name, stand_in)
