@@ -1,13 +1,15 @@
 """Options that let a daemon be disturbed on purpose. Without them nothing can be."""
 
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple
 
 import typer
 
 from drawbar.cli.failures import Usage
-from shared.interference import Interference
-from shared.runtime import Runtime
+
+if TYPE_CHECKING:
+    from shared.interference import Interference
+    from shared.runtime import Runtime
 
 PANEL: Final = "To test failure"
 
@@ -65,7 +67,9 @@ class Disturbance(NamedTuple):
             except OSError as error:
                 raise Usage(f"--fault-log {self.log}: {error.strerror}") from None
 
-    def of(self, service: str, runtime: Runtime, name: str | None = None) -> Interference | None:
+    def of(
+        self, service: str, runtime: "Runtime", name: str | None = None
+    ) -> "Interference | None":
         """What stands between the parts of the daemon; None: nothing."""
         if not self.is_allowed:
             return None

@@ -28,6 +28,7 @@ from drawbar.cli import (
     values,
     workers,
 )
+from drawbar.cli.failures import USAGE
 from shared.collector import collect_seldom
 
 RUN: Final = "Run pipelines"
@@ -153,8 +154,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def run_command(arguments: Sequence[str]) -> int:
     """The exit code. Whatever went wrong was said on stderr, in words."""
-    from drawbar.cli.failures import USAGE, describe
-
     command = typer.main.get_group(app)
     try:
         from drawbar.cli.config import defaults
@@ -170,6 +169,8 @@ def run_command(arguments: Sequence[str]) -> int:
         _show(error)
         return USAGE
     except (Exception, KeyboardInterrupt) as error:
+        from drawbar.cli.explaining import describe
+
         return describe(error)
     return code if isinstance(code, int) else 0
 
