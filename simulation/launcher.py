@@ -17,7 +17,7 @@ from simulation.history import History
 from simulation.process import Process
 from simulation.script import Script, artifact_of, line_of
 from simulation.workspace import log_of, work_of
-from worker.ports import Breach, Exit, Launch
+from worker.ports import Breach, Exit, Launch, LeaseOver
 
 HOP_S: Final = (1e-5, 1e-3)  # from the worker to its launcher, and back
 START_S: Final = (1e-3, 2e-2)
@@ -56,11 +56,15 @@ class SimLauncher:
         make: "Make | None" = None,
     ) -> None:
         """The process runs, and the worker hears of it if it lives; None: it cannot be started.
+        LeaseOver: it is too late for that.
 
         `make`: which process; None: that of a command.
         """
         assert launch.attempt_id is not None
         loop, process = self.host.loop, None
+        if until <= loop.now:
+            loop.after(self.chance.uniform(*START_S), worker, _refuse, answer)
+            return
         if self.chance.random() >= SPAWN_FAILS:
             self._last_pid += 1
             make = make or SimProcess
@@ -187,6 +191,11 @@ class SimProcess:
 
 
 Make = Callable[[SimLauncher, int, AttemptId, Launch, float], SimProcess]
+
+
+def _refuse(answer: "asyncio.Future[SimProcess | None]") -> None:
+    if not answer.done():
+        answer.set_exception(LeaseOver())
 
 
 def _tell(answer: "asyncio.Future[SimProcess | None]", process: SimProcess | None) -> None:

@@ -29,7 +29,16 @@ from worker.lease import Holder
 from worker.logvoice import JobLog
 from worker.outbox.record import RESUMED, Record, lasting
 from worker.policy.gatekeeper import Forbidden, Gatekeeper
-from worker.ports import AttemptFiles, CannotCollect, CannotStart, Exit, Launch, Process, TaskLaunch
+from worker.ports import (
+    AttemptFiles,
+    CannotCollect,
+    CannotStart,
+    Exit,
+    Launch,
+    LeaseOver,
+    Process,
+    TaskLaunch,
+)
 from worker.processes import Processes
 from worker.tasks.outcome import with_command
 
@@ -81,6 +90,10 @@ class Execution:
             result = await way
             message = self.log.mask(result.message)
             return result if not message else result.model_copy(update={"message": message})
+        except LeaseOver as error:
+            if self.processes.is_stopped:
+                return self._stopped(None)
+            return failure(Outcome.DRAINED, str(error))
         except Forbidden as error:
             return failure(Outcome.FORBIDDEN, self.log.mask(str(error)))
         except (CannotStart, CannotCollect) as error:
@@ -251,7 +264,7 @@ class Execution:
         try:
             ended = await self.processes.execute(launch, phase, context.timeout_s, found)
         except CannotStart as error:
-            if is_machines_fault(error):
+            if isinstance(error, LeaseOver) or is_machines_fault(error):
                 raise
             return f"the checks cannot be run: {error}"[:MOST_CHARACTERS]
         if self.processes.is_stopped:

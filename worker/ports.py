@@ -19,6 +19,13 @@ class CannotStart(Exception):
     """The command could not be started; the message says why. The worker itself is fine."""
 
 
+class LeaseOver(CannotStart):
+    """Its lease had ended before anything was started: the job may be another's by now."""
+
+    def __init__(self) -> None:
+        super().__init__("its lease had ended before it could be started")
+
+
 class WorkerAtFault(CannotStart):
     """Nothing could have been started: that is to cost the job no try."""
 
@@ -115,7 +122,7 @@ class Runner(Protocol):
     """Starts processes. Shell, Python and container jobs share this contract."""
 
     async def start(self, launch: Launch) -> Process:
-        """The process runs. CannotStart: no such command, directory, permission, …"""
+        """The process runs. CannotStart: no such command, directory, permission, …; LeaseOver."""
 
     async def attach(self, attempt_id: AttemptId) -> Process | None:
         """The process that was started last for the attempt, perhaps by a worker that has ended

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _ctypes
 import _socket
+import errno
 import json
 import os
 import select
@@ -121,6 +122,9 @@ class _Server:
         number = asked["start"]
         if self._flow.is_stale():
             _send(self._link, refused=number, stale=True)
+            return
+        if asked["until"] is not None and asked["until"] <= _now():
+            _send(self._link, refused=number, errno=errno.ETIME)  # its lease has ended
             return
         try:
             os.chdir(asked["cwd"])  # here, where a failure can be told

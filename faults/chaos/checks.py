@@ -32,7 +32,8 @@ def company(e: Evidence) -> Iterator[str]:
 
 
 def spaced(e: Evidence) -> Iterator[str]:
-    """I12. A job that was refused twice in a short time while the registry was down."""
+    """I12. A job that was refused twice in a short time while the registry was down. A job service
+    that began anew in between knows of no rest."""
     if e.rest_s is None:
         return
     asked: dict[tuple[int, str], dict[str, float]] = defaultdict(dict)
@@ -41,8 +42,11 @@ def spaced(e: Evidence) -> Iterator[str]:
         if of is not None:
             asked[of.key].setdefault(entry.facts["attempt"], entry.at)
     away = list(_outages(e, "registry"))
+    forgot = [began for began, _ in _outages(e, "jobstore")]
     for key, refusals in asked.items():
         for (one, since), (other, until) in pairwise(refusals.items()):
+            if any(since <= at <= until for at in forgot):
+                continue
             if until - since < e.rest_s and any(a <= since and until <= b for a, b in away):
                 yield f"{key} was refused as {one}, and {until - since:.1f} s later as {other}"
 

@@ -12,9 +12,13 @@ def rests(e: Evidence) -> Iterator[str]:
         return
     restarts = [
         entry.at
-        for op in ("fault", "killed_at_point")
+        for op, of_whom in (
+            ("fault", "target"),
+            ("killed_at_point", "node"),
+            ("gave_up", "process"),
+        )
         for entry in e.events(op)
-        if "jobstore" in str(entry.facts.get("target", entry.facts.get("node")))
+        if "jobstore" in str(entry.facts.get(of_whom))
     ]
     asked: dict[str, Entry] = {}  # first: any answer may have been lost, and the rest began
     for entry in e.by_op["refuse", INVOKED]:

@@ -12,7 +12,7 @@ import pytest
 
 from shared.ids import AttemptId
 from worker.launcher.trees import descendants
-from worker.ports import Launch, WorkerAtFault
+from worker.ports import Launch, LeaseOver, WorkerAtFault
 from worker.runners.kept import KeptRunner
 
 pytestmark = pytest.mark.slow
@@ -405,6 +405,16 @@ async def test_a_job_is_killed_when_it_may_not_run_any_longer_also_without_a_wor
     assert ended.signal == signal.SIGKILL
     assert ended.breach is not None
     assert ended.breach.kind == "lease"
+
+
+async def test_a_job_is_not_even_started_when_it_may_not_run_any_more(
+    runner: KeptRunner, launch: MakeLaunch, tmp_path: Path
+) -> None:
+    with pytest.raises(LeaseOver):
+        await runner.start(launch("touch", "begun", attempt_id=A1, until=time.monotonic()))
+
+    await (await runner.start(launch("true"))).reap()  # by the same keeper
+    assert not (tmp_path / "begun").exists()
 
 
 async def test_a_job_may_run_longer_when_that_is_said_in_time(

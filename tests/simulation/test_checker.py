@@ -562,3 +562,14 @@ def test_the_checker_finds_it_when_someone_managed_to(
     spoil(story)
 
     assert [found for found in story.verdict() if line in found]
+
+
+def test_a_job_service_that_began_anew_knows_of_no_rest() -> None:
+    story = told_story()
+    story.rest_s = 100.0
+    given_again = next(n for n, e in enumerate(story.entries) if e.facts.get("attempt") == "lost")
+    fell = Entry(0, given_again - 0.5, "world.1", "gave_up", EVENT, 0, {"process": "jobstore.1"})
+
+    assert any("after a refusal" in found for found in story.verdict())
+    story.entries.insert(given_again, fell)
+    assert not any("after a refusal" in found for found in story.verdict())

@@ -15,6 +15,7 @@ from worker.ports import (
     CannotStart,
     Exit,
     Launch,
+    LeaseOver,
 )
 
 USED = Usage(wall_s=1.0, cpu_s=0.5, max_rss_bytes=1_000)
@@ -73,12 +74,15 @@ class ScriptedRunner:
         self.started: list[ScriptedProcess] = []
         self.is_stubborn = False
         self.refusal: str | None = None
+        self.is_late = False
         self.permitted: dict[AttemptId, float] = {}
         self._changed = asyncio.Condition()
 
     async def start(self, launch: Launch) -> ScriptedProcess:
         if self.refusal is not None:
             raise CannotStart(self.refusal)
+        if self.is_late:
+            raise LeaseOver
         process = ScriptedProcess(len(self.started) + 1, launch, is_stubborn=self.is_stubborn)
         self.started.append(process)
         async with self._changed:

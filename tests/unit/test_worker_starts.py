@@ -4,9 +4,12 @@ import pytest
 
 from shared.errors import TooLarge
 from shared.protocol.gateway import FinishReply, FinishRequest, Outcome
+from shared.protocol.pipeline import CheckSpec
 from shared.protocol.states import AttemptStatus
 from tests.support.gateway import Job
 from tests.support.worker_stage import WorkerStage
+
+EXISTS = CheckSpec(name="check_file_exists", params={"path": "x"})
 
 # -- run, spawn, inputs, artifacts ----------------------------------------------------------------
 
@@ -63,6 +66,20 @@ async def test_a_command_that_cannot_start_is_reported_and_the_worker_goes_on(
 
     assert attempt.result.outcome is Outcome.SPAWN_ERROR
     assert "nonsense" in attempt.result.message
+
+
+@pytest.mark.parametrize("checks", [(), (EXISTS,)])
+async def test_what_comes_too_late_to_be_started_goes_back_at_no_cost(
+    stage: WorkerStage, checks: tuple[CheckSpec, ...]
+) -> None:
+    """Its lease has ended, and the job may be another worker's."""
+    stage.runner.is_late = True
+    attempt = stage.gateway.add(Job(pre_checks=checks))
+    await stage.worker()
+    await attempt.settled.wait()
+
+    assert attempt.result.outcome is Outcome.DRAINED
+    assert "lease had ended" in attempt.result.message
 
 
 async def test_inputs_are_placed_before_the_process_starts(stage: WorkerStage) -> None:

@@ -165,6 +165,9 @@ class Keeper:
     def _start(self, parts: list[bytes], files: list[int]) -> None:
         self._job = None
         attempt, cwd, scratch, limits, until, count, *words = parts
+        if float(until) <= now():
+            self._say(b"failed", wire.LATE)
+            return
         argv, pairs = words[: int(count)], words[int(count) :]
         env = dict(pair.split(b"=", 1) for pair in pairs)
         bounds = None

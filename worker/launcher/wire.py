@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 VERSION: Final = b"1"  # a launcher outlives upgrades of its worker
+LATE: Final = b"late"  # instead of an errno: the lease has ended before the start
 PACKET_BYTES: Final = 65_536
 MOST_FILES: Final = 4
 

@@ -17,8 +17,9 @@ from shared.ids import AttemptId
 from shared.protocol.gateway import Usage
 from shared.protocol.pipeline import Limits
 from worker.joblog import open_log
+from worker.launcher import wire
 from worker.launcher.client import ANSWER_S, Keeper, Launcher
-from worker.ports import Breach, CannotStart, Exit, Launch, WorkerAtFault
+from worker.ports import Breach, CannotStart, Exit, Launch, LeaseOver, WorkerAtFault
 from worker.runners.marks import kill_marked
 
 # With a keeper that was told to kill; then it is killed itself. Half of what is left of a lease of
@@ -144,6 +145,8 @@ class KeptProcess:
             case [b"started", pid]:
                 self.pid = int(pid)
                 self._started.set_result(None)
+            case [b"failed", wire.LATE]:
+                self._fail(LeaseOver())
             case [b"failed", why]:
                 self._fail(
                     OSError(int(why), os.strerror(int(why)))
@@ -165,7 +168,7 @@ class KeptProcess:
                 self._fail(WorkerAtFault("its keeper has ended"))
                 self.end([b"-9", b"0", b"0", b"0", b"lost", b"its keeper has ended"])
 
-    def _fail(self, why: OSError | ValueError | WorkerAtFault) -> None:
+    def _fail(self, why: OSError | ValueError | CannotStart) -> None:
         if not self._started.done():
             self._started.set_exception(why)
             self._started.exception()  # retrieved: nobody may wait for it
@@ -228,7 +231,7 @@ class KeptRunner:
             ):
                 raise WorkerAtFault("the keeper does not listen")
             await process.started()
-        except WorkerAtFault:
+        except CannotStart:
             keeper.give_back()
             raise
         except (OSError, ValueError) as error:
