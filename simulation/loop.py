@@ -7,16 +7,16 @@ byte on the wire, so two runs with equal digests did the same things in the same
 """
 
 import asyncio
-import functools
 import hashlib
 import heapq
 import random
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from operator import attrgetter
 from typing import IO, TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, TypeVarTuple
 
+from simulation.handles import Future, Handle, Task, TimerHandle, label_of, where_is
 from simulation.process import PROCESS, Machine, Process
 
 if TYPE_CHECKING:
@@ -43,72 +43,6 @@ class Moments(Protocol):
 
     def comes(self, process: Process, name: str) -> bool:
         """Whether `process` is to die here, before what follows."""
-
-
-class Task(asyncio.Task[Any]):
-    """Hashed by the order of creation, so a set of tasks has the same order in every run."""
-
-    def __init__(self, coro: Coroutine[Any, Any, Any], *, number: int, **kwargs: Any) -> None:
-        self._number = number
-        super().__init__(coro, **kwargs)
-
-    def __hash__(self) -> int:
-        return self._number
-
-
-class Future(asyncio.Future[Any]):
-    """Hashed by the order of the first use of its hash: few are ever asked for it."""
-
-    _number = 0
-
-    def __hash__(self) -> int:
-        if self._number == 0:
-            self._number = self.get_loop().next_hash()  # type: ignore[attr-defined]  # it is ours
-        return self._number
-
-
-class Handle(asyncio.Handle):
-    """A callback that waits. Like asyncio's own, but for its looks at the loop's debug mode."""
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        callback: Callable[..., object],
-        args: Any,
-        loop: asyncio.AbstractEventLoop,
-        context: Context,
-    ) -> None:
-        self._context = context
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
-
-    def cancel(self) -> None:
-        if not self._cancelled:
-            self._cancelled = True
-            self._callback = self._args = None  # type: ignore[assignment]  # as asyncio does
-
-
-class TimerHandle(Handle, asyncio.TimerHandle):
-    """The same, at a time that its process reads on its own clock."""
-
-    __slots__ = ()
-
-    def __init__(
-        self,
-        when: float,
-        callback: Callable[..., object],
-        args: Any,
-        loop: asyncio.AbstractEventLoop,
-        context: Context,
-    ) -> None:
-        Handle.__init__(self, callback, args, loop, context)
-        self._when = when
-        self._scheduled = False
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
@@ -213,7 +147,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             return
         self.steps += 1
         self.current = process
-        self.record(f"{self.now:.6f} {process.label} {_label(handle)}")
+        self.record(f"{self.now:.6f} {process.label} {label_of(handle)}")
         handle._run()
         self.current = self.world
         self.now += STEP_S
@@ -254,7 +188,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def _describe_waiting(self) -> str:
         waiting = [
-            f"{p.label}: {task.get_name()} at {_where(task)}"
+            f"{p.label}: {task.get_name()} at {where_is(task)}"
             for p in self._processes
             for task in p.tasks
             if p.is_alive and not task.done()
@@ -397,18 +331,3 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     subprocess_exec = subprocess_shell = add_reader = add_writer = _closed_door  # type: ignore[assignment]
     add_signal_handler = create_datagram_endpoint = create_unix_connection = _closed_door  # type: ignore[assignment]
     connect_read_pipe = connect_write_pipe = sock_recv = sock_sendall = _closed_door
-
-
-def _label(handle: asyncio.Handle) -> str:
-    call: Any = handle._callback  # type: ignore[attr-defined]  # asyncio's own slot
-    while type(call) is functools.partial:
-        call = call.func
-    owner = getattr(call, "__self__", None)
-    if isinstance(owner, asyncio.Task):
-        return owner.get_name()
-    return getattr(call, "__qualname__", None) or type(call).__name__
-
-
-def _where(task: asyncio.Task[Any]) -> str:
-    frames = task.get_stack(limit=1)
-    return f"{frames[0].f_code.co_filename}:{frames[0].f_lineno}" if frames else "?"

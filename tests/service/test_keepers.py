@@ -193,7 +193,7 @@ async def test_a_job_that_kills_its_keeper_is_lost_and_takes_nobody_along(
 async def test_a_keeper_that_is_stopped_is_ended_all_the_same(
     runner: KeptRunner, launch: MakeLaunch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.runners.kept.PATIENCE_S", 0.2)
+    monkeypatch.setattr("worker.runners.kept_process.PATIENCE_S", 0.2)
     seconds = f"7{os.getpid()}"
     process = await runner.start(
         launch("sh", "-c", f"sleep 0.2; kill -STOP $PPID; exec sleep {seconds}")
