@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from aiohttp import web
+from aiohttp.hdrs import EXPECT
 
 from shared.errors import Overloaded, to_wire
 from shared.http.admission import LOOP_S, Admission, Rank
@@ -56,7 +57,8 @@ class Doorman:
     def receive(self, head: Any, visitor: Visitor) -> bool:
         """Whether it was turned away who comes with that head of a request."""
         rank = self._ranks.get((head.method, head.path.partition("?")[0]))
-        if rank is None or head.should_close:
+        # What `Expect` wants is decided before the handler; after `Upgrade` no request is parsed.
+        if rank is None or head.should_close or head.upgrade or EXPECT in head.headers:
             return False
         try:
             self._admission.enter(rank)

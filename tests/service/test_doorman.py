@@ -190,6 +190,26 @@ async def test_who_is_let_in_at_the_door_is_counted_once(full: Full) -> None:
     assert (await full.call("GET", "/v1/runs")).status == 200
 
 
+async def test_what_aiohttp_refuses_by_itself_takes_no_place(full: Full) -> None:
+    await full.overload()
+    full.wait_s = 0.0
+    async with full.connection() as (reader, writer):
+        for _ in range(ALERT_AT_ONCE + 1):
+            writer.write(request("GET /v1/runs", "Expect: wonders"))
+            assert (await answer(reader))[0] == 417
+
+    assert (await full.call("GET", "/v1/runs")).status == 200
+
+
+async def test_who_wants_another_protocol_is_answered_and_may_ask_on(full: Full) -> None:
+    await full.overload()
+    async with full.connection() as (reader, writer):
+        for _ in range(2):
+            writer.write(request("GET /v1/runs", "Connection: Upgrade", "Upgrade: websocket"))
+
+            assert (await answer(reader))[0] == 503
+
+
 async def test_who_leaves_before_the_handler_begins_takes_no_place_along(
     full: Full, monkeypatch: pytest.MonkeyPatch
 ) -> None:
