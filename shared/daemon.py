@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -63,9 +64,20 @@ def listening_to_signals(*, begins_anew: bool = False) -> Iterator[Signals]:
         yield signals
     finally:
         if signals.again.is_set():
-            signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED_TO)  # exec(3) keeps the mask
-        for number in calls:
-            loop.remove_signal_handler(number)
+            _leave_to_successor(loop, calls)
+        else:
+            for number in calls:
+                loop.remove_signal_handler(number)
+
+
+def _leave_to_successor(loop: asyncio.AbstractEventLoop, numbers: Iterable[int]) -> None:
+    """Signals wait: exec(3) keeps the mask of the thread that calls it, and what is pending there.
+
+    The kernel hands them to the other threads meanwhile, which do not block them: sent on.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, LISTENED_TO)
+    for number in numbers:
+        loop.add_signal_handler(number, signal.pthread_kill, threading.get_ident(), number)
 
 
 async def run_until_signalled(

@@ -3,12 +3,32 @@
 import asyncio
 import os
 import signal
+import sys
 
 import pytest
 from structlog.testing import capture_logs
 
 from shared.daemon import run_until_signalled
 from shared.errors import Misconfigured, StoreFailed
+
+BEGINS_ANEW = """
+import asyncio, os, signal, sys
+from shared.daemon import listening_to_signals
+
+async def main():
+    await asyncio.to_thread(int)  # from now on there is a thread that could be ended
+    with listening_to_signals(begins_anew=True) as signals:
+        os.kill(os.getpid(), signal.SIGHUP)
+        await signals.again.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGHUP)
+    while len(signal.sigpending()) < 2:
+        await asyncio.sleep(0)
+
+asyncio.run(main())
+successor = "import signal; print(*sorted(each.name for each in signal.sigpending()))"
+os.execv(sys.executable, [sys.executable, "-c", successor])
+"""
 
 
 class Recorded:
@@ -126,3 +146,13 @@ async def test_signals_are_the_programs_again_afterwards(parts: list[Recorded]) 
         await run_until_signalled(parts, started=terminate)
 
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+async def test_signals_wait_for_the_successor_whatever_threads_there_are() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", BEGINS_ANEW, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(20):
+        said, _ = await process.communicate()
+
+    assert (process.returncode, said) == (0, b"SIGHUP SIGTERM\n")
