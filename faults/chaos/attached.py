@@ -4,7 +4,7 @@ as it was."""
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from faults.chaos.disk import SmallDisk
@@ -25,9 +25,7 @@ HOP: Final = "people-jobstore"
 WHY: Final = "the cluster was started by others"
 PATH: Final = "/v1/faults"
 JSON: Final = {"Content-Type": "application/json"}
-PERSIST_S: Final = (
-    5.0  # a service that has just been killed by a fault comes back, or has none any more
-)
+PERSIST_S: Final = 5.0  # a service that a fault has killed comes back, or has none any more
 
 
 class Attached:
@@ -55,6 +53,7 @@ class Attached:
         self._transports: list[Transport] = []
         self._services = {name: self._transport(urls[name], name) for name in SERVICES}
         self._process: dict[str, str] = {}  # by service: the one that takes its faults
+        self._noted: dict[str, dict[str, int]] = {}  # by service and fault: strikes
         self._point_faults = PointFaults(self._put, runtime, plan.seed)
 
     @property
@@ -130,16 +129,23 @@ class Attached:
         plan = {"seed": self.plan.seed, "faults": [f.model_dump(mode="json") for f in faults]}
         with suppress(ServiceError):
             seen = await service.request("GET", PATH, retry_for_s=PERSIST_S)
-            for one in json.loads(seen.body)["faults"]:
-                if one["strikes"]:
-                    fault = one["fault"]
-                    self._recorder.event(
-                        target, "struck",
-                        point=fault["at"], action=fault["action"], times=one["strikes"],
-                    )  # fmt: skip
+            self._note(target, json.loads(seen.body)["faults"])
             await service.request(
                 "PUT", PATH, json.dumps(plan).encode(), headers=JSON, retry_for_s=PERSIST_S
             )
+
+    def _note(self, target: str, faults: Sequence[dict[str, Any]]) -> None:
+        """Those that go on when others come or go keep their count: what was noted is left out."""
+        noted = self._noted.get(target, {})
+        self._noted[target] = strikes = {}
+        for one in faults:
+            fault, name = one["fault"], json.dumps(one["fault"])
+            strikes[name] = one["strikes"]
+            times = one["strikes"] - noted.get(name, 0)
+            if times > 0:
+                self._recorder.event(
+                    target, "struck", point=fault["at"], action=fault["action"], times=times
+                )
 
     def _transport(self, url: str, service: str) -> Transport:
         opened = Transport(url, self._runtime, token=lambda: self.token, service=service)
