@@ -5,6 +5,8 @@ import re
 from functools import lru_cache
 from typing import Any, Final
 
+from jobstore.triggers.events import check_event
+
 PATTERN_BYTES: Final = 1 << 20  # of memory that one pattern may take
 _STEP: Final = re.compile(r"\.?([A-Za-z_][\w-]*|[0-9]+)|\[([0-9]+)\]|\[\"([^\"\]]*)\"\]")
 
@@ -59,6 +61,10 @@ def check_body(
             part = part[int(step) if isinstance(part, list) else str(step)]
         except (LookupError, TypeError, ValueError):
             raise NotMet(f"the body has no {select}") from None
+    try:
+        check_event(part)
+    except ValueError:
+        raise NotMet(f"{select} cannot be passed on as JSON") from None
     if equals and (part != equals[0] or isinstance(part, bool) != isinstance(equals[0], bool)):
         raise NotMet(f"{select} is another value")
     if pattern is not None:

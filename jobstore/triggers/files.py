@@ -29,6 +29,8 @@ def look_at(
             found[key] = _look(file, folders, now)
         except (NotYet, MayNot) as seen:
             found[key] = seen
+        except (OSError, OverflowError, ValueError) as error:  # written to after the year 9999, …
+            found[key] = NotYet(f"it cannot be looked at: {error}")
     return found
 
 
@@ -85,8 +87,17 @@ def _matches(folder: str, pattern: str) -> Iterator[str]:
         raise NotYet(f"{folder} holds more than {MOST_ENTRIES} files: name the one that is wanted")
     for name in sorted(some):
         is_shown = not name.startswith(".") or pattern.startswith(".")
-        if is_shown and fnmatch.fnmatchcase(name, pattern):
+        if is_shown and _is_text(name) and fnmatch.fnmatchcase(name, pattern):
             yield os.path.join(folder, name)
+
+
+def _is_text(name: str) -> bool:
+    """A name may be any bytes, and no event can tell of those that are not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_within(real: str, folders: Sequence[Path]) -> bool:

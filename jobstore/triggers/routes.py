@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 from pydantic import JsonValue
 
+from jobstore.triggers.events import check_event
 from shared.errors import BadRequest, Conflict, UnknownCallback, UnknownJob, UnknownRun
 from shared.http import wire
 from shared.http.admission import Rank
@@ -93,11 +94,8 @@ def _event(body: bytes) -> JsonValue:
     if not body.strip():
         return None
     try:
-        event: JsonValue = json.loads(body, parse_constant=_no_number)
+        event: JsonValue = json.loads(body)
+        check_event(event)
     except (ValueError, RecursionError):
         return body.decode("utf-8", "replace")
     return event
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is not JSON")

@@ -20,7 +20,7 @@ from shared.protocol import execution as e
 from shared.protocol import gateway as g
 from shared.runtime import SystemRuntime
 from shared.tokens import Minter, Role, Verifier
-from tests.support.deferred import a_task, a_wait
+from tests.support.deferred import a_task, a_wait, goes_on, resumed
 from tests.support.jobstore import ANN, Hands, hands_on
 from tests.support.runtime import ManualRuntime
 
@@ -196,6 +196,35 @@ async def test_callbacks_need_no_token_and_questions_need_a_role(tmp_path: Path)
         assert await post(answer, b"{}", minter.client("o", Role.OPERATOR)) == 409
         async with session.get(f"{server.url}/v1/questions") as response:
             assert response.status == 401
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"n": NaN}', b"1e999", rb'"\ud800"', b"[" * 240 + b"]" * 240],
+    ids=["NaN", "infinity", "half a character", "lists in lists"],
+)
+async def test_a_message_that_no_reader_would_take_as_json_is_text(
+    tmp_path: Path, body: bytes
+) -> None:
+    runtime, outside = ManualRuntime(), Outside()
+    verifier = Verifier(KEY.public_key(), runtime)
+    async with AsyncExitStack() as stack:
+        hands: Hands = await stack.enter_async_context(hands_on(tmp_path, runtime, outside=outside))
+        service = hands.service
+        server = Server(
+            build_app(service, verifier, service.execution), "127.0.0.1", 0, linger_s=0.05
+        )
+        await server.start()
+        stack.push_async_callback(server.stop)
+        outside.doorstep_at(server.url)
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        _, url = await _one_that_asked_for_a_callback(hands)
+
+        async with session.post(url, data=body) as response:
+            status = response.status
+
+        assert status == 200
+        assert resumed(await goes_on(hands)).event == body.decode()
 
 
 async def _one_that_asked_for_a_callback(hands: Hands) -> tuple[int, str]:

@@ -83,3 +83,30 @@ def test_a_name_with_the_marks_of_a_pattern_can_be_written(inbox: Path) -> None:
     put(inbox / "a-b")
 
     assert found(look(inbox, "a[*]b")) == "a*b"
+
+
+def test_a_name_that_no_event_can_tell_of_is_passed_over(inbox: Path) -> None:
+    (inbox / os.fsdecode(b"a\xff.csv")).write_text("x")
+    alone = look(inbox, "*.csv")
+    put(inbox / "b.csv")
+
+    assert isinstance(alone, NotYet)
+    assert str(alone).isascii()
+    assert found(look(inbox, "*.csv")) == "b.csv"
+
+
+def test_a_file_of_no_year_that_can_be_told_stops_no_other_look(
+    inbox: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(inbox / "b")
+    put(inbox / "a")
+    stat = os.stat
+    far = os.stat_result((*stat(inbox / "a")[:8], 2**40, 2**40))
+    wanted = [(name, File(kind="file", path=str(inbox / name))) for name in "ab"]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", lambda path: far if path.endswith("a") else stat(path))
+        seen = look_at(wanted, [inbox], T0)
+
+    assert isinstance(seen["a"], NotYet)
+    assert found(seen["b"]) == "b"
