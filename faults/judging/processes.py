@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from faults.judging.disturbances import disturbances, is_disturbed
-from faults.judging.entry import OK
+from faults.judging.entry import INVOKED, OK
 from faults.judging.evidence import Evidence
 
 
@@ -45,6 +45,7 @@ def in_time(e: Evidence) -> Iterator[str]:
         return
     disturbed = disturbances(e)
     exits = {entry.facts["attempt"]: entry.at for entry in e.events("exit")}
+    asked = {entry.facts["attempt"]: entry.at for entry in e.by_op["run", INVOKED]}
     for entry in e.events("spawn"):
         attempt, machine = entry.facts["attempt"], entry.who.split(".")[0]
         of, ended_at = e.of.get(attempt), exits.get(attempt)
@@ -55,6 +56,7 @@ def in_time(e: Evidence) -> Iterator[str]:
         limit = spec.timeout_s or pipeline.timeout_s
         if limit is None or ended_at - entry.at <= limit + e.stop_s:
             continue
-        if not is_disturbed(disturbed, machine, entry.at, ended_at):
+        # What kills a worker may do so while its keeper starts the process.
+        if not is_disturbed(disturbed, machine, asked.get(attempt, entry.at), ended_at):
             took = ended_at - entry.at
             yield f"{attempt} of {of.key} ran for {took:.1f} s, and had {limit:g} s"

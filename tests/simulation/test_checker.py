@@ -573,3 +573,15 @@ def test_a_job_service_that_began_anew_knows_of_no_rest() -> None:
     assert any("after a refusal" in found for found in story.verdict())
     story.entries.insert(given_again, fell)
     assert not any("after a refusal" in found for found in story.verdict())
+
+
+def test_a_worker_that_was_killed_while_its_job_was_started_cannot_stop_it_in_time() -> None:
+    story = told_story()
+    story.stop_s = 0.5
+    started = next(n for n, e in enumerate(story.entries) if e.op == "spawn")
+    facts = {"node": "worker-0", "point": "worker.spawn.before"}
+    fell = Entry(0, started - 0.5, "worker-0.1", "killed_at_point", EVENT, 0, facts)
+
+    assert any("lost of (1, 'job') ran for" in found for found in story.verdict())
+    story.entries.insert(started, fell)
+    assert not any("lost of (1, 'job') ran for" in found for found in story.verdict())
