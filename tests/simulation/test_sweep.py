@@ -1,9 +1,13 @@
 """A node may be killed at any moment at all."""
 
+from typing import NoReturn
+
 import pytest
 
+import simulation.universe
+from shared.errors import Unavailable
 from simulation.batch import sweep_all
-from simulation.sweep import CAST, moments
+from simulation.sweep import CAST, CrashPoint, moments, sweep
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -49,3 +53,16 @@ def test_nor_while_a_task_waits_for_a_callback() -> None:
     broken = {k: v for part in sweep_all(len(places), 2, "tasks") for k, v in part.items()}
 
     assert broken == {}
+
+
+def test_a_store_that_cannot_be_read_in_the_end_breaks_a_promise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def in_vain(_: object) -> NoReturn:
+        raise Unavailable("it is not to be read")
+
+    monkeypatch.setattr(simulation.universe, "read_all", in_vain)
+
+    ((violation,),) = sweep([CrashPoint(10**9, story="tasks")]).values()
+
+    assert violation == "P3: the store could not be read within 60 s"
