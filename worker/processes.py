@@ -17,7 +17,7 @@ from worker.crew import Crew
 from worker.ending import NOTHING_USED, Stop, together
 from worker.logvoice import JobLog
 from worker.outbox.record import RESUMED, Record
-from worker.ports import Exit, Launch, Process
+from worker.ports import Exit, Launch, LeaseOver, Process
 
 DURING: Final[Mapping[str, str]] = {PRE: " in its pre-checks", POST: " in its post-checks"}
 
@@ -122,13 +122,23 @@ class Processes:
         )
         await faultpoint("worker.phase.noted", attempt=self._attempt_id)
         self.release()
-        until = crew.leases.ends_at(self._attempt_id)
-        process = await crew.runner.start(replace(launch, attempt_id=self._attempt_id, until=until))
+        process = await self._started(replace(launch, attempt_id=self._attempt_id))
         await faultpoint("worker.spawn.unnoted", attempt=self._attempt_id)
         self._pid = process.pid
         self._deadline = self._deadline or crew.runtime.mono() + timeout_s
         crew.outbox.note(self._attempt_id, pid=process.pid, deadline=self._deadline)
         return process
+
+    async def _started(self, launch: Launch) -> Process:
+        """LeaseOver: and it was not renewed, while what a start needs was being fetched."""
+        leases = self._crew.leases
+        while True:
+            until = leases.ends_at(self._attempt_id)
+            try:
+                return await self._crew.runner.start(replace(launch, until=until))
+            except LeaseOver:
+                if leases.ends_at(self._attempt_id) <= until:
+                    raise
 
     def _time(self, timeout_s: float) -> None:
         """All phases together are stopped after `timeout_s`, counted from the first of them."""

@@ -7,7 +7,9 @@ from shared.protocol.gateway import FinishReply, FinishRequest, Outcome
 from shared.protocol.pipeline import CheckSpec
 from shared.protocol.states import AttemptStatus
 from tests.support.gateway import Job
+from tests.support.processes import ScriptedProcess
 from tests.support.worker_stage import WorkerStage
+from worker.ports import Launch, LeaseOver
 
 EXISTS = CheckSpec(name="check_file_exists", params={"path": "x"})
 
@@ -80,6 +82,27 @@ async def test_what_comes_too_late_to_be_started_goes_back_at_no_cost(
 
     assert attempt.result.outcome is Outcome.DRAINED
     assert "lease had ended" in attempt.result.message
+
+
+async def test_a_start_that_took_longer_than_a_lease_is_begun_anew_if_that_was_renewed(
+    stage: WorkerStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task's bundle may take long to come; then what the start knew of the lease is old."""
+    start, ends = stage.runner.start, []
+
+    async def slow(launch: Launch) -> ScriptedProcess:
+        ends.append(launch.until)
+        if len(ends) == 1:
+            await stage.runtime.sleep(launch.until - stage.runtime.mono())
+            raise LeaseOver
+        return await start(launch)
+
+    monkeypatch.setattr(stage.runner, "start", slow)
+    stage.gateway.add(Job())
+    await stage.worker()
+    await stage.until(lambda: bool(stage.runner.started))
+
+    assert ends[1] > stage.runtime.mono() >= ends[0]
 
 
 async def test_inputs_are_placed_before_the_process_starts(stage: WorkerStage) -> None:
