@@ -89,7 +89,7 @@ class KeptProcess:
         could tell of the start: then it is ended, and counts as started."""
         for _ in range(round(ANSWER_S / PATIENCE_S)):
             if self._keeper is not None and self._keeper.is_stopped():
-                self._started.set_result(None)
+                self._begin()
                 self._slay_keeper()
                 return
             with suppress(TimeoutError):
@@ -136,7 +136,7 @@ class KeptProcess:
         match parts:
             case [b"started", pid]:
                 self.pid = int(pid)
-                self._started.set_result(None)
+                self._begin()
             case [b"failed", wire.LATE]:
                 self._fail(LeaseOver())
             case [b"failed", why]:
@@ -147,7 +147,7 @@ class KeptProcess:
                 )
             case [b"kept", attempt, pid]:
                 self.attempt_id, self.pid = AttemptId(attempt.decode()), int(pid)
-                self._started.set_result(None)
+                self._begin()
             case [b"idle"]:
                 self._fail(ValueError("it keeps nothing"))
             case [b"ended", *ended]:
@@ -159,6 +159,10 @@ class KeptProcess:
                     kill_marked([self.attempt_id])
                 self._fail(WorkerAtFault("its keeper has ended"))
                 self.end([b"-9", b"0", b"0", b"0", b"lost", b"its keeper has ended"])
+
+    def _begin(self) -> None:
+        if not self._started.done():  # else its word and the end of our patience came together
+            self._started.set_result(None)
 
     def _fail(self, why: OSError | ValueError | CannotStart) -> None:
         if not self._started.done():
