@@ -394,7 +394,8 @@ async def test_what_the_next_worker_does_not_want_is_ended_before_it_starts_anyt
 async def test_a_job_is_killed_when_it_may_not_run_any_longer_also_without_a_worker(
     runner: KeptRunner, heir: KeptRunner, launch: MakeLaunch
 ) -> None:
-    soon = time.monotonic() + 0.3
+    await (await runner.start(launch("true"))).reap()  # the launcher is up: starts are quick
+    soon = time.monotonic() + 1.0
     await runner.start(launch("sleep", "100", attempt_id=A1, until=soon))
     runner.close()
 
@@ -420,8 +421,9 @@ async def test_a_job_is_not_even_started_when_it_may_not_run_any_more(
 async def test_a_job_may_run_longer_when_that_is_said_in_time(
     runner: KeptRunner, launch: MakeLaunch
 ) -> None:
+    await (await runner.start(launch("true"))).reap()
     now = time.monotonic()
-    process = await runner.start(launch("sleep", "0.6", attempt_id=A1, until=now + 0.3))
+    process = await runner.start(launch("sleep", "1.3", attempt_id=A1, until=now + 1.0))
 
     runner.permit({A1: now + 100})
 
