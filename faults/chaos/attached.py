@@ -54,6 +54,7 @@ class Attached:
         self._services = {name: self._transport(urls[name], name) for name in SERVICES}
         self._process: dict[str, str] = {}  # by service: the one that takes its faults
         self._noted: dict[str, dict[str, int]] = {}  # by service and fault: strikes
+        self._silent: set[str] = set()  # services that were last told of faults in vain
         self._point_faults = PointFaults(self._put, runtime, plan.seed)
 
     @property
@@ -76,8 +77,11 @@ class Attached:
                 self.skipped[name_of(step)] = reason
 
     async def heal(self) -> None:
+        """No fault is on; or the report says where one may be."""
         self.networks.heal()
         await self._point_faults.heal()
+        for target in sorted(self._silent):
+            self.skipped[f"healing of {target}"] = "it did not answer; faults may be on there"
 
     async def end(self) -> dict[int, str]:
         """Nothing of ours is left, and nothing of theirs was touched."""
@@ -127,12 +131,14 @@ class Attached:
         is down has none."""
         service = self._services[target]
         plan = {"seed": self.plan.seed, "faults": [f.model_dump(mode="json") for f in faults]}
+        self._silent.add(target)
         with suppress(ServiceError):
             seen = await service.request("GET", PATH, retry_for_s=PERSIST_S)
             self._note(target, json.loads(seen.body)["faults"])
             await service.request(
                 "PUT", PATH, json.dumps(plan).encode(), headers=JSON, retry_for_s=PERSIST_S
             )
+            self._silent.discard(target)
 
     def _note(self, target: str, faults: Sequence[dict[str, Any]]) -> None:
         """Those that go on when others come or go keep their count: what was noted is left out."""
