@@ -66,7 +66,7 @@ class KeptProcess:
         if not self._exit.done():
             self.kill()
             await self.wait()
-        if self.attempt_id is None:
+        if not self.attempt_id:  # nobody asks for it again
             self.release()
 
     def release(self) -> None:
