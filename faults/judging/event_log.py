@@ -135,7 +135,7 @@ def _step(walk: Walk, event: Event) -> Iterator[str]:
             yield f"the fence was {walk.fence} before"
         walk.live, walk.fence = attempt, event.facts["fence"]
         walk.running = None
-    elif attempt != walk.live and attempt != walk.asleep:
+    elif attempt not in (walk.live, walk.asleep or walk.live):
         yield f"the lease is with {walk.live}"
     if kind == "job.running":
         walk.running = attempt

@@ -1,4 +1,5 @@
-"""A lock held by two, and a job that started in a stopped run, are found in the event log."""
+"""A lock held by two, a job that started in a stopped run, and one that moved beside its lease, are
+found in the event log."""
 
 from datetime import UTC, datetime
 
@@ -97,3 +98,14 @@ def test_a_stop_that_nobody_asked_for_is_found() -> None:
 
     assert list(event_log.stops(evidence(allowed, a_pipeline())))
     assert list(event_log.stops(evidence(unasked, a_pipeline(OnError.CONTINUE))))
+
+
+def test_a_job_that_moves_without_the_attempt_that_has_its_lease_is_found() -> None:
+    final = a_story((1, "job.claimed", "a"), (1, "job.queued", "a"))
+    (claimed, queued) = final.events[1]
+    claimed = claimed.model_copy(update={"attempt_id": "x", "facts": {"fence": 1}})
+    final.events[1] = [claimed, queued]
+
+    assert list(event_log.walks(evidence(final, a_pipeline()))) == [
+        "1/a, event 1 job.queued: the lease is with x"
+    ]
