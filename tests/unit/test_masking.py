@@ -110,6 +110,16 @@ def test_more_secrets_than_can_be_masked_are_refused() -> None:
         masker.add([f"secret-{n}" for n in range(MOST + 1)])
 
 
+def test_secrets_that_are_read_again_count_once() -> None:
+    masker = Masker()
+    secrets = [f"secret-{n}" for n in range(MOST)]
+
+    masker.add(secrets)
+    masker.add(secrets)
+
+    assert masker.mask_text(secrets[-1]) == "***"
+
+
 @pytest.mark.parametrize("name", ["DB_PASSWORD", "apikey", "api_key", "token", "client_secret"])
 def test_names_can_tell_a_secret(name: str) -> None:
     assert is_secret_name(name)

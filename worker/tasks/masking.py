@@ -32,9 +32,10 @@ class Masker:
         TooManySecrets: … and none of these was added.
         """
         forms = {form: None for value in values for form in _forms(value)}
-        if len(self._secrets) + len(forms) > MOST:
+        known = self._secrets | forms
+        if len(known) > MOST:
             raise TooManySecrets(f"a task may read {MOST} secrets")
-        self._secrets |= forms
+        self._secrets = known
 
     def feed(self, piece: bytes) -> bytes:
         """What of the stream can be shown; the beginning of a secret at its end is held back."""
