@@ -256,6 +256,25 @@ async def test_what_a_lost_launcher_kept_is_ended_before_its_attempt_is_told_los
     await until(lambda: sleepers(seconds) == [])
 
 
+async def test_what_starts_after_a_launcher_was_lost_is_found_by_the_next_worker(
+    runner: KeptRunner, heir: KeptRunner, launch: MakeLaunch
+) -> None:
+    """A keeper that has no job then is of no more use: its own launcher cannot introduce it."""
+    first = await runner.start(launch("sleep", "100"))
+    keeper = parent_of(first.pid)
+    await first.reap()
+    os.kill(parent_of(keeper), signal.SIGKILL)
+    await until(lambda: runner._launcher.link is None or not runner._launcher.link.is_open)
+
+    process = await runner.start(launch("sleep", "100", attempt_id=A1))
+    runner.close()
+    found = await heir.attach(A1)
+
+    assert found is not None
+    assert found.pid == process.pid
+    await until(lambda: not is_alive(keeper))
+
+
 async def test_an_ending_that_was_damaged_keeps_no_worker_from_starting(
     heir: KeptRunner, launch: MakeLaunch, tmp_path: Path
 ) -> None:

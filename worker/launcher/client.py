@@ -36,10 +36,10 @@ class Keeper:
         """`pid` 0: it is a launcher's that does not tell."""
         self.link = link
         self.recalls: AttemptId | None = None  # whose process has ended, as is known
+        self.home = launcher.link  # to the launcher that made it: another has others' numbers
         self._number = number
         self._pid = pid
         self._launcher = launcher
-        self._home = launcher.link  # to the launcher that made it: another has others' numbers
 
     def give_back(self, recalls: AttemptId | None = None) -> None:
         """Its job has ended, and nobody will ask for it again. `recalls`: the attempt's name."""
@@ -65,8 +65,8 @@ class Keeper:
             with suppress(OSError):
                 if Path(f"/proc/{self._pid}/comm").read_bytes().rstrip() == KEEPERS_NAME:
                     os.kill(self._pid, signal.SIGKILL)
-        elif self._home is not None:
-            self._home.say(b"slay", str(self._number).encode())
+        elif self.home is not None:
+            self.home.say(b"slay", str(self._number).encode())
 
 
 class Launcher:
@@ -103,10 +103,10 @@ class Launcher:
         """A keeper without a job. WorkerAtFault: there is none to be had."""
         while self._idle:
             keeper = self._idle.pop()
-            if keeper.link.is_open:
+            if self._is_of_use(keeper):
                 keeper.recalls = None  # its next job takes the place of the last
                 return keeper
-            self._lent.discard(keeper)
+            self._let_go(keeper)
         try:
             return await self._ask()
         except WorkerAtFault:
@@ -149,16 +149,24 @@ class Launcher:
 
     def take_back(self, keeper: Keeper) -> None:
         keeper.link.listen(lambda *_: None)
-        is_of_use = keeper.link.is_open and self._link is not None and self._link.is_open
-        if is_of_use and len(self._idle) < MOST_IDLE:
+        if self._is_of_use(keeper) and len(self._idle) < MOST_IDLE:
             self._idle.append(keeper)
             if self._forgetting is None and keeper.recalls is not None:
                 loop = asyncio.get_running_loop()
                 self._forgetting = loop.call_later(FORGET_S, self._forget_all)
         else:
-            keeper.forget()
-            self._lent.discard(keeper)
-            keeper.link.close()
+            self._let_go(keeper)
+
+    def _is_of_use(self, keeper: Keeper) -> bool:
+        """Whether a later worker finds what it starts: its launcher lives, and introduces it."""
+        home = keeper.home
+        return keeper.link.is_open and home is not None and home is self._link and home.is_open
+
+    def _let_go(self, keeper: Keeper) -> None:
+        """It ends, as it has no job."""
+        keeper.forget()
+        self._lent.discard(keeper)
+        keeper.link.close()
 
     @property
     def link(self) -> Link | None:
