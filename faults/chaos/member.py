@@ -99,8 +99,10 @@ class Member:
         self._send(signal.SIGSTOP)
         self._recorder.event(self.name, "frozen")
         self._recorder.event(self.name, "pause", process=self.label)
+        frozen = self.label
         await self._runtime.sleep(for_s)
-        self.thaw()
+        if self.label == frozen:  # else it was killed meanwhile, and another may be frozen
+            self.thaw()
         return True
 
     def thaw(self) -> None:

@@ -1,6 +1,7 @@
 """`python -m simulation.mutants`: plants bugs one by one; exit 1 when one was not caught."""
 
 import argparse
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
@@ -10,6 +11,14 @@ from simulation.mutants.hunt import MOST_SEEDS, hunt_quietly
 
 
 def main() -> int:
+    try:
+        return _main()
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _main() -> int:
     parser = _parser()
     arguments = parser.parse_args()
     names = arguments.names or list(MUTANTS)
@@ -18,7 +27,7 @@ def main() -> int:
         parser.error(f"no planted bug is called {unknown[0]!r}: --list names them")
     if arguments.list:
         for name in names:
-            print(f"{name}: {says(name)}")
+            print(f"{name}: {says(name)}", flush=True)
         return 0
     seeds = range(arguments.seeds)
     hiding = []
