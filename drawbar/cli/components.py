@@ -32,6 +32,6 @@ def components(
         console().print(components_table(found))
     else:
         typer.echo(
-            "no components; daemons and 'drawbar up' record theirs when they start,"
-            " a 'drawbar run' when it lasts longer than a second"
+            "no components live now; --all lists those that ended. Daemons and 'drawbar up' record"
+            " theirs when they start, a 'drawbar run' when it lasts longer than a second"
         )
