@@ -130,15 +130,20 @@ class Processes:
         return process
 
     async def _started(self, launch: Launch) -> Process:
-        """LeaseOver: and it was not renewed, while what a start needs was being fetched."""
-        leases = self._crew.leases
+        """The lease may be renewed while what a start needs is fetched: that counts. LeaseOver."""
+        leases, runner = self._crew.leases, self._crew.runner
         while True:
             until = leases.ends_at(self._attempt_id)
             try:
-                return await self._crew.runner.start(replace(launch, until=until))
+                process = await runner.start(replace(launch, until=until))
             except LeaseOver:
                 if leases.ends_at(self._attempt_id) <= until:
                     raise
+                continue
+            renewed_until = leases.ends_at(self._attempt_id)
+            if renewed_until > until:
+                runner.permit({self._attempt_id: renewed_until})
+            return process
 
     def _time(self, timeout_s: float) -> None:
         """All phases together are stopped after `timeout_s`, counted from the first of them."""

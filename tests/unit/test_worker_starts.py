@@ -105,6 +105,27 @@ async def test_a_start_that_took_longer_than_a_lease_is_begun_anew_if_that_was_r
     assert ends[1] > stage.runtime.mono() >= ends[0]
 
 
+async def test_what_takes_long_to_start_may_run_until_its_lease_ends_by_then(
+    stage: WorkerStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runner cannot be told of renewals before the process is there."""
+    start = stage.runner.start
+
+    async def slow(launch: Launch) -> ScriptedProcess:
+        await stage.runtime.sleep(launch.until - stage.runtime.mono() - 1)
+        stage.runner.permitted.clear()
+        stage.gateway.away.add("heartbeat")
+        return await start(launch)
+
+    monkeypatch.setattr(stage.runner, "start", slow)
+    attempt = stage.gateway.add(Job())
+    await stage.worker()
+    await stage.until(lambda: bool(stage.runner.started))
+
+    first = stage.runner.started[0].launch.until
+    assert stage.runner.permitted[attempt.attempt_id] > first
+
+
 async def test_inputs_are_placed_before_the_process_starts(stage: WorkerStage) -> None:
     attempt, _ = await stage.running(Job(inputs={"build": {"dist/a": b"A", "dist/b": b"B"}}))
 
