@@ -34,7 +34,8 @@ async def refuse(holder: Holder, crew: Crew, reason: str, lapses_at: float) -> b
         except (Conflict, NotFound):
             return False
         except (ServiceError, TimeoutError) as error:
-            await crew.runtime.sleep(backoff.next_s(error))
+            left_s = max(0.0, lapses_at - crew.runtime.mono())
+            await crew.runtime.sleep(min(backoff.next_s(error), left_s))
             if not await crew.budget.spend(lapses_at):
                 return False
         else:

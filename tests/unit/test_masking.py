@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.secret_names import is_secret_name
-from worker.tasks.masking import MOST, Masker, TooManySecrets
+from worker.tasks.masking import LONGEST, MOST, Masker, TooManySecrets
 
 SECRETS = ["hunter22", "hunter", "ter2", "abab", "p/w ö\n", "-----KEY\nline one\nline two"]
 
@@ -32,6 +32,7 @@ def test_no_secret_passes_wherever_the_stream_is_cut(words: list[str], cuts: lis
     shown = stream(masker, "".join(words).encode(), cuts)
 
     assert [s for s in SECRETS if s.encode() in shown] == []
+    assert shown == masker.mask_text("".join(words)).encode()
 
 
 @given(st.binary(max_size=60), st.lists(st.integers(0, 60), max_size=5))
@@ -47,6 +48,25 @@ def test_secrets_that_overlap_are_hidden_as_one() -> None:
     masker.add(["zabab", "babc", "cdcd"])
 
     assert masker.mask_text("<zababcdcdcd>") == "<***>"
+
+
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_secrets_that_overlap_are_hidden_as_one_wherever_the_stream_is_cut(cut: int) -> None:
+    masker = Masker()
+    masker.add(["abcdXY", "XYzwv"])
+
+    shown = masker.feed(b"<abcdXYzwv>"[:cut]) + masker.feed(b"<abcdXYzwv>"[cut:]) + masker.flush()
+
+    assert shown == b"<***>"
+
+
+def test_a_secret_that_goes_on_for_ever_holds_back_no_more_than_is_bounded() -> None:
+    masker = Masker()
+    masker.add(["aaaa"])
+
+    shown = masker.feed(b"a" * 10 * LONGEST)
+
+    assert shown == b"***"
 
 
 def test_secrets_side_by_side_stay_two() -> None:

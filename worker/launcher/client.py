@@ -250,6 +250,8 @@ class Launcher:
                 self._reap_when_ended(int(pid))  # a worker that began anew has its children still
                 if version != wire.VERSION:
                     log.warning("launcher.of_other_version", version=version.decode())
+            case [b"keeper", *_] if not files:
+                self._fail("a keeper cannot be reached: out of descriptors")
             case [b"keeper", number, *more]:
                 link = Link(socket.socket(fileno=files.pop()))
                 keeper = Keeper(int(number), int(more[0]) if more else 0, link, self)

@@ -57,6 +57,9 @@ class Masker:
         for start, stop in self._found(text):
             if start >= end:
                 break
+            if stop > end and len(text) - start <= LONGEST:
+                end = start  # another secret may begin within it, and hides with it or not at all
+                break
             shown += [text[done:start], MASK]
             done = stop
             end = max(end, done)
