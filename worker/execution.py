@@ -68,11 +68,11 @@ class Execution:
     async def reopen(self, context: RunContext, record: Record) -> None:
         """What an earlier worker left of an attempt that has ended can be reported."""
         self.processes.take_up(record)
-        found = await self._crew.runner.attach(self._attempt_id)
-        if found is not None:  # its worker died before it could let go of it
-            await found.reap()
-            found.release()
         try:
+            found = await self._crew.runner.attach(self._attempt_id)
+            if found is not None:  # its worker died before it could let go of it
+                await found.reap()
+                found.release()
             await self._reopen(context)
         except CannotStart as error:  # this worker's settings name another folder, or none
             log.error("attempt.files_lost", attempt_id=self._attempt_id, error=str(error))

@@ -144,6 +144,7 @@ class Launcher:
                 await self._all_found
         except TimeoutError:
             log.warning("launcher.silent", folder=str(self.folder))
+            link.close()  # or keepers that it names later would pass for idle ones
         found, self._found = self._found, None
         return found
 
