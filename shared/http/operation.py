@@ -104,6 +104,16 @@ def operation_of(handler: Any) -> Operation | None:
     return said
 
 
+def query_of(handler: Any) -> frozenset[str] | None:
+    """The parameters that its query may have. None: any, as what is open to everybody is called
+    by others' webhooks and probes, which add some of their own."""
+    said = operation_of(handler)
+    if said is None or said.key is Key.NOBODY:
+        return None
+    fields = said.query.model_fields if said.query is not None else {}
+    return frozenset(fields) | {given.name for given in said.given if given.where == "query"}
+
+
 def rank_of(handler: Any) -> Rank:
     """How soon its calls are turned away when there is too much to do."""
     said = operation_of(handler)

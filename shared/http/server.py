@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any, Final, Literal, TypeVar
 
@@ -25,7 +25,7 @@ from shared.http.admission import Admission, Rank
 from shared.http.connections import Connection, Connections
 from shared.http.doorman import Doorman
 from shared.http.openapi import About, describe_app
-from shared.http.operation import Content, Key, operation, rank_of
+from shared.http.operation import Content, Key, operation, query_of, rank_of
 from shared.http.wire import PROTOCOL, RANGE, RETRY_AFTER, STATE
 from shared.protocol.gateway import MIN_BYTES_PER_S
 from shared.services import PIECE_BYTES
@@ -177,12 +177,22 @@ async def _let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         if request.headers.get(PROTOCOL, SPOKEN) != SPOKEN:
             raise UnsupportedVersion(supported=[SPOKEN])
+        if request.query_string:
+            _refuse_unknown(request.query, query_of(asked))
         return await handler(request)
     finally:
         if connection is not None:
             connection.end()
         admission.let_go(request.get(_HELD, 0))
         admission.leave(rank)
+
+
+def _refuse_unknown(query: Iterable[str], known: frozenset[str] | None) -> None:
+    """A filter that nobody heeds would be taken for one that lets everything through."""
+    for name in query:
+        if known is not None and name not in known:
+            there_are = ", ".join(sorted(known)) or "none"
+            raise BadRequest(f"no parameter {name!r}; there are: {there_are}", field=name)
 
 
 def _route(request: web.Request) -> str:

@@ -1,6 +1,7 @@
 """What people ask about runs that have ended: figures, comparison, pruning."""
 
 from datetime import datetime
+from typing import Final
 
 from pydantic import Field
 
@@ -8,6 +9,8 @@ from shared.ids import JobId, RunId
 from shared.protocol.base import Message
 from shared.protocol.jobs import RunSummary
 from shared.protocol.states import JobStatus
+
+MAX_KEEP_S: Final = 1e10  # three hundred years
 
 
 class PastJob(Message):
@@ -55,7 +58,7 @@ class RunDiff(Message):
 class PruneRequest(Message):
     """Forget ended runs that are older than `keep_s`, their logs and artifacts included."""
 
-    keep_s: float = Field(ge=0)
+    keep_s: float = Field(ge=0, le=MAX_KEEP_S)
     name: str | None = None  # only of this pipeline
     is_dry: bool = False  # only count
 

@@ -87,7 +87,7 @@ class WishRequest(Message):
 
     desired: Desired
     reason: str = Field(min_length=1, max_length=MAX_REASON)
-    deadline_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)  # of a drain
+    deadline_s: float | None = Field(default=None, ge=0, le=MAX_DURATION_S)  # of a drain
     for_s: float | None = Field(default=None, gt=0, le=MAX_DURATION_S)  # of a pause; None: for good
     is_now: bool = False  # of a stop: jobs are killed at once
     by: str = Field(default="", max_length=MAX_BY)

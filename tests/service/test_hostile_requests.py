@@ -145,6 +145,31 @@ ENCODED = {
 }
 
 
+async def test_a_parameter_that_there_is_not_is_refused_by_its_name(
+    site: Site, logs: list[EventDict]
+) -> None:
+    """A filter that is passed over would let everything through."""
+    token = site.minter.client("eve", Role.ADMIN)
+
+    answer = await site.jobs("GET", "/v1/runs?statuss=failed", token=token)
+
+    assert answer.status == 400
+    told = json.loads(answer.body)
+    assert told["facts"] == {"field": "statuss"}
+    assert "there are: " in told["message"]
+    await assert_unharmed(site, logs)
+
+
+async def test_a_time_beyond_all_calendars_is_refused(site: Site, logs: list[EventDict]) -> None:
+    token = site.minter.client("eve", Role.ADMIN)
+    body = b'{"keep_s": 1' + b"0" * 300 + b"}"
+
+    answer = await site.jobs("POST", "/v1/prune", token=token, data=body)
+
+    assert answer.status == 400
+    await assert_unharmed(site, logs)
+
+
 @pytest.mark.parametrize(("encoding", "body", "statuses"), ENCODED.values(), ids=ENCODED)
 async def test_a_packed_body_is_unpacked_no_further_than_the_limit(
     site: Site, logs: list[EventDict], encoding: str, body: bytes, statuses: set[int]
