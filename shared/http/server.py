@@ -192,7 +192,7 @@ def _refuse_unknown(query: Iterable[str], known: frozenset[str] | None) -> None:
     for name in query:
         if known is not None and name not in known:
             there_are = ", ".join(sorted(known)) or "none"
-            raise BadRequest(f"no parameter {name!r}; there are: {there_are}", field=name)
+            raise BadRequest(f"no parameter {name[:100]!r}; there are: {there_are}")
 
 
 def _route(request: web.Request) -> str:

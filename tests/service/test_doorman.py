@@ -12,7 +12,7 @@ from aiohttp import web
 
 from shared.http.admission import ALERT_AT_ONCE, BURST_S, Admission, Rank
 from shared.http.connections import Connection
-from shared.http.operation import Content, Key, operation
+from shared.http.operation import Content, Key, flag, number, operation
 from shared.http.server import new_app, read_bytes
 from tests.support.http import Caller, serving
 
@@ -62,7 +62,7 @@ async def full() -> AsyncIterator[Full]:
 
     async def ready() -> None: ...
 
-    @operation(Key.PERSON, {200: Content.EMPTY})
+    @operation(Key.PERSON, {200: Content.EMPTY}, given=(flag("wait"), number("x")))
     async def runs(request: web.Request) -> web.Response:
         it.reached.append(f"{request.method} {request.path_qs}")
         it.bell.set()

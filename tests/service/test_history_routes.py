@@ -9,7 +9,7 @@ from shared.errors import BadRequest, UnknownRun
 from shared.http.clients import JobsClient
 from shared.http.transport import Transport
 from shared.ids import JobId, RunId
-from shared.protocol.history import PruneRequest
+from shared.protocol.history import MAX_KEEP_S, PruneRequest
 from shared.tokens import Minter, Role, Verifier
 from tests.support.carriers import KEY
 from tests.support.http import Caller, serving
@@ -125,4 +125,4 @@ async def test_a_prune_of_more_time_than_there_was_takes_nothing(
 ) -> None:
     await a_past_run(hands)
 
-    assert (await client.prune(PruneRequest(keep_s=1e300))).runs == 0
+    assert (await client.prune(PruneRequest(keep_s=MAX_KEEP_S))).runs == 0

@@ -73,11 +73,13 @@ async def test_a_bad_authorization_says_what_is_wrong_with_it(
 async def test_a_token_in_the_query_or_a_cookie_does_not_count(entrance: Entrance) -> None:
     token = entrance.minter.worker(ANN)
 
-    answer = await entrance.call(
-        "POST", f"/v1/claims?token={token}", data=CLAIM, headers={"Cookie": f"token={token}"}
+    in_query = await entrance.call("POST", f"/v1/claims?token={token}", data=CLAIM)
+    in_cookie = await entrance.call(
+        "POST", "/v1/claims", data=CLAIM, headers={"Cookie": f"token={token}"}
     )
 
-    assert check(answer) == (401, "missing")
+    assert (in_query.status, token in str(in_query.json)) == (400, False)
+    assert check(in_cookie) == (401, "missing")
 
 
 async def test_the_body_cannot_say_who_asks(entrance: Entrance) -> None:
