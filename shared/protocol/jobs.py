@@ -71,7 +71,8 @@ class RunFilter(Message):
     name: str | None = None
     status: RunStatus | None = None
     since: Moment | None = None  # created at or after
-    before: RunId | None = None  # to page on: only runs older than this one
+    # To page on: only runs older than this one.
+    before: RunId | None = Field(default=None, ge=0, lt=10**18)
 
 
 class SubmitReply(Message):

@@ -234,6 +234,7 @@ async def test_a_submit_may_be_larger_than_other_messages_but_not_endless(
         ("/v1/runs?limit=0", 400),
         ("/v1/runs?limit=all", 400),
         ("/v1/runs?limit=99999999999999999999", 400),
+        ("/v1/runs?before=99999999999999999999", 400),
         ("/v1/runs/1/events?after=-1", 400),
         ("/v1/runs/1/events?limit=1000000", 400),
         ("/v1/runs/1/jobs/one/log?offset=x", 400),
