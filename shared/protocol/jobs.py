@@ -72,7 +72,7 @@ class RunFilter(Message):
     status: RunStatus | None = None
     since: Moment | None = None  # created at or after
     # To page on: only runs older than this one.
-    before: RunId | None = Field(default=None, ge=0, lt=10**18)
+    before: RunId | None = Field(default=None, ge=0, le=10**18)
 
 
 class SubmitReply(Message):

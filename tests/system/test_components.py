@@ -11,12 +11,15 @@ async def listed(cluster: Cluster) -> list[ComponentView]:
 
 
 async def until_live(cluster: Cluster, kind: str, pid: int) -> None:
+    """It is in its place, as its record says."""
+
     async def is_live() -> bool:
         return any(
-            (one.kind, one.pid, one.state) == (kind, pid, "live") for one in await listed(cluster)
+            (one.kind, one.pid, one.state, one.status) == (kind, pid, "live", "running")
+            for one in await listed(cluster)
         )
 
-    await until(is_live, f"the {kind} of process {pid} is listed as live")
+    await until(is_live, f"the {kind} of process {pid} is listed as running")
 
 
 async def test_every_long_running_part_is_listed_with_its_process(cluster: Cluster) -> None:
