@@ -20,7 +20,7 @@ from typing import Final
 
 JOBS: Final = 20  # of each run
 LIMIT_S: Final = 30.0
-CONNECTIONS: Final = 256
+CONNECTIONS: Final = 1_000  # far more than calls of people are let in at once
 
 
 @dataclass
