@@ -19,6 +19,7 @@ class Active:
         self.fault = fault
         self.dice = dice
         self.strikes = 0
+        self.lasts: bool | None = None  # of what is done to the door: drawn when it came
 
     @property
     def is_spent(self) -> bool:
@@ -68,6 +69,17 @@ class Board:
                 self.struck(active)
                 return active.fault
         return None
+
+    def lasts(self, *kinds: str) -> bool:
+        """Whether one of these kinds is on that struck when it came. It does so once, and goes on
+        for as long as it is on, whatever else comes and goes."""
+        of_these = [active for active in self.active if active.fault.kind in kinds]
+        for active in of_these:
+            if active.lasts is None:
+                active.lasts = self.falls(active)
+                if active.lasts:
+                    self.struck(active)
+        return any(active.lasts for active in of_these)
 
     def strike_message(self, path: str, *kinds: type[OfMessage]) -> OfMessage | None:
         """The first fault of these kinds that strikes a message to this path."""

@@ -85,10 +85,9 @@ class Proxy:
             ready.set()
             while True:
                 change = self.board.change
-                kinds = {active.fault.kind for active in self.board.active}
-                if "refuse" in kinds:
+                if self.board.lasts("refuse"):
                     await self._shut(change)
-                elif kinds & {"blackhole_syn", "backlog_full"}:
+                elif self.board.lasts("blackhole_syn", "backlog_full"):
                     await self._choke(change)
                 else:
                     await self._accept_until(change)
@@ -121,7 +120,6 @@ class Proxy:
     async def _shut(self, change: asyncio.Event) -> None:
         """Connecting is refused, and the port stays ours."""
         assert self._listener is not None
-        self.board.strike("refuse")
         self._listener.shutdown(socket.SHUT_RDWR)  # Linux: no listener any more, but still bound
         await change.wait()
         self._listener.listen(BACKLOG)
@@ -129,7 +127,6 @@ class Proxy:
     async def _choke(self, change: asyncio.Event) -> None:
         """The backlog is full of our own connections, so that the kernel drops new ones."""
         assert self._listener is not None
-        self.board.strike("blackhole_syn", "backlog_full")
         self._listener.listen(0)
         loop = asyncio.get_running_loop()
         with ExitStack() as plugs:

@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from faults.proxy.board import Board
 from faults.proxy.proxy import Proxy
-from faults.proxy.words import PROXY_FAULTS
+from faults.proxy.words import PROXY_FAULTS, BlackholeSyn, Refuse
 from shared.runtime import SystemRuntime
 
 ANSWER = "x" * 500
@@ -324,6 +325,22 @@ async def test_one_seed_chooses_the_same_victims() -> None:
 
     assert await victims(7) == await victims(7)
     assert len(set(await victims(7))) == 2
+
+
+def test_a_door_is_shut_once_whatever_else_comes_and_goes() -> None:
+    told: list[str] = []
+    board = Board(random.Random(1), lambda kind, _: told.append(kind))
+
+    board.add([Refuse(probability=1e-9)])
+    was_shut = board.lasts("refuse")
+    shut = board.add([Refuse(times=1)])
+    lasts = [board.lasts("refuse")]
+    board.add([BlackholeSyn()])
+    lasts.append(board.lasts("refuse"))
+    board.remove(shut)
+    lasts.append(board.lasts("refuse"))
+
+    assert (was_shut, lasts, told) == (False, [True, True, False], ["refuse"])
 
 
 async def test_a_stopped_proxy_leaves_neither_listener_nor_connection() -> None:
