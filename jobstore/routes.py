@@ -9,7 +9,6 @@ from aiohttp import web
 
 from shared.errors import (
     BadPipeline,
-    BadRequest,
     Conflict,
     KeyReused,
     UnknownArtifact,
@@ -203,7 +202,7 @@ class _Verbs:
             run_id,
             job_id,
             attempt=None if attempt is None else AttemptId(plain_id(attempt, "attempt")),
-            offset=_number(request, "offset", 0),
+            offset=wire.number_of(request.query.get("offset", "0"), "offset"),
             follow=wire.flag_of(request.query.get("follow", "false"), "follow"),
             timestamps=wire.flag_of(request.query.get("timestamps", "false"), "timestamps"),
         )
@@ -225,9 +224,11 @@ class _Verbs:
         """A page of events, or all as they come when the caller accepts server-sent events."""
         self._require(request, Role.VIEWER)
         run_id = _run_id(request)
-        last_seen = _number(request, "after", 0)
+        last_seen = wire.number_of(request.query.get("after", "0"), "after")
         if not wants_events(request):
-            limit = _number(request, "limit", 1_000, at_least=1, at_most=LONGEST_LIST)
+            limit = wire.number_of(
+                request.query.get("limit", "1000"), "limit", at_least=1, at_most=LONGEST_LIST
+            )
             return reply(await self._service.list_events(run_id, after=last_seen, limit=limit))
         if _NUMBER.fullmatch(seen := request.headers.get("Last-Event-ID", "")):
             last_seen = int(seen)  # an EventSource that lost its connection comes back so
@@ -259,12 +260,3 @@ def _job_id(request: web.Request) -> JobId:
 
 def _idempotency_key(request: web.Request) -> str:
     return wire.checked_key(request.headers.get(wire.KEY, ""))
-
-
-def _number(
-    request: web.Request, name: str, default: int, *, at_least: int = 0, at_most: int = 10**18
-) -> int:
-    text = request.query.get(name, str(default))
-    if _NUMBER.fullmatch(text) is None or not at_least <= int(text) <= at_most:
-        raise BadRequest(f"{name} must be a number from {at_least} to {at_most}", field=name)
-    return int(text)

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from jobstore.history.service import LONGEST_HISTORY
 from shared.errors import BadRequest, UnknownRun
+from shared.http import wire
 from shared.http.identity import require_role
 from shared.http.operation import Given, Key, number, operation
 from shared.http.server import read_message, reply
@@ -50,11 +51,9 @@ class _Verbs:
         if not name:
             raise BadRequest("pipeline must name a pipeline", field="pipeline")
         job = request.query.get("job")
-        runs = request.query.get("runs", str(USUAL_RUNS))
-        if not (runs.isascii() and runs.isdigit() and len(runs) < 10):
-            raise BadRequest("runs must be a number", field="runs")
+        runs = wire.number_of(request.query.get("runs", str(USUAL_RUNS)), "runs")
         job_id = None if job is None else JobId(job)
-        return reply(await self._service.job_history(name, job_id, runs=int(runs)))
+        return reply(await self._service.job_history(name, job_id, runs=runs))
 
     @operation(Key.PERSON, {200: RunDiff}, role=Role.VIEWER, errors=(UnknownRun,))
     async def diff(self, request: web.Request) -> web.Response:

@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import JsonValue
 
 from jobstore.triggers.events import check_event
-from shared.errors import BadRequest, Conflict, UnknownCallback, UnknownJob, UnknownRun
+from shared.errors import Conflict, UnknownCallback, UnknownJob, UnknownRun
 from shared.http import wire
 from shared.http.admission import Rank
 from shared.http.identity import require_role
@@ -44,9 +44,7 @@ class _Verbs:
         """200: those that are open, of one run where `run` names one."""
         self._require(request, Role.VIEWER)
         text = request.query.get("run")
-        if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 18):
-            raise BadRequest("run must be a number", field="run")
-        run_id = None if text is None else RunId(int(text))
+        run_id = None if text is None else RunId(wire.number_of(text, "run"))
         return reply(await self._service.list_questions(run_id))
 
     @operation(

@@ -75,6 +75,13 @@ def fence_of(headers: Mapping[str, str]) -> int:
     return int(text)
 
 
+def number_of(text: str, field: str, *, at_least: int = 0, at_most: int = 10**18 - 1) -> int:
+    """What a query says of a number. BadRequest: it is none, or too small or large."""
+    if _NUMBER.fullmatch(text) is None or not at_least <= int(text) <= at_most:
+        raise BadRequest(f"{field} must be a number from {at_least} to {at_most}", field=field)
+    return int(text)
+
+
 def flag_of(text: str, field: str) -> bool:
     """What a query says of a thing that is true or false."""
     if text.lower() not in ("true", "false", "1", "0"):

@@ -5,7 +5,6 @@ gateway hands in `tokens` and so attaches workload and execution tokens on the w
 """
 
 import math
-import re
 
 import structlog
 from aiohttp import web
@@ -47,7 +46,6 @@ from shared.services import Gateway
 log = structlog.get_logger()
 
 _LOST = (UnknownAttempt, AttemptArchived, StaleFence, Conflict)
-_OFFSET = re.compile("[0-9]{1,18}")
 _FENCE = header(wire.FENCE, pattern="^[1-9][0-9]{0,17}$")
 _RANGE = header(wire.CONTENT_RANGE, examples=["bytes 0-4/*", "bytes */0"])
 _PART = header(wire.CONTENT_RANGE, is_required=False, examples=["bytes 0-4/10"])
@@ -235,7 +233,7 @@ class _Verbs:
             fence=wire.fence_of(request.headers),
             job_id=JobId(request.match_info["job_id"]),
             path=request.match_info["path"],
-            offset=_offset(request),
+            offset=wire.number_of(request.query.get("offset", "0"), "offset"),
         )
         return await stream(request, self._service.read_input(ask))
 
@@ -259,13 +257,6 @@ class _Verbs:
         attempt_id = AttemptId(plain_id(request.match_info["attempt_id"], "attempt_id"))
         check_attempt(caller, attempt_id)
         return caller, attempt_id
-
-
-def _offset(request: web.Request) -> int:
-    text = request.query.get("offset", "0")
-    if _OFFSET.fullmatch(text) is None:
-        raise BadRequest("offset must be a number from 0 to 10**18 - 1", field="offset")
-    return int(text)
 
 
 def _no_job(answer: g.ClaimReply) -> web.Response:
