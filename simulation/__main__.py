@@ -2,15 +2,14 @@
 
 import argparse
 import contextlib
-import os
 import sys
 import time
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
 from simulation.batch import Universe, run_all, sweep_all
+from simulation.leaving import exit_code
 from simulation.regressions import Kept, keep_seed, kept_seeds
 from simulation.sweep import STORIES, moments
 from simulation.universe import Mode, Verdict, run_seed
@@ -18,18 +17,6 @@ from simulation.vacuity import Tally
 
 
 def main() -> int:
-    try:
-        return _main()
-    except KeyboardInterrupt:
-        reason = 130
-    except BrokenPipeError:  # whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        reason = 141
-    warnings.simplefilter("ignore")  # a universe that was left has awaited much
-    return reason
-
-
-def _main() -> int:
     parser = _parser()
     arguments = parser.parse_args()
     if arguments.replay is None and (arguments.trace or arguments.keep):
@@ -169,4 +156,4 @@ def _seeds(text: str) -> range:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(exit_code(main))

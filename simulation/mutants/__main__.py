@@ -1,24 +1,16 @@
 """`python -m simulation.mutants`: plants bugs one by one; exit 1 when one was not caught."""
 
 import argparse
-import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
+from simulation.leaving import exit_code
 from simulation.mutants.catalogue import MUTANTS, says
 from simulation.mutants.hunt import MOST_SEEDS, hunt_quietly
 
 
 def main() -> int:
-    try:
-        return _main()
-    except BrokenPipeError:  # whoever reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-
-
-def _main() -> int:
     parser = _parser()
     arguments = parser.parse_args()
     names = arguments.names or list(MUTANTS)
@@ -27,7 +19,7 @@ def _main() -> int:
         parser.error(f"no planted bug is called {unknown[0]!r}: --list names them")
     if arguments.list:
         for name in names:
-            print(f"{name}: {says(name)}", flush=True)
+            print(f"{name}: {says(name)}")
         return 0
     seeds = range(arguments.seeds)
     hiding = []
@@ -61,4 +53,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(exit_code(main))
