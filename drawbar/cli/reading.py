@@ -20,6 +20,7 @@ from shared.reports.facts import waited_afterwards
 from shared.services import JobService
 
 PAGE: Final = 1_000
+DONE_AGAIN: Final = (Outcome.DRAINED, Outcome.PREEMPTED, Outcome.LOST)  # from where it had begun
 
 
 def print_log(
@@ -81,12 +82,9 @@ def latest_try(attempts: Sequence[AttemptView]) -> list[AttemptView]:
     for earlier in reversed(ran[:-1]):
         if waited_afterwards(earlier):
             parts.insert(0, earlier)
-        elif earlier.outcome not in _DONE_AGAIN:
+        elif earlier.outcome not in DONE_AGAIN:
             break
     return parts
-
-
-_DONE_AGAIN: Final = (Outcome.DRAINED, Outcome.PREEMPTED, Outcome.LOST)  # from where it had begun
 
 
 def _wait_between(part: AttemptView, following: AttemptView) -> str:
