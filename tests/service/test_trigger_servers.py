@@ -1,7 +1,7 @@
 """HTTP conditions against real sockets, and what reaches waiting jobs from outside over HTTP."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +164,15 @@ async def test_named_servers_are_asked_and_no_others(url: str) -> None:
 KEY = Ed25519PrivateKey.from_private_bytes(b"test" * 8)
 
 
-async def test_callbacks_need_no_token_and_questions_need_a_role(tmp_path: Path) -> None:
+@asynccontextmanager
+async def doorstep(
+    folder: Path,
+) -> AsyncIterator[tuple[Hands, Minter, str, aiohttp.ClientSession]]:
+    """A job service that others reach: it, its tokens, its URL, and somebody who calls."""
     runtime, outside = ManualRuntime(), Outside()
     verifier = Verifier(KEY.public_key(), runtime)
-    minter = Minter(KEY, runtime, verifier)
     async with AsyncExitStack() as stack:
-        hands: Hands = await stack.enter_async_context(hands_on(tmp_path, runtime, outside=outside))
+        hands: Hands = await stack.enter_async_context(hands_on(folder, runtime, outside=outside))
         service = hands.service
         server = Server(
             build_app(service, verifier, service.execution), "127.0.0.1", 0, linger_s=0.05
@@ -178,6 +181,11 @@ async def test_callbacks_need_no_token_and_questions_need_a_role(tmp_path: Path)
         stack.push_async_callback(server.stop)
         outside.doorstep_at(server.url)
         session = await stack.enter_async_context(aiohttp.ClientSession())
+        yield hands, Minter(KEY, runtime, verifier), server.url, session
+
+
+async def test_callbacks_need_no_token_and_questions_need_a_role(tmp_path: Path) -> None:
+    async with doorstep(tmp_path) as (hands, minter, base, session):
         run_id, url = await _one_that_asked_for_a_callback(hands)
 
         async def post(where: str, body: bytes, token: str | None = None) -> int:
@@ -185,7 +193,7 @@ async def test_callbacks_need_no_token_and_questions_need_a_role(tmp_path: Path)
             async with session.post(where, data=body, headers=headers) as response:
                 return response.status
 
-        answer = f"{server.url}/v1/runs/{run_id}/jobs/a/answer"
+        answer = f"{base}/v1/runs/{run_id}/jobs/a/answer"
         assert await post(url, b"x" * 65_537) == 413
         assert await post(url + "x", b"1") == 404
         assert await post(url, b'{"n": 1}') == 200
@@ -194,7 +202,7 @@ async def test_callbacks_need_no_token_and_questions_need_a_role(tmp_path: Path)
         assert await post(answer, b"{}") == 401
         assert await post(answer, b"{}", minter.client("v", Role.VIEWER)) == 403
         assert await post(answer, b"{}", minter.client("o", Role.OPERATOR)) == 409
-        async with session.get(f"{server.url}/v1/questions") as response:
+        async with session.get(f"{base}/v1/questions") as response:
             assert response.status == 401
 
 
@@ -206,18 +214,7 @@ async def test_callbacks_need_no_token_and_questions_need_a_role(tmp_path: Path)
 async def test_a_message_that_no_reader_would_take_as_json_is_text(
     tmp_path: Path, body: bytes
 ) -> None:
-    runtime, outside = ManualRuntime(), Outside()
-    verifier = Verifier(KEY.public_key(), runtime)
-    async with AsyncExitStack() as stack:
-        hands: Hands = await stack.enter_async_context(hands_on(tmp_path, runtime, outside=outside))
-        service = hands.service
-        server = Server(
-            build_app(service, verifier, service.execution), "127.0.0.1", 0, linger_s=0.05
-        )
-        await server.start()
-        stack.push_async_callback(server.stop)
-        outside.doorstep_at(server.url)
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+    async with doorstep(tmp_path) as (hands, _, _, session):
         _, url = await _one_that_asked_for_a_callback(hands)
 
         async with session.post(url, data=body) as response:
