@@ -8,7 +8,7 @@ from shared.protocol.gateway import ArtifactEntry, Claim, Result, RunContext
 from worker.artifacts.promised import collect_promised
 from worker.asking import ask_to_run, refuse
 from worker.crew import Crew
-from worker.ending import UNBEGUN, Stop, is_success
+from worker.ending import CRASHED, UNBEGUN, Stop, is_success
 from worker.execution import Execution
 from worker.outbox.interface import CannotKeep
 from worker.outbox.record import Record, lasting
@@ -78,9 +78,9 @@ class Attempt:
         """What an earlier worker began was gone on with, as far as it had come, and reported."""
         context = record.context
         try:
-            if context is None:  # it may have asked to run it, but has not begun
+            if context is None:  # it may have asked to run it
                 if not await self._refuse(UNBEGUN.message):
-                    await self._report(UNBEGUN)
+                    await self._report(UNBEGUN if record.has_not_begun else CRASHED)
             elif record.result is not None:
                 self._vacate()
                 await self._execution.reopen(context, record)

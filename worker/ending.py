@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from shared.protocol.gateway import Outcome, Result, Usage
+from shared.protocol.gateway import NOT_BEGUN, Outcome, Result, Usage
 from worker.ports import Exit
 from worker.tasks.outcome import judge_task
 
 MOST_CHARACTERS: Final = 2_000  # of a result's message
 NOTHING_USED: Final = Usage(wall_s=0.0, cpu_s=None, max_rss_bytes=None)
-UNBEGUN: Final = Result(
-    outcome=Outcome.DRAINED, message="the worker was restarted before the job began"
-)
+UNBEGUN: Final = Result(outcome=Outcome.DRAINED, message=NOT_BEGUN)
+CRASHED: Final = Result(outcome=Outcome.LOST, message="worker crashed")
 
 
 class Stop(StrEnum):

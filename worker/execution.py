@@ -15,6 +15,7 @@ from worker.checking import POST, PRE, checks_launch, flaw_of, needs_look
 from worker.containing import container_of, folder_of, why_refused
 from worker.crew import Crew
 from worker.ending import (
+    CRASHED,
     MOST_CHARACTERS,
     UNBEGUN,
     failure,
@@ -193,7 +194,11 @@ class Execution:
         self.log.listen()
         if self.processes.is_stopped:
             return self._stopped(None)
-        return UNBEGUN if record.pid is None else failure(Outcome.LOST, "worker crashed")
+        if record.has_not_begun:
+            return UNBEGUN
+        if may_go_on and record.phase == POST and record.pid is None:  # the command has succeeded
+            return await self._carry_out(POST, context, env, files, None)
+        return CRASHED
 
     async def _reopen(self, context: RunContext) -> tuple[Mapping[str, str], AttemptFiles]:
         env = self._environment(context)

@@ -7,6 +7,7 @@ from typing import Final
 from faults.judging.entry import INVOKED, OK
 from faults.judging.event_log import WAITS
 from faults.judging.evidence import UNSTARTED, Evidence
+from shared.protocol.gateway import NOT_BEGUN
 from shared.protocol.states import FAILURES, AttemptStatus, JobStatus
 
 FAILS: Final = {"job.retrying", *(f"job.{status}" for status in FAILURES)}
@@ -70,6 +71,15 @@ def retries(e: Evidence) -> Iterator[str]:
         )
         if rule is not None and again > rule.max:
             yield f"{run.run_id}/{job.id} was retried {again} times, {rule.max} were allowed"
+
+
+def unbegun(e: Evidence) -> Iterator[str]:
+    """I6. A job that went back at no cost, as one that had not begun, and had."""
+    begun = {entry.facts["attempt"] for entry in e.events("spawn")}
+    for attempt in e.attempts.values():
+        is_said = attempt.reason is not None and attempt.reason.message == NOT_BEGUN
+        if is_said and attempt.attempt_id in begun:
+            yield f"{attempt.attempt_id} was given back as not begun, and its process had started"
 
 
 def refusals(e: Evidence) -> Iterator[str]:

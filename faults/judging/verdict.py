@@ -81,6 +81,7 @@ CHECKS: Final = (
     Check("P4", ("I7",), starts.newest),
     Check("P5", ("I6",), tries.tries),
     Check("P5", ("I6",), tries.retries),
+    Check("P5", ("I6",), tries.unbegun),
     Check("P5", ("I12",), rests.rests),
     Check("P5", ("I6",), tries.refusals),
     Check("P6", ("I8",), overlaps.overlaps),

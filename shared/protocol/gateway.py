@@ -5,7 +5,7 @@
 
 import re
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -275,6 +275,10 @@ class InputList(Message):
 
 
 # -- finish ---------------------------------------------------------------------------------
+
+
+# Of an attempt that costs nothing, as nothing of its job was ever started.
+NOT_BEGUN: Final = "the worker was restarted before the job began"
 
 
 class Outcome(StrEnum):

@@ -122,6 +122,14 @@ def successor_starts_the_job_again() -> Iterator[None]:
 
 
 @contextmanager
+def unnoted_start_counts_as_none() -> Iterator[None]:
+    """A job whose worker was killed before it noted the process goes back as one not begun."""
+    noted = property(lambda record: record.pid is None)
+    with mock.patch.object(Record, "has_not_begun", noted):
+        yield
+
+
+@contextmanager
 def killed_counts_as_success() -> Iterator[None]:
     """A process that ended by a signal is reported to have exited with 0."""
 
@@ -211,6 +219,7 @@ MUTANTS = (
     success_before_post_checks,
     failed_check_counts_as_passed,
     successor_starts_the_job_again,
+    unnoted_start_counts_as_none,
     killed_counts_as_success,
     failure_reported_as_success,
     result_given_up,

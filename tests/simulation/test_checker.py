@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 
 from faults.judging.entry import EVENT, Entry
+from shared.protocol.gateway import NOT_BEGUN
+from shared.protocol.jobs import Reason
 from shared.protocol.pipeline import CheckSpec
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
 from simulation.runner import line_of
@@ -124,6 +126,11 @@ def start_for_nothing(s: Story) -> None:
 
 def forget_a_refusal(s: Story) -> None:
     s.attempt(0, status=AttemptStatus.LAPSED)
+
+
+def give_back_what_had_begun(s: Story) -> None:
+    why = Reason(who="operator", what="drained", message=NOT_BEGUN)
+    s.attempt(1, status=AttemptStatus.REPORTED, reason=why)
 
 
 def run_a_lapsed_claim(s: Story) -> None:
@@ -320,6 +327,7 @@ def test_a_wait_spends_no_try_and_keeps_what_was_left_before() -> None:
         (charge_a_refusal, "P5: 1/job spent 3 tries on 2 starts"),
         (start_for_nothing, "P5: 1/job spent 1 tries on 2 starts"),
         (forget_a_refusal, "P5: acknowledged refusal of refused is lost"),
+        (give_back_what_had_begun, "P5: lost was given back as not begun, and its process had"),
         (run_a_lapsed_claim, "P5: lost of 1/job is lapsed, and was run"),
         (run_two_at_once, "P6: lost still ran when won of the same job began"),
         (place_inputs_from_nowhere, "began with inputs ['out.txt'], not []"),

@@ -19,7 +19,7 @@ from tests.support.jobstore import a_job
 LINES = 3_000  # of 27 bytes: more than travels inside finish
 
 # What the worker does for an attempt, in order, and how many attempts the job needs if the worker
-# is killed there. Before its own command is started, it goes back at no cost.
+# is killed there. Before its own command is about to start, it goes back at no cost.
 STEPS = {
     "worker.claim.after": 2,
     "gateway.run.before": 2,
@@ -29,12 +29,12 @@ STEPS = {
     "worker.spawn.unnoted": 1,  # they run, and nobody has noted it
     "worker.spawn.after": 1,
     "worker.spawn.before": 2,  # they passed
-    "worker.phase.noted:2": 2,
+    "worker.phase.noted:2": 2,  # it may have been started
     "worker.spawn.unnoted:2": 1,  # the job itself
     "worker.spawn.after:2": 1,
     "gateway.append_log.before": 1,
     "gateway.append_log.after": 1,
-    "worker.phase.noted:3": 2,  # the job has ended, and the post-checks are about to start
+    "worker.phase.noted:3": 1,  # the job has ended, and the post-checks are about to start
     "worker.spawn.unnoted:3": 1,
     "worker.spawn.after:3": 1,
     "worker.result.unnoted": 1,
@@ -48,12 +48,13 @@ STEPS = {
     "worker.settle.before": 1,
     "worker.settle.after": 1,
 }
-TRIED_EACH_TIME = ("worker.spawn.unnoted:2",)
+SPENDS_A_TRY = ("worker.phase.noted:2",)
+TRIED_EACH_TIME = ("worker.spawn.unnoted:2", "worker.phase.noted:3")
 
 
-def doomed(cluster: Cluster, point: str) -> Daemon:
+def doomed(cluster: Cluster, point: str, *flags: str) -> Daemon:
     """A worker that kills itself there, as by kill -9."""
-    worker = cluster.worker("ann")
+    worker = cluster.worker("ann", *flags)
     worker.program = (sys.executable, "-m", "tests.support.doomed", point)
     return worker
 
@@ -93,7 +94,7 @@ async def test_a_job_survives_its_worker_at_every_step(cluster: Cluster, point: 
     assert said == [b"line %020d." % n for n in range(1, LINES + 1)]
     assert attempts[-1].log_lost_bytes == 0
     assert len(attempts) <= STEPS[point]
-    assert run.jobs[0].tries == 1
+    assert run.jobs[0].tries == (2 if point in SPENDS_A_TRY else 1)
     assert [a.exit_code for a in attempts if a.receipt_id and a.exit_code is not None] == [0]
     await until(lambda: is_settled(cluster), "nothing is left in the outbox")
     await assert_sound(cluster, [run_id])
@@ -170,6 +171,24 @@ async def test_without_reattachment_a_dead_workers_jobs_end_with_it_and_are_lost
 
     assert run.jobs[0].reason is not None
     assert (run.jobs[0].reason.what, run.jobs[0].reason.message) == ("lost", "worker crashed")
+
+
+@pytest.mark.parametrize("point", ["worker.phase.noted", "worker.spawn.unnoted"])
+async def test_a_job_that_may_have_begun_is_lost_though_nobody_noted_its_start(
+    cluster: Cluster, point: str
+) -> None:
+    """Whoever says `on_lost: fail` wants it to be started once."""
+    worker = doomed(cluster, point, "--no-reattach")
+    await worker.start()
+    run_id = await cluster.submit(a_job("job", command="sleep 600", on_lost="fail"))
+
+    assert await worker.ended() == -signal.SIGKILL
+    await cluster.start_worker("ann", "--no-reattach")
+    run = await cluster.until_ended(run_id)
+
+    assert run.jobs[0].reason is not None
+    assert (run.jobs[0].reason.what, run.jobs[0].tries) == ("lost", 1)
+    assert len(await cluster.attempts(run_id, "job")) == 1
 
 
 async def test_a_job_is_stopped_before_its_lease_ends_though_its_worker_is_dead(

@@ -131,6 +131,19 @@ def test_an_end_that_was_not_parked_is_not_believed_after_a_loss_of_power(
     assert (left.pid, left.result) == (42, None)
 
 
+def test_after_a_loss_of_power_no_attempt_passes_for_one_that_had_not_begun(
+    reopen: Reopen, rebooted: Callable[[], None]
+) -> None:
+    """What was noted of its start may not have reached the disk."""
+    reopen().begin(a_record())
+
+    (same_boot,) = reopen().left()
+    rebooted()
+    (left,) = reopen().left()
+
+    assert (same_boot.has_not_begun, left.has_not_begun) == (True, False)
+
+
 async def test_nothing_stays_of_what_was_parked_and_then_receipted(
     reopen: Reopen, tmp_path: Path
 ) -> None:

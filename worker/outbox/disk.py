@@ -19,7 +19,7 @@ from shared.runtime import Runtime
 from worker.outbox.interface import CannotKeep
 from worker.outbox.journal import Facts, Found, Journal, Step
 from worker.outbox.parked import Parked
-from worker.outbox.record import Record
+from worker.outbox.record import UNKNOWN, Record
 
 MOST_BYTES: Final = 10 * 1_024**3  # of logs and artifacts that wait for a receipt
 
@@ -150,11 +150,13 @@ class DiskOutbox:
 
     def _merge(self, found: Found) -> list[tuple[Facts, Record]]:
         """The journal's word counts, unless the machine was off since then: what it says of ends
-        was never synced, nor were the logs that they tell of. Parked results always count."""
+        was never synced, nor were the logs that they tell of, and its last words may be missing.
+        Parked results always count."""
         facts: dict[str, Facts] = dict(found.live)
         if not found.is_of_this_boot:
             for known in facts.values():
                 known.pop("result", None)
+                known["phase"] = UNKNOWN
         for key, body in self._parked.load().items():
             try:
                 parked: Facts = dict(from_json(body))

@@ -13,6 +13,8 @@ from shared.protocol.gateway import Claim, Result, RunContext, Usage
 
 # The phases whose process a successor can go on with. A policy's questions are asked anew.
 RESUMED: Final = frozenset({"pre_checks", "executing", "post_checks"})
+BEFORE_THE_JOB: Final = frozenset({"starting", "pre_checks"})
+UNKNOWN: Final = "unknown"  # the machine was off since, and notes of a later phase may be lost
 
 
 class Record(Message):
@@ -37,6 +39,11 @@ class Record(Message):
     @property
     def attempt_id(self) -> AttemptId:
         return self.claim.attempt_id
+
+    @property
+    def has_not_begun(self) -> bool:
+        """Its command was not started: that phase is noted before. False: it may have been."""
+        return self.pid is None and self.phase in BEFORE_THE_JOB
 
 
 def lasting(context: RunContext) -> RunContext:
