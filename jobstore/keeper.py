@@ -17,6 +17,7 @@ from jobstore.store.journal import ENDS, Change
 from jobstore.store.late import HEARD_AGAIN, LATE
 from jobstore.watchers import Watchers
 from shared.deadlines import Deadlines
+from shared.logs import in_one_write
 from shared.protocol.jobs import Event
 from shared.runtime import Runtime
 
@@ -124,15 +125,17 @@ class Keeper:
 
 
 def _log(changes: Sequence[Change]) -> None:
-    for change in changes:
-        event = change.event
-        log.info(
-            event.kind,
-            run_id=event.run_id,
-            job_id=event.job_id,
-            attempt_id=event.attempt_id,
-            **event.facts,
-        )
+    bound = log.bind()  # once for all of them
+    with in_one_write():
+        for change in changes:
+            event = change.event
+            bound.info(
+                event.kind,
+                run_id=event.run_id,
+                job_id=event.job_id,
+                attempt_id=event.attempt_id,
+                **event.facts,
+            )
 
 
 def _lease_of(event: Event, seq: int) -> Lease:

@@ -8,7 +8,9 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC
 from functools import lru_cache
 from typing import Any, Final, TextIO
@@ -37,6 +39,8 @@ HIDDEN: Final = "***"
 UUID_FORM: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 UUID_TAIL: Final = 8
 
+_held: ContextVar[list[str] | None] = ContextVar("held", default=None)  # lines not yet written
+
 
 def configure(
     runtime: Runtime,
@@ -53,6 +57,7 @@ def configure(
     stream = stream or sys.stderr
     as_json = not stream.isatty() if as_json is None else as_json
     threshold = logging.getLevelNamesMapping()[level.upper()]
+    lines = _Lines(stream)
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -63,12 +68,29 @@ def configure(
         ],
         # Filtered calls are empty methods: they cost a call, and nothing is built for them.
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=lambda *_: _Lines(stream),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(
         handlers=[_FromLibraries()], level=max(threshold, logging.WARNING), force=True
     )
+
+
+@contextmanager
+def in_one_write() -> Iterator[None]:
+    """What is logged meanwhile is written at its end, at once. No await may be within.
+
+    Each write lets another thread of the process take the interpreter, which then has to be waited
+    for: a run of twenty jobs is twenty-one lines.
+    """
+    lines: list[str] = []
+    before = _held.set(lines)
+    try:
+        yield
+    finally:
+        _held.reset(before)
+        if lines:
+            structlog.get_config()["logger_factory"]().msg("\n".join(lines))
 
 
 def hide_secrets(_: Any, __: str, facts: Facts) -> Facts:
@@ -102,7 +124,7 @@ def _without_secret_forms(render: Render) -> Render:
 def _timestamps(runtime: Runtime) -> Callable[[Any, str, Facts], Facts]:
     def stamp(_: Any, __: str, facts: Facts) -> Facts:
         now = runtime.now().astimezone(UTC)
-        facts["at"] = f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1_000:03d}Z"
+        facts["at"] = now.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
         return facts
 
     return stamp
@@ -152,6 +174,10 @@ class _Lines:
         self._stream = stream
 
     def msg(self, line: str) -> None:
+        held = _held.get()
+        if held is not None:
+            held.append(line)
+            return
         try:
             self._stream.write(line + "\n")
             self._stream.flush()

@@ -5,12 +5,13 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import structlog
 
-from shared.logs import configure, is_secret
+from shared.logs import configure, in_one_write, is_secret
 from tests.support.runtime import ManualRuntime
 
 TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJ3LTEifQ.c2lnbmF0dXJl"
@@ -159,3 +160,33 @@ def test_a_fact_that_json_does_not_know_is_written_as_text(out: io.StringIO) -> 
     structlog.get_logger().info("job.claimed", error=ValueError("no"))
 
     assert lines(out)[0]["error"] == "no"
+
+
+class Writes(io.StringIO):
+    """Counts how often it was written to."""
+
+    times = 0
+
+    def write(self, text: str) -> int:
+        self.times += 1
+        return super().write(text)
+
+
+def test_what_belongs_together_is_written_at_once_and_in_order() -> None:
+    out = Writes()
+    configure(ManualRuntime(), stream=out)
+    log = structlog.get_logger()
+
+    with suppress(ZeroDivisionError), in_one_write():
+        log.info("run.submitted", run_id=1)
+        log.info("job.queued", job_id="a")
+        written_meanwhile = out.times
+        raise ZeroDivisionError
+    log.info("job.queued", job_id="b")
+
+    assert (written_meanwhile, out.times) == (0, 2)
+    assert [(line["event"], line.get("job_id")) for line in lines(out)] == [
+        ("run.submitted", None),
+        ("job.queued", "a"),
+        ("job.queued", "b"),
+    ]
