@@ -329,7 +329,7 @@ class Cluster:
         registry = RegistryClient(
             to_registry, enrolment_secret=ENROLMENT_SECRET, credential=credential
         )
-        gateway = GatewayClient(to_gateway)
+        gateway = GatewayClient(to_gateway, credential=credential)
         execution = faults.calls(ExecutionClient(to_gateway, gateway.execution_token))
         launcher = self._launcher_of(process)
         runner = SimTaskRunner(

@@ -86,7 +86,7 @@ async def serve(
     outbox = DiskOutbox(data / "outbox", runtime, most=settings.max_unreported, disk=faults.disk)
     kept = [record.attempt_id for record in outbox.left()]
     shell, workspace = prepare_machine(data, None, runtime, kept, outlives=settings.reattach)
-    gateway = GatewayClient(to_gateway)
+    gateway = GatewayClient(to_gateway, credential=credential)
     execution = ExecutionClient(to_gateway, gateway.execution_token)
     runner = task_runner(shell, faults.calls(execution), data, runtime, settings)
     try:

@@ -160,6 +160,7 @@ class Leases:
     async def beat_once(self, interval_s: float) -> None:
         """Every lease was offered for renewal, and what was said of it is passed on."""
         began = self._runtime.mono()
+        is_complete = True
         # After the registry forgot this worker and enrolled it anew, two ids may be in use.
         by_worker: dict[WorkerId, list[_Lease]] = {}
         for lease in self._held.values():
@@ -171,12 +172,11 @@ class Leases:
                     async with asyncio.timeout(max(1.0, 2 * interval_s)):
                         await self._beat(worker_id, some)
                 except (ServiceError, TimeoutError) as error:
-                    if self._failures == 0:
+                    if self._failures == 0 and is_complete:
                         log.warning("heartbeat.failed", leases=len(some), error=repr(error))
-                    self._failures += 1
-                else:
-                    self._failures = 0
-        if self._failures == 0 and self._held:
+                    is_complete = False
+        self._failures = 0 if is_complete else self._failures + 1
+        if is_complete and self._held:
             self._outbox.beat(began)
 
     async def _beat(self, worker_id: WorkerId, leases: Sequence[_Lease]) -> None:

@@ -28,6 +28,7 @@ from shared.http.line_pool import LinePool
 from shared.http.peer import Peer
 from shared.http.retrying import persist
 from shared.http.wire import PROTOCOL
+from shared.ids import WorkerId
 from shared.protocol.line import BODY_BYTES, LINE
 from shared.retry_budget import RetryBudget
 from shared.runtime import Runtime
@@ -38,6 +39,7 @@ CONNECT_S: Final = 5.0
 IDLE_S: Final = 30.0  # of a stream: longer than the pauses between a server's signs of life
 KEEPALIVE_S: Final = 30.0  # shorter than the server's
 CONNECTIONS: Final = 4_096  # a gateway holds one for each long poll that it forwards
+MOST_IDS: Final = 8  # of one worker, whose last tokens are kept
 LARGE_BODY_BYTES: Final = 1_000_000  # aiohttp wants those as a file, which it sends in pieces
 
 T = TypeVar("T")
@@ -59,13 +61,28 @@ class Answer:
 
 
 class Credential:
-    """A token that comes later and changes: the worker's own. A Transport asks it every time."""
+    """A token that comes later and changes: the worker's own. A Transport asks it every time.
+
+    A worker that the registry has forgotten gets another id, and may still hold leases under the
+    one before, whose last token opens them for as long as it lives.
+    """
 
     def __init__(self) -> None:
         self.token: str | None = None
+        self._by_worker: dict[WorkerId, str] = {}
 
     def __call__(self) -> str | None:
         return self.token
+
+    def keep(self, worker_id: WorkerId, token: str) -> None:
+        """It is the newest."""
+        self.token = self._by_worker[worker_id] = token
+        if len(self._by_worker) > MOST_IDS:
+            del self._by_worker[next(iter(self._by_worker))]
+
+    def of(self, worker_id: WorkerId) -> str | None:
+        """The last that came for that id; None: none did."""
+        return self._by_worker.get(worker_id)
 
 
 class Transport:

@@ -19,12 +19,13 @@ from shared.errors import (
     Unavailable,
 )
 from shared.http import wire
-from shared.http.transport import CALL_S, Answer, Transport
-from shared.ids import AttemptId
+from shared.http.transport import CALL_S, Answer, Credential, Transport
+from shared.ids import AttemptId, WorkerId
 from shared.protocol import gateway as g
 from shared.services import Body
 
 T = TypeVar("T")
+Ask = g.LogChunk | g.ArtifactUpload | g.InputListRequest | g.InputRequest | g.FinishRequest
 
 KEPT_TOKENS: Final = 2 * g.MAX_SLOTS  # of each kind; far more than a worker has attempts
 
@@ -34,9 +35,17 @@ _FINISH_REPLY: Final = TypeAdapter[g.FinishReply](g.FinishReply)
 class GatewayClient:
     """`Gateway` over HTTP. Unary verbs but claim and heartbeat are retried for `retry_for_s`."""
 
-    def __init__(self, transport: Transport, *, retry_for_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        retry_for_s: float = 0.0,
+        credential: Credential | None = None,
+    ) -> None:
+        """`credential`: the worker's tokens; None: the transport's own opens everything."""
         self._transport = transport
         self._retry_for_s = retry_for_s
+        self._credential = credential
         self._workload: dict[AttemptId, str] = {}
         self._execution: dict[AttemptId, str] = {}
 
@@ -72,7 +81,10 @@ class GatewayClient:
 
     async def heartbeat(self, ask: g.HeartbeatRequest) -> g.HeartbeatReply:
         verdicts = await self._transport.call(
-            "heartbeat", ask, g.HeartbeatReply.model_validate_json
+            "heartbeat",
+            ask,
+            g.HeartbeatReply.model_validate_json,
+            token=self._workers(ask.worker_id),
         )
         for verdict in verdicts.leases:
             if verdict.verdict is not g.Verdict.GONE:
@@ -84,9 +96,7 @@ class GatewayClient:
             wire.CONTENT_RANGE: wire.content_range(chunk.offset, chunk.size_bytes)
         }
         path = wire.path("v1", "attempts", chunk.attempt_id, "log")
-        answer = await self._upload(
-            "PATCH", path, chunk.attempt_id, body, chunk.size_bytes, headers
-        )
+        answer = await self._upload("PATCH", path, chunk, body, chunk.size_bytes, headers)
         return g.LogReply.model_validate_json(answer.body)
 
     async def put_artifact(self, upload: g.ArtifactUpload, body: Body) -> g.ArtifactReply:
@@ -102,7 +112,7 @@ class GatewayClient:
         answer = await self._upload(
             "PUT",
             f"{path}/{wire.artifact_path(entry.path)}",
-            upload.attempt_id,
+            upload,
             body,
             size_bytes,
             headers,
@@ -118,7 +128,7 @@ class GatewayClient:
                 "GET",
                 path,
                 headers=_headers(ask),
-                token=self._execution.get(ask.attempt_id),
+                token=self._opens(ask),
                 retry_for_s=self._retry_for_s,
             )
         except Unauthenticated as error:
@@ -132,7 +142,7 @@ class GatewayClient:
             async for piece in self._transport.stream(
                 f"{path}/{wire.artifact_path(ask.path)}{rest}",
                 headers=_headers(ask),
-                token=self._execution.get(ask.attempt_id),
+                token=self._opens(ask),
             ):
                 yield piece
         except Unauthenticated as error:
@@ -144,7 +154,7 @@ class GatewayClient:
                 "finish",
                 ask,
                 _FINISH_REPLY.validate_json,
-                token=self._execution.get(ask.attempt_id),
+                token=self._opens(ask),
                 retry_for_s=self._retry_for_s,
             )
         except Unauthenticated as error:
@@ -171,7 +181,7 @@ class GatewayClient:
         self,
         method: str,
         path: str,
-        attempt_id: AttemptId,
+        ask: g.LogChunk | g.ArtifactUpload,
         body: Body,
         size_bytes: int,
         headers: dict[str, str],
@@ -183,11 +193,18 @@ class GatewayClient:
                 body,
                 size_bytes,
                 headers=headers,
-                token=self._execution.get(attempt_id),
+                token=self._opens(ask),
                 timeout_s=CALL_S + size_bytes / g.MIN_BYTES_PER_S,
             )
         except Unauthenticated as error:
-            raise self._forgotten(attempt_id, error) from None
+            raise self._forgotten(ask.attempt_id, error) from None
+
+    def _opens(self, ask: Ask) -> str | None:
+        """The token for what is done for a running attempt."""
+        return self._execution.get(ask.attempt_id) or self._workers(ask.worker_id)
+
+    def _workers(self, worker_id: WorkerId) -> str | None:
+        return None if self._credential is None else self._credential.of(worker_id)
 
     def _forgotten(self, attempt_id: AttemptId, error: Unauthenticated) -> ServiceError:
         """An execution token that ran out in a long outage is dropped: sent again, the same

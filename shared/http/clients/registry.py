@@ -32,7 +32,7 @@ class RegistryClient:
             token=self._enrolment_secret,
         )
         reply = r.EnrolReply.model_validate_json(answer.body)
-        self._keep(reply.token)
+        self._keep(reply.worker_id, reply.token)
         return reply
 
     async def check_name(self, name: str) -> r.NameCheck:
@@ -43,7 +43,7 @@ class RegistryClient:
 
     async def report(self, ask: r.StatusReport) -> r.StatusReply:
         reply = await self._transport.call("report", ask, r.StatusReply.model_validate_json)
-        self._keep(reply.token)
+        self._keep(ask.worker_id, reply.token)
         return reply
 
     async def leave(self, worker_id: WorkerId, incarnation: int) -> None:
@@ -78,6 +78,6 @@ class RegistryClient:
     async def remove(self, name: str) -> None:
         await self._transport.request("DELETE", wire.path("v1", "workers", name))
 
-    def _keep(self, token: str | None) -> None:
+    def _keep(self, worker_id: WorkerId, token: str | None) -> None:
         if token is not None and self._credential is not None:
-            self._credential.token = token
+            self._credential.keep(worker_id, token)
