@@ -70,3 +70,9 @@ def test_a_newline_in_a_name_is_turned_down_and_shown_as_such(tmp_path: Path) ->
 
     with pytest.raises(CannotCollect, match=r"'new\\nline' has a character"):
         collect(str(tmp_path), ["new*"], SMALL)
+
+
+def test_a_file_that_the_kernel_does_not_read_is_named() -> None:
+    """It is a regular file, of no size, and each read of it is an error."""
+    with pytest.raises(CannotCollect, match="'mem': Input/output error"):
+        collect("/proc/self", ["mem"], SMALL)

@@ -164,9 +164,9 @@ def _read_list(path: Path) -> tuple[str, list[Item]] | None:
 
 
 def _hash_of(cwd: str, path: str) -> bytes:
-    """Of a file's content; of nothing where there is no such file."""
+    """Of a file's content, as far as it can be read; of nothing where there is no such file."""
     digest = hashlib.sha256()
-    with suppress(CannotCollect), open_file(cwd, path) as file:
+    with suppress(CannotCollect, OSError), open_file(cwd, path) as file:
         while block := file.read(BLOCK_BYTES):
             digest.update(block)
     return digest.digest()
@@ -174,19 +174,25 @@ def _hash_of(cwd: str, path: str) -> bytes:
 
 async def _content(runtime: Runtime, cwd: str, path: str) -> AsyncGenerator[bytes, None]:
     with await runtime.offload(open_file, cwd, path) as file:
-        while block := await runtime.offload(file.read, BLOCK_BYTES):
-            yield block
+        try:
+            while block := await runtime.offload(file.read, BLOCK_BYTES):
+                yield block
+        except OSError as error:
+            raise CannotCollect(f"{path!r}: {error.strerror}") from error
 
 
 def _listed(cwd: str, paths: Sequence[str]) -> list[tuple[str, int, str]]:
     """Path, mode and, of a symbolic link, its target, of all that the paths name."""
     found: dict[str, tuple[str, int, str]] = {}
-    with Folder.at(cwd) as top:
-        for path in paths:
-            for item in _named(top, split_path(path), ""):
-                found[item[0]] = item
-                if len(found) > MOST_FILES:
-                    raise CannotCollect(f"a cache may have {MOST_FILES:,} files")
+    try:
+        with Folder.at(cwd) as top:
+            for path in paths:
+                for item in _named(top, split_path(path), ""):
+                    found[item[0]] = item
+                    if len(found) > MOST_FILES:
+                        raise CannotCollect(f"a cache may have {MOST_FILES:,} files")
+    except OSError as error:  # somebody else removes what is there, or may not be seen here
+        raise CannotCollect(f"the cache cannot be kept: {error.strerror}") from error
     return [found[path] for path in sorted(found)]
 
 

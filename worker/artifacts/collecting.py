@@ -42,7 +42,10 @@ def collect(root: str, globs: Sequence[str], limits: ArtifactLimits) -> list[Art
                         raise CannotCollect(
                             f"artifacts of more than {limits.total_bytes:,} bytes together"
                         )
-                    found[path] = _entry(path, file, limits.each_bytes)
+                    try:
+                        found[path] = _entry(path, file, limits.each_bytes)
+                    except OSError as error:  # of a disk, or of a file that is a kernel's word
+                        raise CannotCollect(f"{path!r}: {error.strerror}") from error
                 if len(found) > MAX_ARTIFACTS:
                     raise CannotCollect(f"more than {MAX_ARTIFACTS:,} artifacts")
     return [found[path] for path in sorted(found)]

@@ -32,6 +32,8 @@ async def collect_promised(
     wanted = {When.ON_SUCCESS: is_good, When.ON_FAILURE: not is_good, When.ALWAYS: True}
     promised = context.artifacts if wanted[context.artifacts_when] else ()
     globs = (*promised, *published)
+    if files is None and globs and is_good:  # this worker's settings name another folder
+        return (), spoiled(result, "what it left cannot be found any more")
     if not globs or files is None or result.outcome not in LEAVES_ARTIFACTS:
         return (), result
     if is_good:
