@@ -31,8 +31,8 @@ async def refuse(holder: Holder, crew: Crew, reason: str, lapses_at: float) -> b
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 await crew.gateway.refuse(ask)
-        except (Conflict, NotFound):
-            return False
+        except (Conflict, NotFound, Unauthenticated, Forbidden):
+            return False  # a token that is turned down does not get better
         except (ServiceError, TimeoutError) as error:
             left_s = max(0.0, lapses_at - crew.runtime.mono())
             await crew.runtime.sleep(min(backoff.next_s(error), left_s))

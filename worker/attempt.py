@@ -1,20 +1,32 @@
 """One claim, from its announcement to its receipt, as a sequence to be read from top to bottom."""
 
+from collections.abc import Awaitable
 from functools import partial
+
+import structlog
 
 from shared.faultpoints import faultpoint
 from shared.ids import WorkerId
-from shared.protocol.gateway import ArtifactEntry, Claim, Result, RunContext
+from shared.protocol.gateway import (
+    INTERNAL_ERROR,
+    ArtifactEntry,
+    Claim,
+    Outcome,
+    Result,
+    RunContext,
+)
 from worker.artifacts.promised import collect_promised
 from worker.asking import ask_to_run, refuse
 from worker.crew import Crew
-from worker.ending import CRASHED, UNBEGUN, Stop, is_success
+from worker.ending import CRASHED, UNBEGUN, Stop, failure, is_success
 from worker.execution import Execution
 from worker.outbox.interface import CannotKeep
 from worker.outbox.record import Record, lasting
 from worker.ports import Process
 from worker.presence import NotAcknowledged
 from worker.report import Report
+
+log = structlog.get_logger()
 
 
 class Attempt:
@@ -58,39 +70,62 @@ class Attempt:
 
     async def live(self) -> None:
         """The attempt was refused, dropped, or executed and reported."""
-        try:
-            try:
-                if self._declined is not None:
-                    raise NotAcknowledged(self._declined)
-                await self._crew.presence.announce()
-                since = self._begin()
-            except (NotAcknowledged, CannotKeep) as error:
-                await self._refuse(str(error))
-                return
-            context = await self._run(since)
-            if context is not None:
-                await self._hand_in(context, await self._execution.run(context))
-            await self._settle()
-        finally:
-            self._leave()
+        await self._live_through(self._begin_and_run())
 
     async def live_on(self, record: Record) -> None:
         """What an earlier worker began was gone on with, as far as it had come, and reported."""
-        context = record.context
+        await self._live_through(self._go_on(record))
+
+    async def _live_through(self, life: Awaitable[None]) -> None:
         try:
-            if context is None:  # it may have asked to run it
-                if not await self._refuse(UNBEGUN.message):
-                    await self._report(UNBEGUN if record.has_not_begun else CRASHED)
-            elif record.result is not None:
-                self._vacate()
-                await self._execution.reopen(context, record)
-                await self._hand_in(context, record.result)
-            else:
-                self._is_allowed = True
-                await self._hand_in(context, await self._execution.go_on(context, record))
-            await self._settle()
+            try:
+                await life
+            except Exception as error:  # a bug of ours, or what nobody thought that a disk may do
+                await self._break_off(error)
         finally:
             self._leave()
+
+    async def _begin_and_run(self) -> None:
+        try:
+            if self._declined is not None:
+                raise NotAcknowledged(self._declined)
+            await self._crew.presence.announce()
+            since = self._begin()
+        except (NotAcknowledged, CannotKeep) as error:
+            await self._refuse(str(error))
+            return
+        context = await self._run(since)
+        if context is not None:
+            await self._hand_in(context, await self._execution.run(context))
+        await self._settle()
+
+    async def _go_on(self, record: Record) -> None:
+        context = record.context
+        if context is None:  # it may have asked to run it
+            if not await self._refuse(UNBEGUN.message):
+                await self._report(UNBEGUN if record.has_not_begun else CRASHED)
+        elif record.result is not None:
+            self._vacate()
+            await self._execution.reopen(context, record)
+            await self._hand_in(context, record.result)
+        else:
+            self._is_allowed = True
+            await self._hand_in(context, await self._execution.go_on(context, record))
+        await self._settle()
+
+    async def _break_off(self, error: Exception) -> None:
+        """It costs this attempt only, which is lost: the worker has others in hand."""
+        log.error("attempt.broke", attempt_id=self.attempt_id, exc_info=error)
+        process = self.process
+        if process is not None:
+            process.kill()
+            await process.reap()
+            process.release()
+        self._vacate()
+        self._is_reporting = True
+        why = f"{INTERNAL_ERROR}: {type(error).__name__}: {error}"
+        await self._report(failure(Outcome.LOST, self._execution.log.mask(why)))
+        await self._settle()
 
     async def _hand_in(self, context: RunContext, result: Result) -> None:
         """The result has its receipt, or there will never be one."""

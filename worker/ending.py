@@ -31,9 +31,9 @@ OUTCOME_OF: Final[Mapping[Stop, Outcome]] = {
     Stop.DRAINED: Outcome.DRAINED,
     Stop.PREEMPTED: Outcome.PREEMPTED,
     Stop.GONE: Outcome.DRAINED,  # evidence only: the job service has moved on
-    Stop.FENCED: Outcome.DRAINED,  # the job is not to blame, should the result count after all
+    Stop.FENCED: Outcome.LOST,  # as if the lease had ended: it matters not who was cut off longer
 }
-BROKEN: Final[Mapping[str, Outcome]] = {"oom": Outcome.OOM, "lease": Outcome.DRAINED}
+BROKEN: Final[Mapping[str, Outcome]] = {"oom": Outcome.OOM, "lease": Outcome.LOST}
 
 
 def result_of(ended: Exit) -> Result:
@@ -48,10 +48,13 @@ def result_of(ended: Exit) -> Result:
     return Result(outcome=outcome, exit_code=ended.exit_code, signal=ended.signal)
 
 
-def stopped(stop: Stop, why: str, ended: Exit | None) -> Result:
-    """The result of an attempt that was stopped, perhaps before its process had begun."""
+def stopped(stop: Stop, why: str, ended: Exit | None, *, has_begun: bool) -> Result:
+    """The result of an attempt that was stopped, perhaps before its job had begun."""
+    outcome = OUTCOME_OF[stop]
+    if outcome is Outcome.LOST and not has_begun:
+        outcome = Outcome.DRAINED
     return Result(
-        outcome=OUTCOME_OF[stop],
+        outcome=outcome,
         exit_code=None if ended is None else ended.exit_code,
         signal=None if ended is None else ended.signal,
         message=why[:MOST_CHARACTERS],

@@ -39,6 +39,7 @@ from worker.ports import (
     LeaseOver,
     Process,
     TaskLaunch,
+    WorkerAtFault,
 )
 from worker.processes import Processes
 from worker.tasks.outcome import with_command
@@ -74,7 +75,7 @@ class Execution:
             if found is not None:  # its worker died before it could let go of it
                 await found.reap()
                 found.release()
-            await self._reopen(context)
+            await self._reopen(context, record)
         except CannotStart as error:  # this worker's settings name another folder, or none
             log.error("attempt.files_lost", attempt_id=self._attempt_id, error=str(error))
             return
@@ -94,7 +95,7 @@ class Execution:
         except LeaseOver as error:
             if self.processes.is_stopped:
                 return self._stopped(None)
-            return failure(Outcome.DRAINED, str(error))
+            return self._given_back(str(error))
         except Forbidden as error:
             return failure(Outcome.FORBIDDEN, self.log.mask(str(error)))
         except (CannotStart, CannotCollect) as error:
@@ -102,7 +103,7 @@ class Execution:
             if is_machines_fault(error):
                 self._crew.slots.rest(why)
                 self._crew.presence.changed()
-                return failure(Outcome.DRAINED, f"the worker could not run the job: {why}")
+                return self._given_back(f"the worker could not run the job: {why}")
             is_start = isinstance(error, CannotStart)
             return failure(Outcome.SPAWN_ERROR if is_start else Outcome.INPUT_ERROR, why)
         finally:
@@ -117,7 +118,10 @@ class Execution:
         if refusal is not None:
             # Before its folder is opened, which may be one that only the image has.
             raise Forbidden(refusal)
-        env = self._environment(context)
+        env = job_env(settings, context, self._attempt_id)
+        secrets = self.log.prepare(env, context)
+        if secrets:
+            self._crew.outbox.note(self._attempt_id, secrets=secrets)
         folder = folder_of(settings, context, env)
         files = self._write_into(await self._crew.workspace.open(self._attempt_id, folder))
         if context.image is not None and not settings.contains(context):
@@ -134,12 +138,6 @@ class Execution:
                 context = admitted
                 self._crew.outbox.note(self._attempt_id, context=lasting(context))
         return await self._carry_out(PRE, context, env, files, None)
-
-    def _environment(self, context: RunContext) -> Mapping[str, str]:
-        """What the job finds in it; from now on its secrets are in no log. CannotStart."""
-        env = job_env(self._crew.settings, context, self._attempt_id)
-        self.log.prepare(env, context)
-        return env
 
     def _write_into(self, files: AttemptFiles) -> AttemptFiles:
         self.files = files
@@ -179,7 +177,7 @@ class Execution:
 
     async def _go_on(self, context: RunContext, record: Record) -> Result:
         crew = self._crew
-        env, files = await self._reopen(context)
+        env, files = await self._reopen(context, record)
         self.processes.take_up(record)
         found = await crew.runner.attach(self._attempt_id)
         may_go_on = crew.settings.reattach and record.phase in RESUMED and not record.is_task
@@ -200,8 +198,11 @@ class Execution:
             return await self._carry_out(POST, context, env, files, None)
         return CRASHED
 
-    async def _reopen(self, context: RunContext) -> tuple[Mapping[str, str], AttemptFiles]:
-        env = self._environment(context)
+    async def _reopen(
+        self, context: RunContext, record: Record
+    ) -> tuple[Mapping[str, str], AttemptFiles]:
+        env = job_env(self._crew.settings, context, self._attempt_id)
+        self.log.prepare(env, context, record.secrets)
         folder = folder_of(self._crew.settings, context, env)
         files = await self._crew.workspace.reopen(self._attempt_id, folder)
         return env, self._write_into(files)
@@ -272,13 +273,21 @@ class Execution:
             if isinstance(error, LeaseOver) or is_machines_fault(error):
                 raise
             return f"the checks cannot be run: {error}"[:MOST_CHARACTERS]
+        if ended.breach is not None and ended.breach.kind == "lease":
+            raise LeaseOver(ended.breach.message)
+        if ended.lost:
+            raise WorkerAtFault(ended.lost)
         if self.processes.is_stopped:
             why = self.processes.why_stopped
             await self.log.say(f"{phase.replace('_', '-')} were stopped: {why}")
             return None
         return await flaw_of(ended, files)
 
+    def _given_back(self, why: str) -> Result:
+        """The job is not to blame, and it costs no try; unless it ran, and its rule must say."""
+        return failure(Outcome.LOST if self.processes.has_begun else Outcome.DRAINED, why)
+
     def _stopped(self, ended: Exit | None) -> Result:
-        reason = self.processes.stop_reason
+        reason, processes = self.processes.stop_reason, self.processes
         assert reason is not None
-        return stopped(reason, self.processes.why_stopped, ended)
+        return stopped(reason, processes.why_stopped, ended, has_begun=processes.has_begun)

@@ -60,6 +60,11 @@ class LogText:
         """Written by the job, and never to be read here."""
         return self._left_out + self._vanished
 
+    @property
+    def unread_bytes(self) -> int:
+        """Of an ended log, as far as it was asked for: what the disk does not give."""
+        return max(0, self._size - self._raw)
+
     async def look(self) -> int:
         """The file's size now. A file that shrank was emptied or replaced: it begins anew."""
         if self._has_ended:

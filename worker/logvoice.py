@@ -1,6 +1,6 @@
 """The log of one attempt, as the worker has a hand in it: what it hides, sends, and says itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from shared.protocol.gateway import RunContext
@@ -23,15 +23,19 @@ class JobLog:
         self._most_bytes: int | None = None
         self._files: AttemptFiles | None = None
 
-    def prepare(self, env: Mapping[str, str], context: RunContext) -> None:
-        """What will be sent has none of the job's secrets, and is within its limit. CannotStart:
-        there are too many of them."""
+    def prepare(
+        self, env: Mapping[str, str], context: RunContext, earlier: Sequence[str] = ()
+    ) -> list[str]:
+        """What will be sent has none of the job's secrets, which are returned, and none of those
+        that it had `earlier`; and is within its limit. CannotStart: there are too many of them."""
         settings = self._crew.settings
+        secrets = secrets_in(env, settings.masked)
         try:
-            self._masker.add(secrets_in(env, settings.masked))
+            self._masker.add([*secrets, *earlier])
         except TooManySecrets as error:
             raise CannotStart(f"its environment has too many secrets: {error}") from None
         self._most_bytes = settings.most_log_bytes(context)
+        return secrets
 
     def mask(self, text: str) -> str:
         return self._masker.mask_text(text)

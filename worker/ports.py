@@ -20,10 +20,10 @@ class CannotStart(Exception):
 
 
 class LeaseOver(CannotStart):
-    """Its lease had ended before anything was started: the job may be another's by now."""
+    """Its lease had ended before it was started, or while checks ran: the job may be another's."""
 
-    def __init__(self) -> None:
-        super().__init__("its lease had ended before it could be started")
+    def __init__(self, why: str = "its lease had ended before it could be started") -> None:
+        super().__init__(why)
 
 
 class WorkerAtFault(CannotStart):

@@ -16,8 +16,8 @@ from worker.checking import POST, PRE
 from worker.crew import Crew
 from worker.ending import NOTHING_USED, Stop, together
 from worker.logvoice import JobLog
-from worker.outbox.record import RESUMED, Record
-from worker.ports import Exit, Launch, LeaseOver, Process
+from worker.outbox.record import BEFORE_THE_JOB, RESUMED, Record
+from worker.ports import Exit, Launch, LeaseOver, Process, WorkerAtFault
 
 DURING: Final[Mapping[str, str]] = {PRE: " in its pre-checks", POST: " in its post-checks"}
 
@@ -51,6 +51,11 @@ class Processes:
         return self.stop_reason is not None
 
     @property
+    def has_begun(self) -> bool:
+        """The job's own command was started."""
+        return self.phase not in BEFORE_THE_JOB
+
+    @property
     def survive(self) -> bool:
         """Whether a successor can go on with what runs."""
         can = self._crew.settings.reattach and not self._is_contained
@@ -70,6 +75,8 @@ class Processes:
 
     def take_up(self, record: Record) -> None:
         """What an earlier worker knew of them is known again."""
+        if record.phase in RESUMED:
+            self.phase = record.phase
         self._pid, self._deadline = record.pid, record.deadline
         self.usage, self.published = record.usage or NOTHING_USED, record.published
         if record.stop is not None:
@@ -117,9 +124,11 @@ class Processes:
         """The phase's process. A successor can tell it from that of the phase before, at any
         moment: that one is noted as such, and then forgotten by the runner, before this starts."""
         crew = self._crew
-        crew.outbox.note(
+        is_noted = crew.outbox.note(
             self._attempt_id, phase=phase, pid=None, earlier=self._pid, usage=self.usage
         )
+        if not is_noted and not self.has_begun:  # a successor would start the job a second time
+            raise WorkerAtFault("its start cannot be noted in the outbox")
         await faultpoint("worker.phase.noted", attempt=self._attempt_id)
         self.release()
         process = await self._started(replace(launch, attempt_id=self._attempt_id))

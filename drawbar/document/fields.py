@@ -247,7 +247,7 @@ _JOB: Final = (
     Field("allow_failure", ("allow_failure", "allowFailure"), k.TRUTH,
           "true: its failure is shown, but does not count. Default: false.", True),
     Field("on_lost", ("on_lost",), k.ON_LOST,
-          "When its worker went silent: requeue or fail. Default: requeue.", "fail"),
+          "When its worker went silent or crashed: requeue or fail. Default: requeue.", "fail"),
     Field("lock", ("lock",), k.TEXT,
           "Jobs with the same lock run one at a time, across all runs.", "database"),
     Field("approve", ("approve",), k.TRUTH,

@@ -277,8 +277,10 @@ class InputList(Message):
 # -- finish ---------------------------------------------------------------------------------
 
 
-# Of an attempt that costs nothing, as nothing of its job was ever started.
+# What messages of results say of an attempt that costs nothing, as its job was never started, and
+# how they begin where the worker itself is to blame.
 NOT_BEGUN: Final = "the worker was restarted before the job began"
+INTERNAL_ERROR: Final = "the worker met an internal error"
 
 
 class Outcome(StrEnum):

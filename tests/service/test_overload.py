@@ -10,6 +10,7 @@ from hashlib import sha256
 
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from gateway.service import GatewayService
 from jobstore.app import build_app
@@ -25,6 +26,7 @@ from shared.protocol import jobs as j
 from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.tokens import Minter, Role, Verifier
 from tests.support.carriers import KEY
+from tests.support.daemons import until
 from tests.support.execution import MemoryExecution
 from tests.support.fake_jobs import FakeJobs
 from tests.support.http import Caller, serving
@@ -309,8 +311,12 @@ async def test_who_does_not_read_loses_the_connection(
     holder: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "SEND_S", 0.05)
-    with deaf(holder) as ear:
-        await asyncio.sleep(0.2)  # of being deaf: there is nothing else to see from here
+    with capture_logs() as logs, deaf(holder) as ear:
+
+        async def is_broken_off() -> bool:
+            return [entry["event"] for entry in logs] == ["connection.unread"]
+
+        await until(is_broken_off, "it was deaf for too long")
 
         async with asyncio.timeout(5):
             assert await heard(ear) < MUCH

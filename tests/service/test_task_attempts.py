@@ -122,7 +122,7 @@ async def test_a_task_is_stopped_when_heartbeats_have_failed_for_too_long(
     stage.gateway.away.add("heartbeat")
     await stage.settled(attempt)
 
-    assert attempt.result.outcome is Outcome.DRAINED
+    assert attempt.result.outcome is Outcome.LOST
     assert attempt.result.message == "the lease could not be renewed in time"
 
 

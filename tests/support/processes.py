@@ -36,8 +36,11 @@ class ScriptedProcess:
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
 
     def end(self, exit_code: int = 0) -> None:
+        self.end_with(Exit(exit_code=exit_code, signal=None, usage=USED))
+
+    def end_with(self, ended: Exit) -> None:
         if not self._exit.done():
-            self._exit.set_result(Exit(exit_code=exit_code, signal=None, usage=USED))
+            self._exit.set_result(ended)
 
     async def wait(self) -> Exit:
         return await asyncio.shield(self._exit)
@@ -60,8 +63,7 @@ class ScriptedProcess:
         self.is_released = True
 
     def _die(self, number: int) -> None:
-        if not self._exit.done():
-            self._exit.set_result(Exit(exit_code=None, signal=number, usage=USED))
+        self.end_with(Exit(exit_code=None, signal=number, usage=USED))
 
 
 class ScriptedRunner:

@@ -3,6 +3,7 @@
 Each time the job ends exactly once, with its real exit code and its whole log.
 """
 
+import asyncio
 import signal
 import sys
 
@@ -80,14 +81,7 @@ async def test_a_job_survives_its_worker_at_every_step(cluster: Cluster, point: 
     await cluster.start_worker("ann")
     run = await cluster.until_ended(run_id)
 
-    log = b"".join(
-        [
-            piece
-            async for piece in cluster.jobs.read_log(
-                run_id, JobId("job"), attempt=None, offset=0, follow=False
-            )
-        ]
-    )
+    log = await log_of(cluster, run_id)
     attempts = await cluster.attempts(run_id, "job")
     assert (run.status, run.jobs[0].exit_code) == (RunStatus.SUCCESS, 0)
     said = [line for line in log.splitlines() if not line.startswith(b"[drawbar] ")]
@@ -98,6 +92,11 @@ async def test_a_job_survives_its_worker_at_every_step(cluster: Cluster, point: 
     assert [a.exit_code for a in attempts if a.receipt_id and a.exit_code is not None] == [0]
     await until(lambda: is_settled(cluster), "nothing is left in the outbox")
     await assert_sound(cluster, [run_id])
+
+
+async def log_of(cluster: Cluster, run_id: RunId) -> bytes:
+    log = cluster.jobs.read_log(run_id, JobId("job"), attempt=None, offset=0, follow=False)
+    return b"".join([piece async for piece in log])
 
 
 async def is_settled(cluster: Cluster) -> bool:
@@ -189,6 +188,69 @@ async def test_a_job_that_may_have_begun_is_lost_though_nobody_noted_its_start(
     assert run.jobs[0].reason is not None
     assert (run.jobs[0].reason.what, run.jobs[0].tries) == ("lost", 1)
     assert len(await cluster.attempts(run_id, "job")) == 1
+
+
+async def test_a_job_whose_policy_was_being_asked_has_not_begun(cluster: Cluster) -> None:
+    worker = doomed(cluster, "worker.spawn.after")
+    await worker.start()
+    run_id = await cluster.submit(
+        a_job("job", command=cluster.trace(), on_lost="fail"),
+        security={"policy": "block", "allowed_patterns": [".*"]},
+    )
+
+    assert await worker.ended() == -signal.SIGKILL
+    await cluster.start_worker("ann")
+    run = await cluster.until_ended(run_id)
+
+    assert run.status is RunStatus.SUCCESS
+    assert (run.jobs[0].tries, len(cluster.traces())) == (1, 1)
+
+
+async def test_a_secret_that_was_changed_between_two_workers_stays_hidden(
+    cluster: Cluster,
+) -> None:
+    """The job has the old one, and the log may be sent anew from its beginning."""
+    first = cluster.daemon("worker", "--name", "ann", name="ann", DB_PASSWORD="old-one-9")
+    await first.start()
+    gate = cluster.gate()
+    command = f"echo before $DB_PASSWORD; {cluster.trace()}; {gate.wait}; echo after $DB_PASSWORD"
+    run_id = await cluster.submit(a_job("job", command=command), inherit_env=["DB_PASSWORD"])
+    await cluster.until_traced(1)
+
+    await first.kill()
+    second = cluster.daemon("worker", "--name", "ann", name="ann", DB_PASSWORD="new-one-5")
+    await second.start()
+    gate.open()
+    await cluster.until_ended(run_id)
+
+    assert await log_of(cluster, run_id) == b"before ***\nafter ***\n"
+
+
+async def test_a_worker_that_was_forgotten_and_enrols_anew_keeps_its_leases(
+    hasty: Cluster,
+) -> None:
+    worker = await hasty.start_worker("ann")
+    gate = hasty.gate()
+    command = f"{hasty.trace()}; {gate.wait}; exit 7"
+    run_id = await hasty.submit(a_job("job", command=command, on_lost="fail"))
+    await hasty.until_traced(1)
+    before = await hasty.find_worker("ann")
+
+    await hasty.registry.kill()
+    for file in (hasty.data / "registry").glob("registry.db*"):
+        file.unlink()
+    await hasty.registry.start()
+    await hasty.until_present("ann", worker)
+    await asyncio.sleep(4)  # longer than a lease lasts that nobody renews
+    gate.open()
+    run = await hasty.until_ended(run_id)
+
+    after = await hasty.find_worker("ann")
+    assert before is not None
+    assert after is not None
+    assert before.worker_id != after.worker_id
+    assert (run.jobs[0].exit_code, run.jobs[0].tries) == (7, 1)
+    assert len(hasty.traces()) == 1
 
 
 async def test_a_job_is_stopped_before_its_lease_ends_though_its_worker_is_dead(

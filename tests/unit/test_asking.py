@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from shared.errors import Overloaded, Unavailable
+from shared.errors import Forbidden, Overloaded, ServiceError, Unauthenticated, Unavailable
 from shared.ids import WorkerId
 from shared.protocol.gateway import RunContext
 from shared.protocol.states import AttemptStatus
@@ -123,3 +123,22 @@ async def ask(stage: Stage, verb: str, holder: Holder) -> RunContext | bool | No
     if verb == "run":
         return await ask_to_run(holder, stage.crew)
     return await refuse(holder, stage.crew, "why", stage.runtime.mono() + START_TTL_S)
+
+
+@pytest.mark.parametrize("error", [Unauthenticated, Forbidden])
+async def test_a_token_that_is_turned_down_is_not_sent_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, error: type[ServiceError]
+) -> None:
+    """A worker that was restarted has none for it. The job lapses to its place."""
+    (holder,) = stage.holders(1)
+    asked = 0
+
+    async def turn_down(_: object) -> None:
+        nonlocal asked
+        asked += 1
+        raise error
+
+    monkeypatch.setattr(stage.gateway, "refuse", turn_down)
+
+    assert not await refuse(holder, stage.crew, "why", stage.runtime.mono() + START_TTL_S)
+    assert asked == 1

@@ -153,6 +153,33 @@ async def test_a_log_that_the_job_cut_short_still_adds_up(stage: Stage) -> None:
     assert summary.sha256 == sha256(whole).hexdigest()
 
 
+async def test_what_the_server_held_and_cannot_be_read_any_more_is_counted(stage: Stage) -> None:
+    """By the worker that comes after a loss of power, which has torn the file."""
+    stage.attempt.log = b"abcdef"
+    stage.files.log_bytes = b"abc"
+
+    await stage.stream.send_news()
+    summary = await stage.stream.settle()
+
+    assert (summary.size_bytes, summary.lost_bytes) == (3, 3)
+
+
+async def test_bytes_that_the_disk_does_not_give_are_counted(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.files.log_bytes = b"abcdef"
+    read = stage.files.read_log
+
+    async def torn(offset: int, limit: int) -> bytes:
+        return (await read(offset, limit))[: max(0, 4 - offset)]
+
+    monkeypatch.setattr(stage.files, "read_log", torn)
+
+    summary = await stage.stream.settle()
+
+    assert (summary.tail, summary.lost_bytes) == (b"abcd", 2)
+
+
 async def test_bytes_that_the_job_took_back_before_they_were_sent_are_counted(
     stage: Stage,
 ) -> None:

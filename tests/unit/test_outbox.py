@@ -117,6 +117,26 @@ async def test_a_parked_result_outlives_the_machine(
     assert left.result == ENDED
 
 
+def test_a_note_after_those_that_failed_brings_them_along(tmp_path: Path) -> None:
+    failing: set[str] = set()
+
+    def disk(step: str) -> None:
+        if step in failing:
+            raise OSError(28, "No space left on device")
+
+    outbox = DiskOutbox(tmp_path, SystemRuntime(), most=2, disk=disk)
+    outbox.begin(a_record())
+    failing.add("note")
+    is_noted = outbox.note(AttemptId("attempt-1"), is_task=True)
+    failing.clear()
+
+    assert not is_noted
+    assert outbox.note(AttemptId("attempt-1"), phase="executing")
+    outbox.close()
+    (left,) = DiskOutbox(tmp_path, SystemRuntime(), most=2).left()
+    assert (left.is_task, left.phase) == (True, "executing")
+
+
 def test_an_end_that_was_not_parked_is_not_believed_after_a_loss_of_power(
     reopen: Reopen, rebooted: Callable[[], None]
 ) -> None:

@@ -1,15 +1,17 @@
 """The phases of an attempt: checks, the command, checks again, and what may come between."""
 
 import json
+from typing import Any
 
 import pytest
 
 from shared.protocol.gateway import Outcome
 from shared.protocol.pipeline import CheckSpec, SecuritySpec
 from tests.support.gateway import Held, Job
-from tests.support.processes import ScriptedProcess
+from tests.support.processes import USED, ScriptedProcess
 from tests.support.worker_stage import WorkerStage
 from worker.checking import FAILED, PASSED
+from worker.ports import Breach, Exit, Launch, WorkerAtFault
 
 EXISTS = CheckSpec(name="check_file_exists", params={"path": "x"})
 OF_MY_OWN = CheckSpec(name="check_of_my_own")
@@ -192,6 +194,44 @@ async def test_a_worker_that_is_cut_off_ends_a_check(stage: WorkerStage) -> None
     await stage.settled(attempt)
 
     assert attempt.result.outcome is Outcome.DRAINED
+
+
+async def test_a_job_whose_post_checks_cannot_be_started_is_lost_and_its_rule_decides(
+    stage: WorkerStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has run: to queue it again is not for nothing."""
+    attempt, process = await stage.running(Job(post_checks=(EXISTS,)))
+
+    async def start(launch: Launch) -> ScriptedProcess:
+        raise WorkerAtFault("no launcher could be started")
+
+    monkeypatch.setattr(stage.runner, "start", start)
+    process.end(0)
+    await stage.settled(attempt)
+
+    assert attempt.result.outcome is Outcome.LOST
+    assert "no launcher could be started" in attempt.result.message
+
+
+@pytest.mark.parametrize(
+    ("phase", "outcome"),
+    [("pre_checks", Outcome.DRAINED), ("post_checks", Outcome.LOST)],
+)
+@pytest.mark.parametrize(
+    "how", [{"lost": "something killed its keeper"}, {"breach": Breach("lease", "no renewal")}]
+)
+async def test_a_check_that_others_killed_says_nothing_of_the_job(
+    stage: WorkerStage, phase: str, outcome: Outcome, how: dict[str, Any]
+) -> None:
+    attempt, process = await stage.running(Job(**{phase: (EXISTS,)}))  # type: ignore[arg-type]
+    if phase == "post_checks":
+        process.end(0)
+        process = await next_process(stage, 2)
+
+    process.end_with(Exit(exit_code=None, signal=9, usage=USED, **how))
+    await stage.settled(attempt)
+
+    assert attempt.result.outcome is outcome
 
 
 # -- environment and policy ----------------------------------------------------------------------

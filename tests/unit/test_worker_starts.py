@@ -2,6 +2,7 @@
 
 import pytest
 
+import worker.attempt
 from shared.errors import TooLarge
 from shared.protocol.gateway import FinishReply, FinishRequest, Outcome
 from shared.protocol.pipeline import CheckSpec
@@ -9,6 +10,7 @@ from shared.protocol.states import AttemptStatus
 from tests.support.gateway import Job
 from tests.support.processes import ScriptedProcess
 from tests.support.worker_stage import WorkerStage
+from worker.outbox.memory import MemoryOutbox
 from worker.ports import Launch, LeaseOver
 
 EXISTS = CheckSpec(name="check_file_exists", params={"path": "x"})
@@ -82,6 +84,44 @@ async def test_what_comes_too_late_to_be_started_goes_back_at_no_cost(
 
     assert attempt.result.outcome is Outcome.DRAINED
     assert "lease had ended" in attempt.result.message
+
+
+async def test_what_cannot_be_noted_is_not_started(
+    stage: WorkerStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A successor would take it for one that had not begun, and start it a second time."""
+    monkeypatch.setattr(MemoryOutbox, "note", lambda *_, **__: False)
+    attempt = stage.gateway.add(Job())
+    await stage.worker()
+    await attempt.settled.wait()
+
+    assert stage.runner.started == []
+    assert attempt.result.outcome is Outcome.DRAINED
+    assert "cannot be noted" in attempt.result.message
+
+
+async def test_a_job_that_breaks_its_worker_is_lost_and_others_go_on(
+    stage: WorkerStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def collect(*_: object) -> object:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(worker.attempt, "collect_promised", collect)
+    attempt, process = await stage.running(Job())
+    process.end(0)
+    await stage.settled(attempt)
+    monkeypatch.undo()
+    after = stage.gateway.add(Job())
+    await stage.until(lambda: len(stage.runner.started) == 2)
+    stage.runner.started[1].end(0)
+    await stage.settled(after)
+
+    assert attempt.result.outcome is Outcome.LOST
+    assert attempt.result.message == (
+        "the worker met an internal error: RuntimeError: nobody thought of this"
+    )
+    assert after.result.exit_code == 0
+    assert not stage.workers[0].done.done()
 
 
 async def test_a_start_that_took_longer_than_a_lease_is_begun_anew_if_that_was_renewed(

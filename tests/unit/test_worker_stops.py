@@ -87,7 +87,7 @@ async def test_a_renewal_puts_the_fence_off(stage: WorkerStage) -> None:
     assert attempt.beats >= 100
 
 
-async def test_a_fenced_result_is_drained_and_still_reported(stage: WorkerStage) -> None:
+async def test_a_fenced_result_is_a_loss_and_still_reported(stage: WorkerStage) -> None:
     attempt, _ = await stage.running(Job(lease_s=30))
     stage.gateway.away |= {"heartbeat", "finish"}
     await stage.runtime.advance(60)
@@ -95,7 +95,7 @@ async def test_a_fenced_result_is_drained_and_still_reported(stage: WorkerStage)
     stage.gateway.away.clear()
     await stage.settled(attempt)
 
-    assert attempt.result.outcome is Outcome.DRAINED
+    assert attempt.result.outcome is Outcome.LOST
     assert "lease" in attempt.result.message
 
 

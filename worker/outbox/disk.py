@@ -79,13 +79,15 @@ class DiskOutbox:
             self._ail(error)
             raise CannotKeep(f"the outbox cannot be written: {error.strerror}") from error
 
-    def note(self, attempt_id: AttemptId, **facts: Any) -> None:
+    def note(self, attempt_id: AttemptId, **facts: Any) -> bool:
         if self._journal.known(attempt_id) is None:
-            return  # stopped before it began, or after it was settled: no successor cares
+            return True  # stopped before it began, or after it was settled: no successor cares
         try:
             self._journal.note(attempt_id, facts)
         except OSError as error:
             self._ail(error)
+            return False
+        return True
 
     def hold(self, attempt_id: AttemptId, size_bytes: int) -> None:
         before = self.trouble

@@ -14,7 +14,8 @@ class CannotKeep(Exception):
 class Outbox(Protocol):
     """Attempts from before their start to their receipt.
 
-    Only `begin` may fail: what runs goes on when it cannot be noted, and `trouble` says so.
+    Only `begin` raises: what runs goes on when it cannot be noted, and `trouble` says so. A note
+    that was taken brings along those that were not.
     """
 
     @property
@@ -31,8 +32,8 @@ class Outbox(Protocol):
     def begin(self, record: Record) -> None:
         """A successor will know of the attempt. CannotKeep."""
 
-    def note(self, attempt_id: AttemptId, **facts: Any) -> None:
-        """These fields of the record have these values now."""
+    def note(self, attempt_id: AttemptId, **facts: Any) -> bool:
+        """These fields of the record have these values now. False: a successor would not know."""
 
     def hold(self, attempt_id: AttemptId, size_bytes: int) -> None:
         """The attempt has ended; so much of it waits for a receipt."""

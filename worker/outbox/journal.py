@@ -36,6 +36,7 @@ class Journal:
         self._end = 0
         self._beat_at = 0.0
         self._live: dict[str, Facts] = {}
+        self._lacks = False  # something that was to be noted: the next note writes all anew
 
     def open(self, live: Mapping[str, Facts], beat_at: float = 0.0) -> None:
         """The file holds these facts and no others. An earlier file stays whole until then."""
@@ -79,12 +80,14 @@ class Journal:
         self._turn_over()
 
     def _write(self, line: bytes) -> None:
+        lacked, self._lacks = self._lacks, True
         self._disk("note")
-        if self._end + len(line) > self._size:
+        if lacked or self._end + len(line) > self._size:
             self._turn_over()  # which writes all that is known, this line's facts included
-            return
-        _pwrite_all(self._fd, line, self._end)
-        self._end += len(line)
+        else:
+            _pwrite_all(self._fd, line, self._end)
+            self._end += len(line)
+            self._lacks = False
 
     def _turn_over(self) -> None:
         lines = b"".join(_line(key, facts) for key, facts in self._live.items())
@@ -100,6 +103,7 @@ class Journal:
             raise
         self.close()
         self._fd, self._end, self._size = fd, HEAD + len(lines), size
+        self._lacks = False
 
     def _head(self) -> bytes:
         return f"{self._boot} {self._beat_at:.6f}".encode().ljust(HEAD - 1) + b"\n"

@@ -18,7 +18,8 @@ class MemoryOutbox:
 
     def begin(self, record: Record) -> None: ...
 
-    def note(self, attempt_id: AttemptId, **facts: Any) -> None: ...
+    def note(self, attempt_id: AttemptId, **facts: Any) -> bool:
+        return True
 
     def hold(self, attempt_id: AttemptId, size_bytes: int) -> None: ...
 

@@ -26,6 +26,7 @@ class Record(Message):
     held_at: float | None = None  # when its answer came
     context: RunContext | None = None  # without its token, and without the task
     is_task: bool = False
+    secrets: tuple[str, ...] = ()  # of its environment: a successor's own may have others
     phase: str = "starting"
     pid: int | None = None  # of the phase's process, once it runs
     earlier: int | None = None  # the pid of the phase before
@@ -43,7 +44,7 @@ class Record(Message):
     @property
     def has_not_begun(self) -> bool:
         """Its command was not started: that phase is noted before. False: it may have been."""
-        return self.pid is None and self.phase in BEFORE_THE_JOB
+        return self.phase in BEFORE_THE_JOB
 
 
 def lasting(context: RunContext) -> RunContext:

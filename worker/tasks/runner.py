@@ -117,6 +117,8 @@ class TaskRunner:
 
     async def attach(self, attempt_id: AttemptId) -> Process | None:
         """Commands only: a task's pipes end with its worker."""
+        if self._containers is not None:
+            await self._containers.attach(attempt_id)
         return await self._shell.attach(attempt_id)
 
     def permit(self, until: Mapping[AttemptId, float]) -> None:

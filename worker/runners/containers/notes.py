@@ -6,6 +6,13 @@ to ask an engine when there was none.
 
 from pathlib import Path
 
+from shared.ids import AttemptId
+
+
+def name_of(attempt_id: AttemptId | None) -> str:
+    """What an attempt's container is called."""
+    return f"drawbar-{attempt_id}"
+
 
 class Notes:
     """One empty file for each container, by its name."""

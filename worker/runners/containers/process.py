@@ -18,6 +18,7 @@ from worker.backoff import Backoff
 from worker.ports import Breach, CannotStart, ContainerLaunch, Exit, Launch
 from worker.runners.containers.engine import MISSING, EngineAway, Refused, State
 from worker.runners.containers.making import Maker, no_command
+from worker.runners.containers.notes import name_of
 from worker.runners.containers.streams import Streams
 
 AWAY_S: Final = 60.0  # an engine that is restarted is back within that time
@@ -55,7 +56,7 @@ class ContainerProcess:
         self._engine = maker.engine
         self._streams = streams
         self._runtime = runtime
-        self._name = f"drawbar-{launch.attempt_id}"
+        self._name = name_of(launch.attempt_id)
         self._began = runtime.mono()
         self._wanted: list[signal.Signals] = []  # sent, or to be sent, in this order
         self._is_wanted = asyncio.Event()

@@ -20,7 +20,7 @@ from worker.joblog import open_log
 from worker.ports import CannotStart, Launch
 from worker.runners.containers.address import find_engine
 from worker.runners.containers.kit import BUNDLE, KIT, prepare_kit
-from worker.runners.containers.notes import Notes
+from worker.runners.containers.notes import Notes, name_of
 from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from worker.runners.containers.process import ContainerProcess
 
 SWEEP_CAP_S: Final = 30.0  # between two looks for an engine that can remove what was left behind
+REMOVED_WITHIN_S: Final = 60.0  # as an engine needs to begin anew; later, its jobs wait no more
 
 log = structlog.get_logger()
 
@@ -106,8 +107,11 @@ class ContainerRunner:
         return replace(launch, container=replace(launch.container, mounts=mounts))
 
     async def attach(self, attempt_id: AttemptId) -> None:
-        """None: a container's streams end with its worker, and its successor removes it."""
-        return
+        """None: a container's streams end with its worker, and its successor removes it. That was
+        done, unless no engine can be reached: then the job's next try may meet it."""
+        if self._sweeping is not None and name_of(attempt_id) in self._notes.left():
+            log.info("container.awaiting_removal", attempt_id=attempt_id)
+            await asyncio.wait([self._sweeping], timeout=REMOVED_WITHIN_S)
 
     def permit(self, until: Mapping[AttemptId, float]) -> None:
         """Nothing to do: see `attach`."""
