@@ -89,12 +89,13 @@ async def serve(
     forwarder = at_gateway.serves(GatewayService(at_gateway.calls(stored), at_gateway.runtime))
     verifier = Verifier(keys.signing.public_key(), runtime)
     minter = Minter(keys.signing, runtime, verifier)
+    door = Admission(lambda: jobs.wait_s, store_at_rest=jobs.at_rest)
     apps = (
         gateway.app.build_app(
             forwarder, verifier, AttemptTokens(minter, runtime), execution, at_gateway.calls(stored)
         ),
         registry.app.build_app(enrolling, verifier, minter, keys.enrolment_secret),
-        jobstore.app.build_app(stored, verifier, stored.execution, Admission(lambda: jobs.wait_s)),
+        jobstore.app.build_app(stored, verifier, stored.execution, door),
     )
     for at_service, app in zip((at_gateway, at_registry, at_store), apps, strict=True):
         at_service.add_routes(app, verifier)

@@ -140,6 +140,10 @@ class JobStoreService:
         """How long writes wait for their transaction, at this moment."""
         return self._store.database.wait_s
 
+    async def at_rest(self) -> None:
+        """No transaction of writes is under way."""
+        await self._store.database.at_rest()
+
     async def start(self) -> None:
         """Leases that were held are granted anew, waits begin again, and verbs are served."""
         self._keeper.restore(await self._store.start())

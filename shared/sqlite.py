@@ -77,6 +77,8 @@ class Database:
         self._waiting: list[_Waiting] = []
         self._reading = 0
         self._wake = asyncio.Event()
+        self._rests = asyncio.Event()
+        self._rests.set()
         self._loops = Loops(runtime)
         self._loops.add(f"{name}.writer", self._write_batches)
         self._writer: aiosqlite.Connection | None = None
@@ -91,6 +93,10 @@ class Database:
     def wait_s(self) -> float:
         """How long the oldest of the writes has waited that no transaction has taken up."""
         return self._runtime.mono() - self._waiting[0].since if self._waiting else 0.0
+
+    async def at_rest(self) -> None:
+        """No transaction of writes is under way."""
+        await self._rests.wait()
 
     async def start(self) -> None:
         """The file is open and its schema is the newest. StoreUnusable says what is in the way."""
@@ -151,6 +157,7 @@ class Database:
             self._wake.clear()
             while self._waiting:
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                self._rests.clear()
                 try:
                     await self._commit(batch)
                 except BaseException:  # also when stopped: whether it is durable is not known
@@ -158,6 +165,8 @@ class Database:
                     for one in batch:
                         _settle(one.answer, stopped)
                     raise
+                finally:
+                    self._rests.set()
 
     async def _commit(self, batch: list[_Waiting]) -> None:
         assert self._writer is not None

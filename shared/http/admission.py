@@ -7,7 +7,7 @@ burst may wait, a standing queue may not.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from typing import Final
 
@@ -40,7 +40,7 @@ LEAST_S: Final = min(*LOOP_S.values(), *STORE_S.values())
 # Of people, so many as are served in half a second: what comes at once waits no longer than that.
 AT_ONCE: Final = {Rank.WATCH: 1_000, Rank.PEOPLE: 256, Rank.CLAIM: 20_000, Rank.VITAL: 10_000}
 LEAST_AT_ONCE: Final = 8  # of PEOPLE, however slow the loop: turning away must not be all it does
-ALERT_AT_ONCE: Final = 32  # of PEOPLE, while somebody is turned away: no queue behind the door
+ALERT_AT_ONCE: Final = 64  # of PEOPLE, while somebody is turned away: no queue behind the door
 
 
 class Admission:
@@ -50,9 +50,12 @@ class Admission:
         self,
         store_wait_s: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] | None = None,
+        store_at_rest: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`store_wait_s`: how long the oldest write has waited. `clock`: else the loop's own."""
+        """`store_wait_s`: how long the oldest write has waited. `store_at_rest` returns when no
+        transaction is under way. `clock`: else the loop's own."""
         self._store_wait_s = store_wait_s
+        self._store_at_rest = store_at_rest
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._loop_wait_s = 0.0
         self._probe_at = float("-inf")
@@ -73,6 +76,15 @@ class Admission:
         if self._in_progress[rank] >= AT_ONCE[rank]:
             raise self._turn_away(f"{AT_ONCE[rank]} calls of this kind are in progress", now)
         self._in_progress[rank] += 1
+
+    async def turn(self, rank: Rank) -> None:
+        """Where there is too much to do, it is the loop's turn, and not the store's.
+
+        Both want the interpreter, and a transaction that contends with requests for it takes a
+        fifth longer. So those that were let in wait for its end, and share the next one.
+        """
+        if self.is_slow and rank is Rank.PEOPLE and self._store_at_rest is not None:
+            await self._store_at_rest()
 
     def leave(self, rank: Rank) -> None:
         self._in_progress[rank] -= 1

@@ -175,6 +175,7 @@ async def _let_in(request: web.Request, handler: Handler) -> web.StreamResponse:
     if connection is not None:
         connection.begin()
     try:
+        await admission.turn(rank)
         if request.headers.get(PROTOCOL, SPOKEN) != SPOKEN:
             raise UnsupportedVersion(supported=[SPOKEN])
         if request.query_string:

@@ -170,3 +170,23 @@ async def test_what_people_send_leaves_room_for_what_workers_send(service: Servi
 
 async def test_nothing_is_measured_where_nobody_asks(service: Service) -> None:
     assert service.door.wait_s == 0.0
+
+
+async def test_people_who_were_let_in_wait_for_the_end_of_a_transaction_when_it_is_slow(
+    service: Service,
+) -> None:
+    at_rest = asyncio.Event()
+    door = Admission(lambda: service.store_wait_s, lambda: service.now, at_rest.wait)
+    door.enter(Rank.PEOPLE)
+    await door.turn(Rank.PEOPLE)  # there is not too much to do
+    service.store_wait_s = 2 * STORE_S[Rank.PEOPLE]
+    door.enter(Rank.PEOPLE)
+
+    waiting = asyncio.create_task(door.turn(Rank.PEOPLE))
+    await door.turn(Rank.VITAL)
+    has_waited = not waiting.done()
+    at_rest.set()
+    async with asyncio.timeout(5):
+        await waiting
+
+    assert has_waited
