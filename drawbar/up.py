@@ -89,7 +89,7 @@ async def serve(
     forwarder = at_gateway.serves(GatewayService(at_gateway.calls(stored), at_gateway.runtime))
     verifier = Verifier(keys.signing.public_key(), runtime)
     minter = Minter(keys.signing, runtime, verifier)
-    door = Admission(lambda: jobs.wait_s, store_at_rest=jobs.at_rest)
+    door = Admission(lambda: jobs.wait_s, commit_ended=jobs.commit_ended)
     apps = (
         gateway.app.build_app(
             forwarder, verifier, AttemptTokens(minter, runtime), execution, at_gateway.calls(stored)

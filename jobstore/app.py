@@ -84,7 +84,7 @@ async def serve(
         outside,
     )
     verifier = Verifier(keys.signing.public_key(), runtime)
-    admission = Admission(lambda: service.wait_s, store_at_rest=service.at_rest)
+    admission = Admission(lambda: service.wait_s, commit_ended=service.commit_ended)
     app = build_app(faults.serves(service), verifier, faults.serves(service.execution), admission)
     faults.add_routes(app, verifier)
     server = Server(app, host, port)

@@ -140,9 +140,9 @@ class JobStoreService:
         """How long writes wait for their transaction, at this moment."""
         return self._store.database.wait_s
 
-    async def at_rest(self) -> None:
-        """No transaction of writes is under way."""
-        await self._store.database.at_rest()
+    async def commit_ended(self) -> None:
+        """The transaction that was under way has ended; the next may have begun."""
+        await self._store.database.commit_ended()
 
     async def start(self) -> None:
         """Leases that were held are granted anew, waits begin again, and verbs are served."""

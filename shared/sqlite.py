@@ -94,8 +94,8 @@ class Database:
         """How long the oldest of the writes has waited that no transaction has taken up."""
         return self._runtime.mono() - self._waiting[0].since if self._waiting else 0.0
 
-    async def at_rest(self) -> None:
-        """No transaction of writes is under way."""
+    async def commit_ended(self) -> None:
+        """The transaction that was under way has ended; the next may have begun."""
         await self._rests.wait()
 
     async def start(self) -> None:

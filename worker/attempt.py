@@ -44,6 +44,7 @@ class Attempt:
         self._is_gone = False
         self._is_allowed = False  # to run its job, with a lease
         self._is_reporting = False
+        self._is_told = False  # how it ended, as far as the job service wants to know
         self._has_slot = True
         self._is_task = False
         crew.slots.take(claim.slots)
@@ -123,9 +124,13 @@ class Attempt:
             process.release()
         self._vacate()
         self._is_reporting = True
-        why = f"{INTERNAL_ERROR}: {type(error).__name__}: {error}"
-        await self._report(failure(Outcome.LOST, self._execution.log.mask(why)))
-        await self._settle()
+        try:
+            if not self._is_told:
+                why = f"{INTERNAL_ERROR}: {type(error).__name__}: {error}"
+                await self._report(failure(Outcome.LOST, self._execution.log.mask(why)))
+            await self._settle()
+        except Exception as again:  # its lease decides, and the next worker tries once more
+            log.error("attempt.abandoned", attempt_id=self.attempt_id, error=repr(again))
 
     async def _hand_in(self, context: RunContext, result: Result) -> None:
         """The result has its receipt, or there will never be one."""
@@ -262,6 +267,7 @@ class Attempt:
         )
         usage = done.processes.usage
         await report.deliver(result, usage, artifacts, done.files, done.log.stream)
+        self._is_told = True
 
     def _vacate(self) -> None:
         """The slot is free. Safe to repeat."""

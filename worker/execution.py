@@ -39,12 +39,15 @@ from worker.ports import (
     LeaseOver,
     Process,
     TaskLaunch,
-    WorkerAtFault,
 )
 from worker.processes import Processes
 from worker.tasks.outcome import with_command
 
 log = structlog.get_logger()
+
+
+class CheckLost(Exception):
+    """Something killed what a check ran under: it has neither passed nor failed."""
 
 
 class Execution:
@@ -92,6 +95,8 @@ class Execution:
             result = await way
             message = self.log.mask(result.message)
             return result if not message else result.model_copy(update={"message": message})
+        except CheckLost as error:
+            return failure(Outcome.LOST, str(error))
         except LeaseOver as error:
             if self.processes.is_stopped:
                 return self._stopped(None)
@@ -177,14 +182,17 @@ class Execution:
 
     async def _go_on(self, context: RunContext, record: Record) -> Result:
         crew = self._crew
-        env, files = await self._reopen(context, record)
         self.processes.take_up(record)
         found = await crew.runner.attach(self._attempt_id)
+        try:
+            env, files = await self._reopen(context, record)
+        except Exception:
+            if found is not None:
+                await _end(found)
+            raise
         may_go_on = crew.settings.reattach and record.phase in RESUMED and not record.is_task
         if found is not None and (not may_go_on or found.pid == record.earlier):
-            found.kill()
-            await found.reap()
-            found.release()
+            await _end(found)
             found = None
         if found is not None:
             log.info("attempt.resumed", attempt_id=self._attempt_id, pid=found.pid)
@@ -273,10 +281,10 @@ class Execution:
             if isinstance(error, LeaseOver) or is_machines_fault(error):
                 raise
             return f"the checks cannot be run: {error}"[:MOST_CHARACTERS]
+        if ended.lost and not self.processes.is_stopped:
+            raise CheckLost(ended.lost)
         if ended.breach is not None and ended.breach.kind == "lease":
             raise LeaseOver(ended.breach.message)
-        if ended.lost:
-            raise WorkerAtFault(ended.lost)
         if self.processes.is_stopped:
             why = self.processes.why_stopped
             await self.log.say(f"{phase.replace('_', '-')} were stopped: {why}")
@@ -291,3 +299,10 @@ class Execution:
         reason, processes = self.processes.stop_reason, self.processes
         assert reason is not None
         return stopped(reason, processes.why_stopped, ended, has_begun=processes.has_begun)
+
+
+async def _end(found: Process) -> None:
+    """It is gone, and so is what is known of it."""
+    found.kill()
+    await found.reap()
+    found.release()

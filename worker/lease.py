@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from shared.errors import ServiceError
+from shared.errors import Forbidden, ServiceError
 from shared.ids import AttemptId, WorkerId
 from shared.protocol.gateway import (
     MAX_SLOTS,
@@ -82,6 +82,12 @@ def fence_after_s(lease_s: float, grace_s: float) -> float:
 def end_after_s(lease_s: float) -> float:
     """Seconds without a renewal after which nothing of the job may live, worker or no worker."""
     return lease_s - lease_s / 15
+
+
+def is_anothers(error: Forbidden) -> bool:
+    """Whether nothing that this worker has opens the attempt: it is of an id that an earlier one
+    had, before the registry forgot it."""
+    return error.facts.get("check") == "worker"
 
 
 class Leases:
@@ -172,6 +178,9 @@ class Leases:
                     async with asyncio.timeout(max(1.0, 2 * interval_s)):
                         await self._beat(worker_id, some)
                 except (ServiceError, TimeoutError) as error:
+                    if isinstance(error, Forbidden) and is_anothers(error):
+                        self._lose(some)
+                        continue
                     if self._failures == 0 and is_complete:
                         log.warning("heartbeat.failed", leases=len(some), error=repr(error))
                     is_complete = False
@@ -201,6 +210,11 @@ class Leases:
                 if verdict.verdict is not Verdict.GONE:
                     permitted[verdict.attempt_id] = sent_at + end_after_s(lease.lease_s)
         self._runner.permit(permitted)
+
+    def _lose(self, leases: Sequence[_Lease]) -> None:
+        for lease in leases:
+            self._alarms.disarm((lease.holder.attempt_id, "fence"))
+            lease.holder.lose("the registry has given this worker another id")
 
     def _judge(self, lease: _Lease, verdict: LeaseVerdict, sent_at: float) -> None:
         if verdict.verdict is Verdict.GONE:

@@ -53,7 +53,7 @@ class LogStream:
         self._runtime = runtime
         self._cancel = cancel
         self._sent = 0  # the server holds [0, sent)
-        self._retracted = 0  # bytes that it held, and that cannot be read here any more
+        self._most_held = 0  # by the server, at any time
         self._hash = sha256()
         self._hashed = 0  # of the bytes [0, hashed)
         self._looked_at = 0  # the file's size, when all that could be sent of it was
@@ -113,7 +113,8 @@ class LogStream:
             sha256=self._hash.hexdigest(),
             tail_offset=self._sent,
             tail=b"".join(chunk),
-            lost_bytes=self._text.lost_bytes + max(self._text.unread_bytes, self._retracted),
+            lost_bytes=self._text.lost_bytes
+            + max(self._text.unread_bytes, self._most_held - self._text.out),
         )
 
     def fill(self) -> None:
@@ -189,7 +190,7 @@ class LogStream:
         if self._text.out < self._sent:
             # It holds more than we can read. What we sent is what counts: the finish will say so.
             log.warning("log.cut_short", attempt_id=self._attempt_id, offset=self._text.out)
-            self._retracted = max(self._retracted, self._sent - self._text.out)
+            self._most_held = max(self._most_held, self._sent)
             self._sent = self._text.out
         return chunk
 

@@ -75,7 +75,7 @@ class Processes:
 
     def take_up(self, record: Record) -> None:
         """What an earlier worker knew of them is known again."""
-        if record.phase in RESUMED:
+        if not record.has_not_begun:
             self.phase = record.phase
         self._pid, self._deadline = record.pid, record.deadline
         self.usage, self.published = record.usage or NOTHING_USED, record.published

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
-from shared.errors import BadRequest, Conflict, NotFound, ServiceError, TooLarge
+from shared.errors import BadRequest, Conflict, Forbidden, NotFound, ServiceError, TooLarge
 from shared.protocol.gateway import (
     ArtifactEntry,
     FinishRequest,
@@ -22,7 +22,7 @@ from shared.services import Gateway
 from worker.artifacts.uploads import Uploads
 from worker.backoff import Backoff
 from worker.ending import spoiled
-from worker.lease import Holder
+from worker.lease import Holder, is_anothers
 from worker.logstream import LogStream
 from worker.ports import AttemptFiles
 
@@ -105,6 +105,9 @@ class Report:
                 log.warning("attempt.dropped", attempt_id=self._attempt_id, error=error.code)
                 return None
             except (ServiceError, TimeoutError) as error:
+                if isinstance(error, Forbidden) and is_anothers(error):
+                    log.warning("attempt.dropped", attempt_id=self._attempt_id, error=error.code)
+                    return None
                 if self._is_gone() and backoff.failures >= TRIES_WHEN_GONE:
                     log.warning("attempt.dropped", attempt_id=self._attempt_id, error="gone")
                     return None

@@ -50,12 +50,12 @@ class Admission:
         self,
         store_wait_s: Callable[[], float] = lambda: 0.0,
         clock: Callable[[], float] | None = None,
-        store_at_rest: Callable[[], Awaitable[object]] | None = None,
+        commit_ended: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
-        """`store_wait_s`: how long the oldest write has waited. `store_at_rest` returns when no
-        transaction is under way. `clock`: else the loop's own."""
+        """`store_wait_s`: how long the oldest write has waited. `commit_ended` returns when the
+        transaction that is under way has ended. `clock`: else the loop's own."""
         self._store_wait_s = store_wait_s
-        self._store_at_rest = store_at_rest
+        self._commit_ended = commit_ended
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._loop_wait_s = 0.0
         self._probe_at = float("-inf")
@@ -78,13 +78,13 @@ class Admission:
         self._in_progress[rank] += 1
 
     async def turn(self, rank: Rank) -> None:
-        """Where there is too much to do, it is the loop's turn, and not the store's.
+        """Where there is too much to do, the transaction that was under way has ended.
 
-        Both want the interpreter, and a transaction that contends with requests for it takes a
-        fifth longer. So those that were let in wait for its end, and share the next one.
+        Requests contend with it for the interpreter, and it takes a fifth longer. So those that
+        were let in wait, and share a later one.
         """
-        if self.is_slow and rank is Rank.PEOPLE and self._store_at_rest is not None:
-            await self._store_at_rest()
+        if self.is_slow and rank is Rank.PEOPLE and self._commit_ended is not None:
+            await self._commit_ended()
 
     def leave(self, rank: Rank) -> None:
         self._in_progress[rank] -= 1

@@ -292,7 +292,9 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
     DRAINED = "drained"  # stopped because the worker had to leave; costs no try
     PREEMPTED = "preempted"  # killed because somebody stopped the worker at once; costs no try
-    LOST = "lost"  # the worker crashed and was restarted, and the process is not there any more
+    LOST = (
+        "lost"  # it may have run, and its worker crashed, was cut off, or cannot say how it ended
+    )
     OOM = "oom"  # killed because it needed more memory than its limit
     OVER_LIMIT = "over_limit"  # killed because it went beyond another limit of its own
     SPAWN_ERROR = "spawn_error"  # never started: no such command or directory

@@ -41,7 +41,9 @@ class RetryOn(StrEnum):
     TIMEOUT = "timeout"
     PRECHECK_FAILED = "precheck_failed"
     POSTCHECK_FAILED = "postcheck_failed"
-    LOST = "lost"  # its worker went silent: waits as after a failure, instead of not at all
+    LOST = (
+        "lost"  # its worker went silent or crashed: waits as after a failure, instead of not at all
+    )
 
 
 class When(StrEnum):
@@ -61,7 +63,7 @@ class OnError(StrEnum):
 
 
 class OnLost(StrEnum):
-    """What becomes of a job whose worker went silent."""
+    """What becomes of a job whose worker went silent or crashed."""
 
     REQUEUE = "requeue"
     FAIL = "fail"

@@ -175,8 +175,8 @@ async def test_nothing_is_measured_where_nobody_asks(service: Service) -> None:
 async def test_people_who_were_let_in_wait_for_the_end_of_a_transaction_when_it_is_slow(
     service: Service,
 ) -> None:
-    at_rest = asyncio.Event()
-    door = Admission(lambda: service.store_wait_s, lambda: service.now, at_rest.wait)
+    ended = asyncio.Event()
+    door = Admission(lambda: service.store_wait_s, lambda: service.now, ended.wait)
     door.enter(Rank.PEOPLE)
     await door.turn(Rank.PEOPLE)  # there is not too much to do
     service.store_wait_s = 2 * STORE_S[Rank.PEOPLE]
@@ -184,8 +184,9 @@ async def test_people_who_were_let_in_wait_for_the_end_of_a_transaction_when_it_
 
     waiting = asyncio.create_task(door.turn(Rank.PEOPLE))
     await door.turn(Rank.VITAL)
+    await asyncio.sleep(0)  # it has come as far as it can
     has_waited = not waiting.done()
-    at_rest.set()
+    ended.set()
     async with asyncio.timeout(5):
         await waiting
 

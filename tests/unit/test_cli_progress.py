@@ -91,7 +91,11 @@ def test_events_of_a_newer_service_are_passed_over() -> None:
             {"reason": "exit_code", "exit_code": 1, "delay_s": 5.0},
             "failed in 1.2 s (exit code 1), again in 5.0 s",
         ),
-        ("job.requeued", {"reason": "lost"}, "went back to the queue (its worker went silent)"),
+        (
+            "job.requeued",
+            {"reason": "lost"},
+            "went back to the queue (its worker went silent or crashed)",
+        ),
     ],
 )
 def test_the_end_of_a_try_is_said_with_its_duration_and_reason(

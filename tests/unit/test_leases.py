@@ -24,12 +24,15 @@ class Holder:
     phase = "executing"
     fence = 1
 
+    is_lost = False
+
     def __init__(self, name: str, worker: str) -> None:
         self.attempt_id, self.worker_id = AttemptId(name), WorkerId(worker)
 
     def cancel(self) -> None: ...
 
-    def lose(self, reason: str) -> None: ...
+    def lose(self, reason: str) -> None:
+        self.is_lost = True
 
     def fence_off(self, grace_s: float) -> None: ...
 
@@ -38,10 +41,11 @@ class Gateway:
     """Knows one worker only."""
 
     knows = WorkerId("new")
+    check = "expired"
 
     async def heartbeat(self, ask: HeartbeatRequest) -> HeartbeatReply:
         if ask.worker_id != self.knows:
-            raise Forbidden("the token is another worker's")
+            raise Forbidden("no", check=self.check)
         return HeartbeatReply(
             leases=tuple(
                 LeaseVerdict(attempt_id=lease.attempt_id, verdict=Verdict.RENEWED, reason=None)
@@ -83,4 +87,27 @@ async def test_a_beat_that_was_not_taken_for_every_lease_is_not_noted(ids: tuple
 
     leases.drop(AttemptId("of-old"))
     await leases.beat_once(2.0)
+    assert outbox.beats == [runtime.mono()]
+
+
+async def test_a_lease_that_no_token_opens_any_more_is_lost_at_once() -> None:
+    """Of an id that an earlier worker had, and that the registry has forgotten."""
+    runtime, outbox = ManualRuntime(), Outbox()
+    gateway = Gateway()
+    gateway.check = "worker"
+    leases = Leases(
+        gateway,  # type: ignore[arg-type]  # as above
+        runtime,
+        Alarms(runtime),
+        ScriptedRunner(),
+        outbox,
+        grace_s=10,
+    )
+    holders = [Holder("of-old", "old"), Holder("of-new", "new")]
+    for holder in holders:
+        leases.hold(holder, cast(RunContext, Lease()), runtime.mono())
+
+    await leases.beat_once(2.0)
+
+    assert [holder.is_lost for holder in holders] == [True, False]
     assert outbox.beats == [runtime.mono()]

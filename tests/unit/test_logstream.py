@@ -164,6 +164,18 @@ async def test_what_the_server_held_and_cannot_be_read_any_more_is_counted(stage
     assert (summary.size_bytes, summary.lost_bytes) == (3, 3)
 
 
+async def test_what_can_be_read_again_was_not_lost(stage: Stage) -> None:
+    """It came later to the disk, or was held back as it might have begun a secret."""
+    stage.attempt.log = b"abcdef"
+    stage.files.log_bytes = b"abc"
+
+    await stage.stream.send_news()
+    stage.files.log_bytes = b"abcdefghi"
+    summary = await stage.stream.settle()
+
+    assert (summary.size_bytes, summary.lost_bytes) == (9, 0)
+
+
 async def test_bytes_that_the_disk_does_not_give_are_counted(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -213,15 +213,21 @@ async def test_a_job_whose_post_checks_cannot_be_started_is_lost_and_its_rule_de
     assert "no launcher could be started" in attempt.result.message
 
 
+KILLED_KEEPER: dict[str, Any] = {"lost": "something killed its keeper"}
+NO_RENEWAL: dict[str, Any] = {"breach": Breach("lease", "no renewal")}
+
+
 @pytest.mark.parametrize(
-    ("phase", "outcome"),
-    [("pre_checks", Outcome.DRAINED), ("post_checks", Outcome.LOST)],
-)
-@pytest.mark.parametrize(
-    "how", [{"lost": "something killed its keeper"}, {"breach": Breach("lease", "no renewal")}]
+    ("phase", "how", "outcome"),
+    [
+        ("pre_checks", NO_RENEWAL, Outcome.DRAINED),
+        ("post_checks", NO_RENEWAL, Outcome.LOST),
+        ("pre_checks", KILLED_KEEPER, Outcome.LOST),  # as it may do so each time
+        ("post_checks", KILLED_KEEPER, Outcome.LOST),
+    ],
 )
 async def test_a_check_that_others_killed_says_nothing_of_the_job(
-    stage: WorkerStage, phase: str, outcome: Outcome, how: dict[str, Any]
+    stage: WorkerStage, phase: str, how: dict[str, Any], outcome: Outcome
 ) -> None:
     attempt, process = await stage.running(Job(**{phase: (EXISTS,)}))  # type: ignore[arg-type]
     if phase == "post_checks":
@@ -232,6 +238,21 @@ async def test_a_check_that_others_killed_says_nothing_of_the_job(
     await stage.settled(attempt)
 
     assert attempt.result.outcome is outcome
+
+
+async def test_a_check_that_was_stopped_ends_as_that_however_it_was_killed(
+    stage: WorkerStage,
+) -> None:
+    stage.runner.is_stubborn = True
+    attempt, process = await stage.running(Job(post_checks=(EXISTS,), timeout_s=5))
+    process.end(0)
+    process = await next_process(stage, 2)
+
+    await stage.until(lambda: process.signals != [])
+    process.end_with(Exit(exit_code=None, signal=9, usage=USED, **KILLED_KEEPER))
+    await stage.settled(attempt)
+
+    assert attempt.result.outcome is Outcome.TIMEOUT
 
 
 # -- environment and policy ----------------------------------------------------------------------

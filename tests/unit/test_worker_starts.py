@@ -4,12 +4,13 @@ import pytest
 
 import worker.attempt
 from shared.errors import TooLarge
-from shared.protocol.gateway import FinishReply, FinishRequest, Outcome
+from shared.protocol.gateway import FinishReply, FinishRequest, LogSummary, Outcome
 from shared.protocol.pipeline import CheckSpec
 from shared.protocol.states import AttemptStatus
 from tests.support.gateway import Job
 from tests.support.processes import ScriptedProcess
 from tests.support.worker_stage import WorkerStage
+from worker.logstream import LogStream
 from worker.outbox.memory import MemoryOutbox
 from worker.ports import Launch, LeaseOver
 
@@ -120,6 +121,26 @@ async def test_a_job_that_breaks_its_worker_is_lost_and_others_go_on(
     assert attempt.result.message == (
         "the worker met an internal error: RuntimeError: nobody thought of this"
     )
+    assert after.result.exit_code == 0
+    assert not stage.workers[0].done.done()
+
+
+async def test_an_error_that_comes_again_in_the_report_costs_no_other_job(
+    stage: WorkerStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def settle(_: object) -> LogSummary:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(LogStream, "settle", settle)
+    _, process = await stage.running(Job())
+    process.end(0)
+    await stage.until(lambda: stage.workers[0].busy == 0)
+    monkeypatch.undo()
+    after = stage.gateway.add(Job())
+    await stage.until(lambda: len(stage.runner.started) == 2)
+    stage.runner.started[1].end(0)
+    await stage.settled(after)
+
     assert after.result.exit_code == 0
     assert not stage.workers[0].done.done()
 

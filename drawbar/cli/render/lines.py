@@ -14,7 +14,7 @@ REASONS: Final[Mapping[str, str]] = {
     "spawn_error": "could not be started",
     "artifact_error": "its artifacts could not be collected",
     "input_error": "its inputs could not be placed",
-    "lost": "its worker went silent",
+    "lost": "its worker went silent or crashed",
     "poison": "it took its workers down",
     "queue_timeout": "no worker took it in time",
     "dependency": "a dependency did not succeed",
