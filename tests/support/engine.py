@@ -70,6 +70,7 @@ class Podman:
         """It listens."""
         self._service = subprocess.Popen(
             self.command("system", "service", "--time=0", self.address),
+            cwd=self.home,  # where its helpers leave a mark when memory runs out
             env=self._env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
