@@ -164,11 +164,15 @@ def _read_list(path: Path) -> tuple[str, list[Item]] | None:
 
 
 def _hash_of(cwd: str, path: str) -> bytes:
-    """Of a file's content, as far as it can be read; of nothing where there is no such file."""
+    """Of a file's content; of nothing where there is no such file. CannotCollect: it cannot be
+    read, and what it begins with would find the cache of another."""
     digest = hashlib.sha256()
-    with suppress(CannotCollect, OSError), open_file(cwd, path) as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
+    try:
+        with suppress(CannotCollect), open_file(cwd, path) as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    except OSError as error:
+        raise CannotCollect(f"{path!r}: {error.strerror}") from error
     return digest.digest()
 
 
