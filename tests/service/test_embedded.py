@@ -12,7 +12,7 @@ import pytest
 from drawbar.embedded import Embedded
 from jobstore.settings import JobStoreSettings
 from shared.errors import StoreUnusable
-from shared.ids import JobId, RunId
+from shared.ids import JobId
 from shared.protocol.components import ComponentFilter, ComponentView
 from shared.protocol.gateway import ClaimRequest
 from shared.protocol.jobs import CancelRequest, JobView, RunView
@@ -20,6 +20,7 @@ from shared.protocol.pipeline import JobSpec, PipelineSpec, RetryRule
 from shared.protocol.states import JobStatus, RunStatus
 from shared.runtime import SystemRuntime
 from tests.support.cli import is_alive
+from tests.support.embedded import a_job, a_pipeline, ended, log_of, until_event, until_it_wrote
 
 Start = Callable[..., AbstractAsyncContextManager[Embedded]]
 AT_ONCE = RetryRule(max=1, delay_s=0.0)
@@ -52,43 +53,11 @@ async def drawbar(start: Start) -> AsyncIterator[Embedded]:
         yield embedded
 
 
-def a_job(id: str, command: str = "true", **more: object) -> JobSpec:
-    return JobSpec.model_validate({"id": id, "command": command, **more})
-
-
-def a_pipeline(*jobs: JobSpec, **more: object) -> PipelineSpec:
-    return PipelineSpec.model_validate({"name": "p", "jobs": jobs, **more})
-
-
-async def ended(drawbar: Embedded, run_id: RunId) -> RunView:
-    async for _ in drawbar.jobs.follow_events(run_id, after=0):
-        pass
-    return await drawbar.jobs.show_run(run_id)
-
-
 async def run(
     drawbar: Embedded, *jobs: JobSpec, **more: object
 ) -> tuple[RunView, dict[str, JobView]]:
     view = await ended(drawbar, await drawbar.submit(a_pipeline(*jobs, **more)))
     return view, {job.id: job for job in view.jobs}
-
-
-async def log_of(drawbar: Embedded, run_id: RunId, job: str) -> str:
-    pieces = drawbar.jobs.read_log(run_id, JobId(job), attempt=None, offset=0, follow=False)
-    return b"".join([piece async for piece in pieces]).decode()
-
-
-async def until_it_wrote(drawbar: Embedded, run_id: RunId, job: str) -> None:
-    pieces = drawbar.jobs.read_log(run_id, JobId(job), attempt=None, offset=0, follow=True)
-    async for piece in pieces:
-        if piece:
-            return
-
-
-async def until_event(drawbar: Embedded, run_id: RunId, kind: str) -> None:
-    async for event in drawbar.jobs.follow_events(run_id, after=0):
-        if event.kind == kind:
-            return
 
 
 def test_it_imports_nothing_that_only_http_or_a_terminal_needs() -> None:

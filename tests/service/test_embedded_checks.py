@@ -11,9 +11,10 @@ import pytest
 from drawbar.embedded import Embedded
 from shared.ids import JobId, RunId
 from shared.protocol.jobs import CancelRequest, JobView
-from shared.protocol.pipeline import JobSpec, PipelineSpec, SecuritySpec
+from shared.protocol.pipeline import SecuritySpec
 from shared.protocol.states import JobStatus
 from shared.runtime import SystemRuntime
+from tests.support.embedded import a_job, a_pipeline, ended, log_of
 
 Start = Callable[..., AbstractAsyncContextManager[Embedded]]
 AGAIN = {"max": 1, "delay_s": 0.0, "on": ["precheck_failed", "postcheck_failed"]}
@@ -43,21 +44,13 @@ async def drawbar(start: Start) -> AsyncIterator[Embedded]:
 
 
 async def submit(drawbar: Embedded, job: dict[str, Any], **more: Any) -> RunId:
-    spec = JobSpec.model_validate({"id": "j", "command": "true", **job})
-    return await drawbar.submit(PipelineSpec.model_validate({"name": "p", "jobs": [spec], **more}))
+    return await drawbar.submit(a_pipeline(a_job("j", **job), **more))
 
 
 async def run(drawbar: Embedded, job: dict[str, Any], **more: Any) -> tuple[JobView, str]:
     """What became of the job, and its last attempt's log."""
     run_id = await submit(drawbar, job, **more)
-    async for _ in drawbar.jobs.follow_events(run_id, after=0):
-        pass
-    return (await drawbar.jobs.show_run(run_id)).jobs[0], await log_of(drawbar, run_id)
-
-
-async def log_of(drawbar: Embedded, run_id: RunId) -> str:
-    pieces = drawbar.jobs.read_log(run_id, JobId("j"), attempt=None, offset=0, follow=False)
-    return b"".join([piece async for piece in pieces]).decode()
+    return (await ended(drawbar, run_id)).jobs[0], await log_of(drawbar, run_id, "j")
 
 
 def exists(path: str) -> dict[str, Any]:
@@ -170,7 +163,7 @@ async def test_a_cancellation_ends_a_check_and_what_it_started(
 
     (job,) = (await drawbar.jobs.show_run(run_id)).jobs
     assert job.status is JobStatus.CANCELLED
-    assert "pre-checks were stopped: cancelled" in await log_of(drawbar, run_id)
+    assert "pre-checks were stopped: cancelled" in await log_of(drawbar, run_id, "j")
 
 
 async def test_checks_are_within_the_jobs_timeout(drawbar: Embedded) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from drawbar.embedded import Embedded
-from shared.ids import JobId
 from shared.protocol.jobs import JobView
 from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.protocol.states import JobStatus
 from shared.runtime import SystemRuntime
+from tests.support.embedded import ended, log_of
 from worker.settings import Images
 
 
@@ -21,11 +21,7 @@ async def run(folder: Path, images: Images, job: JobSpec) -> tuple[JobView, str]
     try:
         await system.start()
         run_id = await system.submit(PipelineSpec(name="p", jobs=(job,)))
-        async for _ in system.jobs.follow_events(run_id, after=0):
-            pass
-        pieces = system.jobs.read_log(run_id, JobId("j"), attempt=None, offset=0, follow=False)
-        log = b"".join([piece async for piece in pieces]).decode()
-        return (await system.jobs.show_run(run_id)).jobs[0], log
+        return (await ended(system, run_id)).jobs[0], await log_of(system, run_id, "j")
     finally:
         await system.stop()
 
