@@ -15,8 +15,8 @@ from shared.protocol import jobs as j
 from shared.protocol.jobs import RunFilter
 from shared.protocol.pipeline import JobSpec, PipelineSpec
 from shared.tokens import Minter, Role, Verifier
-from tests.conformance.contract import ANN, a_claim, a_finish
-from tests.conformance.contract import a_run as a_start
+from tests.support.asks import ANN, a_claim, a_finish
+from tests.support.asks import a_run as a_start
 from tests.support.carriers import KEY
 from tests.support.execution import MemoryExecution
 from tests.support.fake_jobs import FakeJobs
