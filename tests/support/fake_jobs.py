@@ -5,42 +5,18 @@ For tests of what stands before the job service. It passes the same contract as 
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from hashlib import sha256
 
 from shared import errors
 from shared.ids import AttemptId, ClaimId, JobId, RunId, WorkerId
 from shared.protocol import gateway as g
 from shared.protocol import jobs as j
-from shared.protocol.pipeline import JobSpec, PipelineSpec
+from shared.protocol.pipeline import PipelineSpec
 from shared.protocol.states import AttemptStatus, JobStatus, RunStatus
 from shared.runtime import Runtime
 from shared.services import Body
+from tests.support.fake_job import FakeAttempt, FakeJob
 from tests.support.unasked import Unasked
-
-
-@dataclass
-class FakeJob:
-    run_id: RunId
-    spec: JobSpec
-    status: JobStatus = JobStatus.QUEUED
-    fence: int = 0
-    tries: int = 0
-    attempts: list["FakeAttempt"] = field(default_factory=list)
-
-
-@dataclass
-class FakeAttempt:
-    attempt_id: AttemptId
-    worker_id: WorkerId
-    fence: int
-    job: FakeJob
-    status: AttemptStatus = AttemptStatus.CLAIMED
-    log: bytes = b""
-    blobs: dict[str, bytes] = field(default_factory=dict)
-    artifacts: tuple[g.ArtifactEntry, ...] = ()
-    receipt: g.Receipt | None = None
-    result: g.Result | None = None
 
 
 class FakeJobs(Unasked):
@@ -266,30 +242,13 @@ class FakeJobs(Unasked):
             counts={},
             retry_of=None,
             stages=(),
-            jobs=tuple(self._view(job) for job in jobs.values()),
+            jobs=tuple(job.view() for job in jobs.values()),
         )
 
     async def list_attempts(self, run_id: RunId, job_id: JobId) -> j.AttemptList:
         return j.AttemptList(
             attempts=tuple(
-                j.AttemptView(
-                    attempt_id=attempt.attempt_id,
-                    fence=attempt.fence,
-                    worker_id=attempt.worker_id,
-                    status=attempt.status,
-                    claimed_at=self._runtime.now(),
-                    started_at=None,
-                    ended_at=None,
-                    exit_code=attempt.result.exit_code if attempt.result else None,
-                    signal=None,
-                    reason=None,
-                    receipt_id=attempt.receipt.receipt_id if attempt.receipt else None,
-                    log_size_bytes=len(attempt.log),
-                    log_lost_bytes=0,
-                    usage=None,
-                    evidence=None,
-                )
-                for attempt in self._job(run_id, job_id).attempts
+                attempt.view(self._runtime.now()) for attempt in self._job(run_id, job_id).attempts
             )
         )
 
@@ -403,22 +362,6 @@ class FakeJobs(Unasked):
         if job_id not in jobs:
             raise errors.UnknownJob(run_id=run_id, job_id=job_id)
         return jobs[job_id]
-
-    def _view(self, job: FakeJob) -> j.JobView:
-        return j.JobView(
-            id=JobId(job.spec.id),
-            stage=job.spec.stage,
-            status=job.status,
-            exit_code=None,
-            reason=None,
-            tries=job.tries,
-            attempts=len(job.attempts),
-            refusals=0,
-            needs=tuple(JobId(name) for name in job.spec.needs),
-            allow_failure=job.spec.allow_failure,
-            started_at=None,
-            ended_at=None,
-        )
 
     async def _record(self, kind: str, job: FakeJob) -> None:
         self._events.append(
